@@ -1,0 +1,105 @@
+"""Files that a kill, a full disk or a second writer cannot spoil: atomic writes, appended rows, locks, hashes."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
+    """Replaces a file so that a reader, or a kill at any moment, meets the old content or the new, never a mix.
+
+    Written beside the target, flushed to the disk, then renamed over it; the folder's entry is flushed last.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(aside, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Flushes a folder's entries, so that a rename inside it survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def append_row(path: str | os.PathLike, row: dict) -> None:
+    """Appends one JSON row with a single write, so that rows of many processes never mix.
+
+    A torn last line, left by a writer that was killed, is closed first: it costs that row alone.
+    """
+    line = (json.dumps(row, allow_nan=False) + "\n").encode()
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = os.fstat(descriptor).st_size
+        if end and os.pread(descriptor, 1, end - 1) != b"\n":
+            line = b"\n" + line
+        written = os.write(descriptor, line)
+        if written != len(line):
+            raise OSError(f"wrote {written} of {len(line)} bytes of a row to {path}")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_rows(path: str | os.PathLike) -> tuple[list[dict], int]:
+    """Reads a file of JSON rows.
+
+    Returns:
+        The rows in order, and how many lines were unreadable (torn by a kill) and skipped. No file: no rows.
+    """
+    rows, torn = [], 0
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            torn += 1
+    return rows, torn
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
+    """Holds an exclusive lock on `path` (made if missing); the kernel frees it when the process ends, however it ends.
+
+    Raises:
+        BlockingIOError: `wait` is false and another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of_file(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
