@@ -10,6 +10,14 @@ class UserError(Exception):
     exit_code = 2
 
 
+class Stopped(Exception):
+    """A training was told to stop and did so in good order; its state is saved."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number  # 130 for Ctrl-C, 143 for TERM, as shells expect
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name most like `name`, or None when nothing is close enough to suggest."""
     lowered = {str(candidate).lower(): candidate for candidate in known}

@@ -3,11 +3,17 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
@@ -86,12 +92,13 @@ def read_rows(path: str | os.PathLike) -> tuple[list[dict], int]:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
-    """Holds an exclusive lock on `path` (made if missing); the kernel frees it when the process ends, however it ends.
+    """Holds an exclusive lock on a folder, or on a file (made if missing); the kernel frees it when the process ends.
 
     Raises:
         BlockingIOError: `wait` is false and another process holds it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -103,3 +110,42 @@ def sha256_of_file(path: str | os.PathLike) -> str:
     """Returns the SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pack_arrays(arrays: dict[str, "np.ndarray"]) -> bytes:
+    """Returns arrays as the bytes of an .npz file, uncompressed."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def unpack_arrays(content: bytes) -> dict[str, "np.ndarray"]:
+    """Returns the arrays in the bytes of an .npz file.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: not such a file, or one that holds anything but plain arrays.
+    """
+    import numpy as np
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def array_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """Returns name and shape of each array in an .npz file, from the headers: nothing of their size is allocated.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: not such a file.
+    """
+    from numpy.lib import format as npy
+
+    shapes = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as file:
+                version = npy.read_magic(file)
+                read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+                shapes[member.removesuffix(".npy")] = read(file)[0]
+    return shapes

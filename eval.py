@@ -1,0 +1,45 @@
+"""Scores a trained preset: python eval.py --preset 4"""
+
+import sys
+
+from resnet_tf import cli, preset_files, run_folder
+from resnet_tf.errors import UserError
+
+EXAMPLES = """\
+  python eval.py --preset 4                               the preset's newest finished run, on the test split
+  python eval.py --run 4/20260101T120000Z-s0 --weights best
+  python eval.py --preset 4 --split validation"""
+
+
+def parser() -> cli.Parser:
+    """Returns the options of this door."""
+    options = cli.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
+    what = options.add_argument_group("what to score")
+    what.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
+    what.add_argument("--run", metavar="RUN", help="a run's name or folder")
+    what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
+    what.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
+    cli.add_data_option(options)
+    cli.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the command line."""
+    options = parser().parse_args(arguments)
+    if options.preset is None and options.run is None:
+        raise UserError("choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.")
+    run = run_folder.choose(options.preset, options.run, options.runs, "evaluate")
+    preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
+    cli.start_tensorflow()
+    from resnet_tf.evaluation.evaluate import evaluate, record
+    from resnet_tf.evaluation.show import counting, show
+
+    with counting() as advance:
+        result = evaluate(run, options.split, options.data, options.weights, advance=advance)
+    show(result)
+    record(run, result, options.runs, preset_file)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_door(main))

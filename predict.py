@@ -1,0 +1,66 @@
+"""Predicts the classes of your photos: python predict.py photo.jpg"""
+
+import sys
+from pathlib import Path
+
+from resnet_tf import cli, run_folder
+from resnet_tf.errors import UserError
+
+EXAMPLES = """\
+  python predict.py cat.jpg dog.png                       the newest finished run
+  python predict.py --preset 4 holiday/ --figure sheet.png
+  python predict.py --preset 4 "photos/*.jpg" --top 5 --csv classes.csv
+  python predict.py --preset 4 --json photos/ > classes.json"""
+
+
+def parser() -> cli.Parser:
+    """Returns the options of this door."""
+    options = cli.Parser("Predict the classes of your own photos.", EXAMPLES)
+    options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
+    which = options.add_argument_group("which network")
+    which.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
+    which.add_argument("--run", metavar="RUN", help="a run's name or folder")
+    which.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
+    what = options.add_argument_group("what to give")
+    what.add_argument("--top", type=int, default=3, metavar="K", help="classes a photo (default: 3)")
+    what.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    what.add_argument("--csv", metavar="FILE", help="also write a table for spreadsheets")
+    what.add_argument("--figure", metavar="FILE", help="also draw a contact sheet (.png)")
+    cli.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the command line."""
+    options = parser().parse_args(arguments)
+    if not options.photos:
+        raise UserError("name at least one photo, folder or pattern: python predict.py photo.jpg")
+    for path in filter(None, (options.csv, options.figure)):
+        if not Path(path).resolve().parent.is_dir():
+            raise UserError(f"a file needs a folder that exists. Received: {path!r}.")
+    from resnet_tf.prediction import photos
+
+    paths = photos.find(options.photos)
+    run = run_folder.choose(options.preset, options.run, options.runs, "predict")
+    cli.start_tensorflow()
+    from resnet_tf.prediction import figure, table
+    from resnet_tf.prediction.predict import predict_photos
+
+    pairs = list(predict_photos(paths, run, options.top, options.weights))
+    rows = [row for row, _ in pairs]
+    about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
+    if options.json:
+        print(table.as_json(rows))
+    else:
+        table.print_table(rows)
+    print(about, file=sys.stderr if options.json else sys.stdout)
+    if options.csv:
+        table.write_csv(rows, options.csv)
+    if options.figure:
+        figure.contact_sheet(pairs, options.figure, about)
+    if all(row["error"] for row in rows):
+        raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_door(main))

@@ -1,0 +1,105 @@
+"""What the doors have in common: options, and mistakes told in one line."""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+
+from resnet_tf.errors import Stopped, UserError, unknown
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a door's options; a mistake is one line and exit code 2."""
+
+    def __init__(self, description: str, examples: str):
+        super().__init__(
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
+            allow_abbrev=False,
+        )
+
+    def parse_args(self, args=None, namespace=None):
+        options, unknown_words = self.parse_known_args(args, namespace)
+        for word in unknown_words:
+            raise unknown("option", word.split("=")[0], self._option_string_actions, f"See: {self.prog} --help")
+        return options
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message}. See: {self.prog} --help")
+
+
+def add_data_option(parser: Parser) -> None:
+    """Adds the option that says where the images are."""
+    parser.add_argument_group("where the images are").add_argument(
+        "--data",
+        metavar="PATH",
+        help="a folder train/<class>/*, test/<class>/*, or an official archive (default: $RESNET_DATA, then a prepared "
+        "tensorflow-datasets folder, then a download)",
+    )
+
+
+def add_run_options(parser: Parser) -> None:
+    """Adds the options that every door has."""
+    group = parser.add_argument_group("in general")
+    group.add_argument("--runs", metavar="DIR", default="runs", help="the folder of all runs (default: runs)")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | None = None) -> int:
+    """Runs a door's main function and returns its exit code: 2 for a mistake of the user's, told in one line.
+
+    Args:
+        arguments: the command line without the program's name; default: this process's.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # TensorFlow's start-up notices are of no use to the user; its errors stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return main(arguments) or 0
+    except (UserError, Stopped) as error:
+        if "--debug" in arguments:
+            raise
+        print(f"{'error: ' if isinstance(error, UserError) else ''}{one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def start_tensorflow() -> None:
+    """Imports Keras and TensorFlow without their start-up notices; whatever else they say is passed on.
+
+    The notices come from C++ before any setting can silence them, so the descriptor itself is turned aside meanwhile.
+    """
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # looks for a GPU, and says so
+            import keras  # noqa: F401
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            aside.seek(0)
+            for line in aside.read().decode(errors="replace").splitlines():
+                if not _NOTICE.match(line):
+                    print(line, file=sys.stderr)
+
+
+_NOTICE = re.compile(
+    r"WARNING: All log messages before absl|[IW]\d{4} |E\d{4} .*(cuInit|cuda|computation_placer|Unable to register)"
+)
+
+
+def one_line(text: str) -> str:
+    """Returns a text without line breaks and other control characters, which are shown as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

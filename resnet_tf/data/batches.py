@@ -1,0 +1,132 @@
+"""`batch = f(step)`: a batch is a pure function of the images, the seed and the step, carried out by tf.data.
+
+The only state of the input is an integer. A pipeline started at step 37 gives what one started at 0 gives from there
+on, and a host that takes rows [a, b) of every batch sees just what one host would have in those rows.
+"""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from resnet_tf.data import augment
+from resnet_tf.data.augmentations import Chain, output_shape
+from resnet_tf.data.splits import ArraySplit, FileSplit
+from resnet_tf.data.statistics import Statistics
+from resnet_tf.errors import UserError
+
+_STREAM = 0  # of random numbers for the order; augmentation has its own
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Returns how many full batches a pass gives; the remainder, other images in each epoch, is left out.
+
+    Raises:
+        UserError: not even one batch.
+    """
+    if images < batch_size:
+        raise UserError(
+            f"a batch must not be larger than the training split ({images:,} images). "
+            f"Received: train.batch_size={batch_size}. Lower it with --set train.batch_size={max(1, images)}."
+        )
+    return images // batch_size
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatches:
+    """The training batches of a run.
+
+    Attributes:
+        split: the training images and labels.
+        chain: the augmentations, in order.
+        batch_size: rows of the global batch.
+        seed: of order and augmentation.
+        measured: the training set's statistics, for `pca_lighting(vectors="training")`.
+    """
+
+    split: ArraySplit | FileSplit
+    chain: Chain
+    batch_size: int
+    seed: int
+    measured: Statistics | None = None
+
+    def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
+        """Returns the batches of steps [start, stop).
+
+        Each is float32 images [rows, height, width, 3] in 0..255 and int32 labels [rows].
+
+        Args:
+            first_row, rows: the part of every global batch that this host takes; default: all of it.
+        """
+        rows = self.batch_size - first_row if rows is None else rows
+        per_epoch = steps_per_epoch(len(self.split), self.batch_size)
+        source = tf.constant(self.split.images if isinstance(self.split, ArraySplit) else list(self.split.paths))
+        labels = tf.constant(self.split.labels, tf.int32)
+        shape = _augmented_shape(self.split, self.chain)
+        augmented = augment.augment_batch if isinstance(self.split, ArraySplit) else augment.augment_files
+
+        def steps_of(epoch):
+            order = self._order(epoch)
+            batches = tf.data.Dataset.range(per_epoch)
+            return batches.map(lambda i: (epoch * per_epoch + i, order[i * self.batch_size :][: self.batch_size]))
+
+        def batch(step, indices):
+            indices = indices[first_row : first_row + rows]
+            images = augmented(
+                tf.gather(source, indices), self.chain, self.seed, step, self.batch_size, first_row, self.measured
+            )
+            return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
+
+        first_epoch = start // per_epoch
+        steps = tf.data.Dataset.range(first_epoch, -(-stop // per_epoch)).flat_map(steps_of)
+        steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
+        return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
+
+    def _order(self, epoch: tf.Tensor) -> tf.Tensor:
+        """Returns the order of an epoch: a permutation of the split, a pure function of (seed, epoch)."""
+        key = tf.random.fold_in(tf.constant([self.seed, _STREAM], tf.int64), epoch, alg="philox")
+        return tf.random.experimental.stateless_shuffle(tf.range(len(self.split)), key, alg="philox")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationBatches:
+    """A split in its own order, every image once; the last batch may be smaller.
+
+    Attributes:
+        split: images and labels.
+        chain: framings without randomness that bring the images to one size; empty where they have it.
+        batch_size: images at a time.
+    """
+
+    split: ArraySplit | FileSplit
+    chain: Chain
+    batch_size: int
+
+    def dataset(self) -> tf.data.Dataset:
+        """Returns batches of float32 images [batch, height, width, 3] in 0..255 and int32 labels [batch]."""
+        in_memory = isinstance(self.split, ArraySplit)
+        count = len(self.split)
+        source = tf.constant(self.split.images if in_memory else list(self.split.paths))
+        labels = tf.constant(self.split.labels, tf.int32)
+        shape = _augmented_shape(self.split, self.chain)
+
+        def batch(start):
+            rows = slice(start, start + self.batch_size)
+            images = (
+                augment.apply(source[rows], self.chain) if in_memory else augment.read_batch(source[rows], self.chain)
+            )
+            return tf.ensure_shape(tf.cast(images, tf.float32), [None, *shape, 3]), labels[rows]
+
+        starts = tf.data.Dataset.range(0, count, self.batch_size)
+        return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
+
+
+def _augmented_shape(split: ArraySplit | FileSplit, chain: Chain) -> tuple[int, int]:
+    return output_shape(chain, split.images.shape[1:3] if isinstance(split, ArraySplit) else None)
+
+
+def _deliver(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Prefetches, with tf.data's autotuner off: it makes every epoch's end wait for its own ever longer sleep."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return dataset.prefetch(2).with_options(options)

@@ -1,0 +1,124 @@
+"""Scores a finished run on a split it was not selected on, and says how the figure compares."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from resnet_tf import ledger, preset_files
+from resnet_tf.data import sources
+from resnet_tf.data.batches import EvaluationBatches
+from resnet_tf.data.splits import Dataset, split_train_validation
+from resnet_tf.errors import UserError
+from resnet_tf.evaluation.score import score
+from resnet_tf.models.from_preset import load_network
+from resnet_tf.run_folder import Run
+from resnet_tf.training.tensorboard import write_hparams
+
+BATCH = 500
+
+
+def evaluate(
+    run: Run,
+    split: str = "test",
+    data: str | None = None,
+    weights: str | None = None,
+    say: Callable[[str], None] = print,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """Scores a run's network and returns the result, a row of plain values; writes nothing.
+
+    Args:
+        run: a finished or stopped run.
+        split: "test", or "validation" (the images held out of this run's training).
+        data: where the images are; default: see `data.sources.load`.
+        weights: "last" or "best"; default: as the preset says.
+        say: takes each line meant for people.
+        advance: called with the images done and their total after every batch.
+
+    Returns:
+        Accuracies in percent, `loss` in nats, counts, `top1_interval` (95 %), `per_class_top1` by class name, what was
+        measured on and how, the preset's reference and the verdict.
+
+    Raises:
+        UserError: no such weights or images.
+    """
+    preset, about = run.preset, run.about
+    dataset = sources.load(preset.data.dataset, data, say=say)
+    if list(dataset.class_names) != about["class_names"]:
+        raise UserError(
+            f"a run is evaluated on the classes it was trained on: {', '.join(about['class_names'])}. "
+            f"Received: {', '.join(dataset.class_names)}."
+        )
+    which = weights or preset.evaluation.weights
+    model, loaded = load_network(preset, len(dataset.class_names), run.best if which == "best" else run.last)
+    batches = EvaluationBatches(_images(run, dataset, split), (), BATCH)
+    began, done = time.monotonic(), 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        advance(done, len(batches.split))
+
+    scores = score(model, batches, len(dataset.class_names), count)
+    result = {
+        "date": ledger.now(),
+        "run": run.name,
+        "preset": preset.name,
+        **{key: about[key] for key in ("preset_hash", "seed", "changed", "steps_planned")},
+        "steps": loaded["step"],
+        "epochs": round(loaded["step"] / about["steps_per_epoch"], 2),
+        "split": split,
+        "view": "1-crop",
+        "resolution": preset.data.image_size,
+        "weights": which,
+        "protocol": f"1-crop, {'last epoch' if which == 'last' else 'best validation epoch'}",
+        "data": ledger.describe_data(dataset),
+        "same_data_as_training": dataset.fingerprint == about["data"]["fingerprint"],
+        "count": scores.count,
+        "correct": scores.correct1,
+        "top1": round(scores.top1, 4),
+        "top1_interval": [round(end, 2) for end in ledger.wilson_interval(scores.correct1, scores.count)],
+        "top5": round(scores.top5, 4),
+        "loss": round(scores.loss, 6),
+        "per_class_top1": dict(zip(dataset.class_names, scores.per_class_top1, strict=True)),
+        "validation_top1": loaded.get("validation_top1"),
+        "training_seconds": about.get("seconds"),
+        "seconds": round(time.monotonic() - began, 2),
+        "device": about["device"],
+        "versions": ledger.versions(),
+    }
+    return {**result, "verdict": ledger.verdict(preset, result)}
+
+
+def record(run: Run, result: dict, runs: str | Path, preset_file: Path | None) -> None:
+    """Appends a result to the overall log; a test result also goes into the preset's file and the run's TensorBoard."""
+    ledger.append(runs, ledger.EVALUATED, result)
+    if result["split"] != "test":
+        return
+    write_hparams(run, {"test_top1": result["top1"], "test_loss": result["loss"]})
+    if preset_file is not None:
+        preset_files.record_result(preset_file, short_form(result))
+
+
+def short_form(result: dict) -> dict:
+    """Returns what a preset's file keeps of a test result."""
+    keys = ("run", "date", "seed", "epochs", "changed", "view", "weights", "resolution", "validation_top1")
+    return {
+        **{key: result[key] for key in keys},
+        "test_top1": result["top1"],
+        "test_top1_interval": result["top1_interval"],
+        "test_top5": result["top5"],
+        "test_loss": result["loss"],
+        "images": result["count"],
+        "training_seconds": result["training_seconds"],
+        "data": {key: result["data"][key] for key in ("title", "fingerprint", "official")},
+    }
+
+
+def _images(run: Run, dataset: Dataset, split: str):
+    if split == "test":
+        return dataset.test
+    _, held_out = split_train_validation(dataset.train.labels, run.preset.data.validation_size, run.about["seed"])
+    if not len(held_out):
+        raise UserError("--split validation needs a preset with data.validation_size above 0. Received: 0.")
+    return dataset.train.take(held_out)

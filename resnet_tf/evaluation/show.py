@@ -1,0 +1,36 @@
+"""An evaluation as a person reads it: a bar while it runs, then the figures beside the reference."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[int, int], None]]:
+    """Shows a bar of images on a terminal; gives the function that moves it: (done, total)."""
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task("evaluating", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def show(result: dict, say: Callable[[str], None] = print) -> None:
+    """Says a result: totals, every class, and where it stands beside the reference."""
+    low, high = result["top1_interval"]
+    say(f"{result['run']}, {result['weights']} weights ({result['epochs']:g} epochs), {result['view']}")
+    title = result["data"]["title"]
+    say(f"{result['split']} split of {title}: {result['count']:,} images at {result['resolution']} px")
+    say(f"  top-1  {result['top1']:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
+    say(f"  top-5  {result['top5']:6.2f} %")
+    say(f"  loss   {result['loss']:7.4f}")
+    say("top-1 by class")
+    width = max(map(len, result["per_class_top1"]))
+    for name, value in result["per_class_top1"].items():
+        # A class that the split does not hold has no share to show.
+        say(f"  {name:<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
+    if not result["same_data_as_training"]:
+        say("note: these are not the images that the run was trained on")
+    say(result["verdict"])

@@ -1,0 +1,89 @@
+"""What came of the runs: rows that say enough about themselves to be compared, and the rules for comparing."""
+
+import json
+import math
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_tf import files
+from resnet_tf.presets import Preset
+
+if TYPE_CHECKING:
+    from resnet_tf.data.splits import Dataset
+
+TRAINED = "train_overall.jsonl"
+EVALUATED = "eval_overall.jsonl"
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("keras", "tensorflow", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            # The CPU-only wheel carries its version under another name.
+            found[package] = next((d.version for d in metadata.distributions(name=f"{package}-cpu")), "unknown")
+    return found
+
+
+def describe_data(dataset: "Dataset") -> dict:
+    """Returns what a row says of the images it was measured on."""
+    return {key: getattr(dataset, key) for key in ("name", "title", "fingerprint", "official", "source")}
+
+
+def now() -> str:
+    """Returns the time as text, UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def append(runs: str | Path, name: str, row: dict) -> None:
+    """Appends a row to one of the overall logs in the runs folder."""
+    Path(runs).mkdir(parents=True, exist_ok=True)
+    files.append_row(Path(runs) / name, json.loads(json.dumps(row)))
+
+
+def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Returns the 95 % interval, in percent, of `correct` of `count` images, by Wilson's score (1927)."""
+    if count == 0:
+        return 0.0, 100.0
+    share = correct / count
+    centre = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 100 / (1 + z * z / count)
+    return max(0.0, (centre - spread) * scale), min(100.0, (centre + spread) * scale)
+
+
+def differences(preset: Preset, result: dict) -> list[str]:
+    """Names all that keeps a result from being compared with its preset's reference; empty where nothing does."""
+    found = []
+    if not result["data"]["official"]:
+        found.append(f"data: {result['data']['title']}")
+    if result["split"] != "test":
+        found.append(f"split: {result['split']}, the reference's is test")
+    for key, (ours, preset_value) in result["changed"].items():
+        found.append(f"{key}: {ours}, the preset's is {preset_value}")
+    if result["steps"] < result["steps_planned"]:
+        found.append(f"training: {result['steps']:,} of {result['steps_planned']:,} steps")
+    if preset.reference.protocol and result["protocol"] != preset.reference.protocol:
+        found.append(f"protocol: {result['protocol']}, the reference's is {preset.reference.protocol}")
+    return found
+
+
+def verdict(preset: Preset, result: dict) -> str:
+    """Puts a result beside its preset's reference: within noise, above, below, or not comparable and why."""
+    reference = preset.reference.test_top1
+    if reference is None:
+        return "no reference to compare with" + (f" ({preset.reference.note})" if preset.reference.note else "")
+    low, high = result["top1_interval"]
+    gap = result["top1"] - reference
+    line = f"reference {reference:.2f} ({preset.reference.source}), gap {gap:+.2f}"
+    reasons = differences(preset, result)
+    if reasons:
+        return f"{line}; not comparable: " + "; ".join(reasons)
+    if low <= reference <= high:
+        return f"{line}; within the 95 % interval"
+    return f"{line}; {'above' if gap > 0 else 'below'} it beyond the 95 % interval"

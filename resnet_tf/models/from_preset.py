@@ -1,0 +1,43 @@
+"""The network of a preset: built, checked against its parameter limit, and loaded with a run's weights."""
+
+from pathlib import Path
+
+import keras
+
+from resnet_tf.errors import UserError
+from resnet_tf.models import weights
+from resnet_tf.models.resnet import resnet
+from resnet_tf.models.size import network_size
+from resnet_tf.presets import Preset
+
+
+def build_network(preset: Preset, classes: int, *, image_size: int | None = None, seed: int = 0) -> keras.Model:
+    """Builds a preset's network with fresh weights, a pure function of the seed.
+
+    Args:
+        image_size: height and width of the input in pixels; default: the preset's.
+
+    Raises:
+        UserError: it would have more parameters than the preset allows.
+    """
+    image_size = image_size or preset.data.image_size
+    parameters = network_size(preset.model, image_size, classes).parameters
+    limit = preset.model.parameter_limit
+    if limit is not None and parameters > limit:
+        raise UserError(
+            f"the network of preset {preset.name} may have at most {limit:,} parameters (model.parameter_limit). "
+            f"Received: {parameters:,}."
+        )
+    per_pixel = preset.data.normalize == "per_pixel"
+    shape = (image_size, image_size, 3) if per_pixel else (3,)
+    return resnet(preset.model, image_size=image_size, classes=classes, statistics_shape=shape, seed=seed)
+
+
+def load_network(preset: Preset, classes: int, path: Path, image_size: int | None = None) -> tuple[keras.Model, dict]:
+    """Builds a preset's network and loads a weight file into it; returns it and what was saved about the weights.
+
+    Raises:
+        UserError: the file is missing, broken, or of another network.
+    """
+    model = build_network(preset, classes, image_size=image_size)
+    return model, weights.load(model, path)

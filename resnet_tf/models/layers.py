@@ -1,0 +1,128 @@
+"""What a residual network needs beyond Keras's layers: input normalisation, batch norm, identity-pad shortcut."""
+
+import keras
+from keras import ops
+
+
+class InputNormalization(keras.layers.Layer):
+    """Subtracts a mean and divides by a deviation that are stored with the weights.
+
+    Inside the network, so that training, evaluation, prediction and export normalise alike by construction.
+
+    Args:
+        statistics_shape: `(3,)` a value a channel, or `(height, width, 3)` a value a pixel.
+
+    Input: float [batch, height, width, 3] in 0..255. Output: the same shape in the compute dtype.
+    """
+
+    def __init__(self, statistics_shape: tuple[int, ...] = (3,), **kwargs):
+        super().__init__(**kwargs)
+        self.statistics_shape = tuple(statistics_shape)
+
+    def build(self, input_shape):
+        self.mean = self.add_weight(name="mean", shape=self.statistics_shape, initializer="zeros", trainable=False)
+        self.deviation = self.add_weight(
+            name="deviation", shape=self.statistics_shape, initializer="ones", trainable=False
+        )
+
+    def call(self, images):
+        return (images - ops.cast(self.mean, images.dtype)) / ops.cast(self.deviation, images.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "statistics_shape": self.statistics_shape}
+
+
+class BatchNormalization(keras.layers.Layer):
+    """Batch normalisation over batch, height and width, with torch's defaults and torch's running variance.
+
+    On TensorFlow the training step is the fused `FusedBatchNormV3`, about 1.4 times the step rate of Keras's own layer
+    on a CPU; other backends take plain Keras operations. Both keep the running variance unbiased (Bessel's
+    correction), as torch and the fused operation do and Keras's layer does not.
+
+    Args:
+        momentum: share of the old running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
+        epsilon: added to the variance.
+        zero_scale: start the scale at 0 instead of 1 (the last norm of a residual unit: Goyal et al. 2017, 5.1).
+
+    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithms 1 and 2.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, zero_scale: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum, self.epsilon, self.zero_scale = momentum, epsilon, zero_scale
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        scale = "zeros" if self.zero_scale else "ones"
+        # Statistics and scales stay float32 under mixed precision, as the fused operation wants them.
+        self.scale = self.add_weight(name="scale", shape=shape, initializer=scale, autocast=False)
+        self.offset = self.add_weight(name="offset", shape=shape, initializer="zeros", autocast=False)
+        self.running_mean = self.add_weight(
+            name="running_mean", shape=shape, initializer="zeros", trainable=False, autocast=False
+        )
+        self.running_variance = self.add_weight(
+            name="running_variance", shape=shape, initializer="ones", trainable=False, autocast=False
+        )
+
+    def call(self, x, training=False):
+        if not training:
+            factor = self.scale * ops.rsqrt(self.running_variance + self.epsilon)
+            shift = self.offset - self.running_mean * factor
+            return x * ops.cast(factor, x.dtype) + ops.cast(shift, x.dtype)
+        normalise = self._fused if keras.backend.backend() == "tensorflow" else self._plain
+        y, mean, variance = normalise(x)
+        keep = self.momentum
+        self.running_mean.assign(keep * self.running_mean + (1 - keep) * mean)
+        self.running_variance.assign(keep * self.running_variance + (1 - keep) * variance)
+        return y
+
+    def _fused(self, x):
+        import tensorflow as tf
+
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=self.scale,
+            offset=self.offset,
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        return y, mean, variance
+
+    def _plain(self, x):
+        mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
+        factor = self.scale * ops.rsqrt(variance + self.epsilon)
+        shift = self.offset - mean * factor
+        y = x * ops.cast(factor, x.dtype) + ops.cast(shift, x.dtype)
+        batch, height, width, _ = ops.shape(x)
+        count = ops.cast(batch * height * width, "float32")
+        return y, mean, variance * count / ops.maximum(count - 1.0, 1.0)
+
+    def get_config(self):
+        config = {"momentum": self.momentum, "epsilon": self.epsilon, "zero_scale": self.zero_scale}
+        return {**super().get_config(), **config}
+
+
+class IdentityPad(keras.layers.Layer):
+    """The parameter-free shortcut: every `strides`-th pixel, and zeros for the channels that are missing.
+
+    Input: [batch, height, width, channels]. Output: [batch, ceil(height / strides), ceil(width / strides), filters].
+
+    Source: He et al. 2015 (arXiv:1512.03385), section 3.3, option A.
+    """
+
+    def __init__(self, filters: int, strides: int, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.strides = filters, strides
+
+    def call(self, x):
+        x = x[:, :: self.strides, :: self.strides, :]
+        return ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])])
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return batch, -(-height // self.strides), -(-width // self.strides), self.filters
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "strides": self.strides}

@@ -1,0 +1,141 @@
+"""One residual network whose parameters make every ResNet of the presets.
+
+Source: He, Zhang, Ren, Sun 2015, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
+"""
+
+import dataclasses
+import zlib
+from functools import partial
+
+import keras
+from keras import layers
+
+from resnet_tf.models.layers import BatchNormalization, IdentityPad, InputNormalization
+from resnet_tf.presets import Network
+
+
+def resnet(
+    network: Network | None = None,
+    *,
+    image_size: int = 32,
+    classes: int = 10,
+    statistics_shape: tuple[int, ...] = (3,),
+    seed: int = 0,
+    **overrides,
+) -> keras.Model:
+    """Builds a residual network that takes images and returns logits.
+
+    `resnet(num_residual_units=3)` is the paper's ResNet-20 for CIFAR; `resnet(network)` follows a preset's `model`.
+
+    Args:
+        network: the shape of the network; see `presets.Network` for every key.
+        image_size: height and width of the input in pixels.
+        classes: number of logits.
+        statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
+        seed: initial weights are a pure function of it and the layer's name.
+        overrides: keys of `Network` given directly; without `network`, the CIFAR form is the default.
+
+    Returns:
+        A model from float32 [batch, image_size, image_size, 3] in 0..255 to float32 logits [batch, classes].
+    """
+    network = dataclasses.replace(network, **overrides) if network else Network(**overrides)
+    conv = partial(_convolution, network=network, seed=seed)
+    unit = {"basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
+
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = InputNormalization(statistics_shape, name="normalization")(images)
+    x = _stem(x, network, conv)
+    for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
+        for number in range(1, units + 1):
+            strides = 2 if stage > 1 and number == 1 else 1
+            x = unit(x, filters, strides, network, conv, name=f"stage{stage}_unit{number}")
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    # torch's initial values of a linear layer: uniform within 1 / sqrt(inputs).
+    uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=_layer_seed(seed, "head"))
+    bias = keras.initializers.Zeros()
+    logits = layers.Dense(classes, kernel_initializer=uniform, bias_initializer=bias, dtype="float32", name="head")(x)
+    return keras.Model(images, logits, name=f"resnet{network.depth}")
+
+
+def set_input_statistics(model: keras.Model, mean, deviation) -> None:
+    """Stores the training set's mean and deviation (0..255, of the model's `statistics_shape`) in the network."""
+    layer = model.get_layer("normalization")
+    layer.mean.assign(mean)
+    layer.deviation.assign(deviation)
+
+
+def _stem(x, network: Network, conv):
+    stem = network.stem_shape
+    x = conv(x, network.stem_width, stem.kernel, stem.strides, padding=stem.padding, name="stem")
+    x = _activation(network, name="stem_activation")(BatchNormalization(name="stem_norm")(x))
+    if stem.pool:
+        # Zeros at the border are no maximum of their own: the activation before left nothing that matters below zero.
+        if stem.pool_padding:
+            x = layers.ZeroPadding2D(stem.pool_padding, name="stem_pool_pad")(x)
+        x = layers.MaxPooling2D(stem.pool, stem.pool_strides, name="stem_pool")(x)
+    return x
+
+
+def _basic_unit(x, filters: int, strides: int, network: Network, conv, name: str):
+    """Two 3x3 convolutions (paper, figure 5 left)."""
+    y = conv(x, filters, 3, strides, name=f"{name}_conv1")
+    y = _activation(network, name=f"{name}_activation1")(BatchNormalization(name=f"{name}_norm1")(y))
+    y = conv(y, filters, 3, 1, name=f"{name}_conv2")
+    y = BatchNormalization(zero_scale=network.zero_last_scale, name=f"{name}_norm2")(y)
+    return _add_shortcut(x, y, strides, network, conv, name)
+
+
+def _bottleneck_unit(x, filters: int, strides: int, network: Network, conv, name: str):
+    """1x1 down, 3x3, 1x1 up to `expansion` times the width (figure 5 right); the 3x3 strides, as torchvision's."""
+    y = conv(x, filters, 1, 1, name=f"{name}_conv1")
+    y = _activation(network, name=f"{name}_activation1")(BatchNormalization(name=f"{name}_norm1")(y))
+    y = conv(y, filters, 3, strides, name=f"{name}_conv2")
+    y = _activation(network, name=f"{name}_activation2")(BatchNormalization(name=f"{name}_norm2")(y))
+    y = conv(y, filters * network.expansion, 1, 1, name=f"{name}_conv3")
+    y = BatchNormalization(zero_scale=network.zero_last_scale, name=f"{name}_norm3")(y)
+    return _add_shortcut(x, y, strides, network, conv, name)
+
+
+def _add_shortcut(x, y, strides: int, network: Network, conv, name: str):
+    filters = y.shape[-1]
+    if strides > 1 or x.shape[-1] != filters:
+        if network.shortcut == "identity-pad":
+            x = IdentityPad(filters, strides, name=f"{name}_shortcut")(x)
+        else:
+            x = conv(x, filters, 1, strides, name=f"{name}_shortcut")
+            x = BatchNormalization(name=f"{name}_shortcut_norm")(x)
+    return _activation(network, name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def _convolution(x, filters: int, kernel: int, strides: int, *, network: Network, seed: int, name: str, padding=None):
+    """A convolution without bias, padded alike on both sides so that strided pixels line up with the shortcut's."""
+    padding = kernel // 2 if padding is None else padding
+    same = strides == 1 and kernel == 2 * padding + 1
+    if padding and not same:
+        # "same" with a stride pads one side only in Keras and would shift the picture against the shortcut.
+        x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+    initializer = keras.initializers.VarianceScaling(
+        2.0 / (1.0 + network.negative_slope**2),
+        network.initializer.removeprefix("he_"),
+        "untruncated_normal",
+        seed=_layer_seed(seed, name),
+    )
+    return layers.Conv2D(
+        filters,
+        kernel,
+        strides,
+        padding="same" if same else "valid",
+        use_bias=False,
+        kernel_initializer=initializer,
+        name=name,
+    )(x)
+
+
+def _activation(network: Network, name: str):
+    if network.activation == "relu":
+        return layers.ReLU(name=name)
+    return layers.LeakyReLU(negative_slope=network.negative_slope, name=name)
+
+
+def _layer_seed(seed: int, name: str) -> int:
+    return zlib.crc32(f"{seed}/{name}".encode())

@@ -1,0 +1,88 @@
+"""The classes of the user's own photos, by a trained run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from resnet_tf import run_folder
+from resnet_tf.errors import UserError
+from resnet_tf.evaluation.metrics import log_softmax
+from resnet_tf.models.from_preset import load_network
+from resnet_tf.prediction import photos
+from resnet_tf.prediction.photos import Photo
+from resnet_tf.run_folder import Run
+
+BATCH = 32
+
+
+def predict(
+    names: Sequence[str | PathLike],
+    preset: str | None = None,
+    run: str | Run | None = None,
+    runs: str | Path = "runs",
+    top: int = 3,
+    weights: str | None = None,
+) -> list[dict]:
+    """Predicts the classes of photos: files, folders and glob patterns.
+
+    Args:
+        preset: whose newest finished run predicts; or give `run`.
+        top: how many classes each row holds, most probable first.
+        weights: "last" or "best"; default: as the preset says.
+
+    Returns:
+        One row a photo, in order: `file`, `error` (None or the reason), `width`, `height`, `top`: a list of
+        {"class", "probability"}.
+
+    Raises:
+        UserError: no such run, no photo found, or `top` out of range.
+    """
+    found = run if isinstance(run, Run) else run_folder.choose(preset, run, runs, "predict")
+    return [row for row, _ in predict_photos(photos.find([str(name) for name in names]), found, top, weights)]
+
+
+def predict_photos(
+    paths: Sequence[Path],
+    run: Run,
+    top: int,
+    weights: str | None = None,
+    advance: Callable[[int], None] = lambda photos: None,
+) -> Iterator[tuple[dict, Photo]]:
+    """Yields each photo's row beside the photo itself, in order.
+
+    Args:
+        advance: called after each portion with its number of photos.
+
+    Raises:
+        UserError: the run has no such weights, or `top` is out of range.
+    """
+    preset, classes = run.preset, run.about["class_names"]
+    if not 1 <= top <= len(classes):
+        raise UserError(f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.")
+    which = weights or preset.evaluation.weights
+    model, _ = load_network(preset, len(classes), run.best if which == "best" else run.last)
+    loaded = photos.load_all(paths, preset.data.image_size)
+    while portion := list(islice(loaded, BATCH)):
+        good = [photo for photo in portion if photo.error is None]
+        # Always a full batch: one shape, one compiled function.
+        images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)
+        for place, photo in enumerate(good):
+            images[place] = photo.fitted
+        probabilities = iter(np.exp(log_softmax(model.predict_on_batch(images))))
+        for photo in portion:
+            yield _row(photo, None if photo.error else next(probabilities), classes, top), photo
+        advance(len(portion))
+
+
+def _row(photo: Photo, probabilities: np.ndarray | None, classes: list[str], top: int) -> dict:
+    ranked = [] if probabilities is None else np.argsort(-probabilities, kind="stable")[:top]
+    return {
+        "file": str(photo.path),
+        "error": photo.error,
+        "width": photo.width,
+        "height": photo.height,
+        "top": [{"class": classes[index], "probability": float(probabilities[index])} for index in ranked],
+    }

@@ -1,0 +1,294 @@
+"""What a preset is: frozen dataclasses, every key checked. `preset_files` reads and writes them."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from resnet_tf import checked
+from resnet_tf.data import augmentations
+from resnet_tf.data.sources import DATASETS
+from resnet_tf.errors import UserError, unknown
+from resnet_tf.optim.schedules import SCHEDULES
+from resnet_tf.optim.specs import OPTIMIZERS, LossSpec
+
+
+class Stem(NamedTuple):
+    """The first convolution and the pooling after it; `pool` 0 means none."""
+
+    kernel: int
+    strides: int
+    padding: int
+    pool: int = 0
+    pool_strides: int = 0
+    pool_padding: int = 0
+
+
+STEMS = {
+    "3x3": Stem(3, 1, 1),
+    "7x7-pool": Stem(7, 2, 3, pool=3, pool_strides=2, pool_padding=1),
+    "4x4-valid-pool": Stem(4, 1, 0, pool=2, pool_strides=2),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """`model` of a preset: the shape of the residual network.
+
+    Attributes:
+        num_residual_units: units in every stage, the dial of the CIFAR form (depth 6n+2; 9n+2 with bottlenecks).
+        stage_sizes: units stage by stage, instead of `num_residual_units`.
+        filters: width of each stage; a bottleneck's output is `expansion` times as wide.
+        stem: "3x3" (CIFAR), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
+        stem_filters: width of the stem; None: that of the first stage.
+        shortcut: where the shape changes, "identity-pad" (option A) or "projection" (option B).
+        negative_slope: of leaky_relu.
+        initializer: He's, counting inputs (the paper's choice) or outputs (torchvision's) of each kernel.
+        zero_last_scale: start each unit's last batch-norm scale at 0.
+        parameter_limit: refuse to build a network with more trainable parameters.
+    """
+
+    num_residual_units: int | None = None
+    stage_sizes: tuple[int, ...] | None = None
+    filters: tuple[int, ...] = (16, 32, 64)
+    unit: Literal["basic", "bottleneck"] = "basic"
+    stem: Literal["3x3", "7x7-pool", "4x4-valid-pool"] = "3x3"
+    stem_filters: int | None = None
+    shortcut: Literal["identity-pad", "projection"] = "identity-pad"
+    activation: Literal["relu", "leaky_relu"] = "relu"
+    negative_slope: float = 0.0
+    initializer: Literal["he_fan_in", "he_fan_out"] = "he_fan_in"
+    zero_last_scale: bool = False
+    expansion: int = 4
+    parameter_limit: int | None = None
+
+    def __post_init__(self):
+        if (self.num_residual_units is None) == (self.stage_sizes is None):
+            raise ValueError("give one of 'num_residual_units' and 'stage_sizes'.")
+        numbers = {
+            "num_residual_units": (self.num_residual_units,),
+            "stage_sizes": self.stage_sizes or (),
+            "filters": self.filters,
+            "stem_filters": (self.stem_filters,),
+            "expansion": (self.expansion,),
+            "parameter_limit": (self.parameter_limit,),
+        }
+        for key, values in numbers.items():
+            if any(value is not None and value < 1 for value in values):
+                raise ValueError(f"'{key}' must be at least 1. Received: {getattr(self, key)}.")
+        if len(self.units_per_stage) != len(self.filters) or not self.filters:
+            raise ValueError(
+                f"'stage_sizes' and 'filters' must be equally long. Received: {self.stage_sizes}, {self.filters}."
+            )
+        if (self.activation == "leaky_relu") != (self.negative_slope > 0):
+            raise ValueError(
+                f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
+            )
+        widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
+        if self.shortcut == "identity-pad" and list(widths) != sorted(widths):
+            raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
+
+    @property
+    def units_per_stage(self) -> tuple[int, ...]:
+        return self.stage_sizes or (self.num_residual_units,) * len(self.filters)
+
+    @property
+    def stem_shape(self) -> Stem:
+        return STEMS[self.stem]
+
+    @property
+    def stem_width(self) -> int:
+        return self.stem_filters or self.filters[0]
+
+    @property
+    def unit_expansion(self) -> int:
+        return self.expansion if self.unit == "bottleneck" else 1
+
+    @property
+    def depth(self) -> int:
+        """Weighted layers on the main path, stem and head included: the number in "ResNet-56"."""
+        return sum(self.units_per_stage) * (2 if self.unit == "basic" else 3) + 2
+
+
+@dataclass(frozen=True)
+class Data:
+    """`data` of a preset: which images, and how they are prepared.
+
+    Attributes:
+        validation_size: images held out of the training set, stratified by class, for selection.
+        augment: an expression such as "pad_crop(4) | flip_horizontal"; see `data.augmentations`.
+        normalize: "per_channel" (mean and deviation), "per_pixel" (mean image, as the paper) or "imagenet" (published).
+        image_size: height and width in pixels at which the network is trained.
+    """
+
+    dataset: str = "cifar10"
+    validation_size: int = 5000
+    augment: str = ""
+    normalize: Literal["per_channel", "per_pixel", "imagenet"] = "per_channel"
+    image_size: int = 32
+
+    def __post_init__(self):
+        if self.dataset not in DATASETS:
+            raise ValueError(str(unknown("dataset", self.dataset, DATASETS)))
+        if self.validation_size < 0:
+            raise ValueError(f"'validation_size' must be at least 0. Received: {self.validation_size}.")
+        if self.image_size < 8:
+            raise ValueError(f"'image_size' must be at least 8 pixels. Received: {self.image_size}.")
+        augmentations.parse(self.augment)
+
+
+@dataclass(frozen=True)
+class Train:
+    """`train` of a preset: how long and in what portions.
+
+    Attributes:
+        batch_size: images of one step.
+        epochs: passes over the training split; give this or `steps`.
+        steps: updates, as the paper counts.
+        state_minutes: the run's state is saved at every epoch's end and whenever this much time has passed.
+    """
+
+    batch_size: int = 128
+    epochs: int | None = None
+    steps: int | None = None
+    state_minutes: float = 10.0
+
+    def __post_init__(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give one of 'epochs' and 'steps'.")
+        for key in ("batch_size", "epochs", "steps", "state_minutes"):
+            value = getattr(self, key)
+            if value is not None and value <= 0:
+                raise ValueError(f"'{key}' must be above 0. Received: {value}.")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        return self.steps if self.steps is not None else self.epochs * steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`evaluation` of a preset: how the finished network is scored.
+
+    Attributes:
+        weights: "last" (the paper's way) or "best" (highest validation top-1).
+    """
+
+    weights: Literal["last", "best"] = "last"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`reference` of a preset: what its author or the paper measured, and how. Accuracies in percent."""
+
+    test_top1: float | None = None
+    test_top5: float | None = None
+    validation_top1: float | None = None
+    protocol: str = ""
+    source: str = ""
+    note: str = ""
+
+
+SECTIONS = {"model": Network, "data": Data, "train": Train, "loss": LossSpec, "evaluation": Evaluation}
+NAMED_SECTIONS = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+# What changes a run's numbers; the rest of a preset only describes it.
+RECIPE = ("model", "data", "train", "optimizer", "schedule", "loss", "evaluation")
+UNHASHED = {"train": ("state_minutes",)}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe with its reference and recorded results. Made by `from_dict`; `to_dict` gives the plain values back."""
+
+    name: str
+    title: str
+    model: Network
+    data: Data
+    train: Train
+    optimizer: Any
+    schedule: Any
+    loss: LossSpec = field(default_factory=LossSpec)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    reference: Reference = field(default_factory=Reference)
+    notes: tuple[str, ...] = ()
+    results: tuple[dict, ...] = ()
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes its data set has; None where only the images tell."""
+        names = DATASETS[self.data.dataset].class_names
+        return len(names) if names else None
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits over all that changes a run's numbers."""
+        return hashlib.sha256(json.dumps(recipe(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def recipe(preset: Preset) -> dict:
+    """Returns the sections of a preset that change a run's numbers, as plain values with every default written out."""
+    values = to_dict(preset)
+    sections = {section: dict(values[section]) for section in RECIPE}
+    for section, keys in UNHASHED.items():
+        for key in keys:
+            del sections[section][key]
+    return sections
+
+
+def changes(ours: Preset, theirs: Preset) -> dict[str, list]:
+    """Returns where two recipes differ: {"train.epochs": [ours, theirs]}."""
+    mine, other = recipe(ours), recipe(theirs)
+    found = {}
+    for section in RECIPE:
+        for key in {**other[section], **mine[section]}:
+            pair = [mine[section].get(key), other[section].get(key)]
+            if pair[0] != pair[1]:
+                found[f"{section}.{key}"] = pair
+    return found
+
+
+def from_dict(values: dict, name: str | None = None) -> Preset:
+    """Builds a preset out of plain values.
+
+    Args:
+        name: what the preset is called where the values do not say.
+
+    Raises:
+        UserError: an unknown key, a wrong type or a broken rule, in one line with the nearest right name.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"a preset must be a table of keys and values. Received: {type(values).__name__}.")
+    values = dict(values)
+    name = values.setdefault("name", name)
+    title = f"preset {name}"
+    keys = [item.name for item in dataclasses.fields(Preset)]
+    for key in values:
+        if key not in keys:
+            raise unknown(f"key in {title}:", key, keys)
+    for key in ("name", "model", "data", "train", "optimizer", "schedule"):
+        if values.get(key) is None:
+            raise UserError(f"{title} needs the key {key!r}. Received: {', '.join(map(str, values))}.")
+    for section, cls in {**SECTIONS, "reference": Reference}.items():
+        if section in values:
+            values[section] = checked.build(cls, values[section], f"{section!r} of {title}")
+    for section, table in NAMED_SECTIONS.items():
+        values[section] = checked.build_named(table, values[section], f"{section!r} of {title}")
+    values.setdefault("title", name)
+    for key, hint in {"name": str, "title": str, "notes": tuple[str, ...], "results": tuple[dict, ...]}.items():
+        if key in values:
+            values[key] = checked.convert(values[key], hint, f"{key!r} of {title}")
+    return Preset(**values)
+
+
+def to_dict(preset: Preset) -> dict:
+    """Returns a preset as plain values (dict, list, str, numbers), every default written out; `from_dict` reads it."""
+    values = {}
+    for item in dataclasses.fields(preset):
+        value = getattr(preset, item.name)
+        if item.name in NAMED_SECTIONS:
+            names = {cls: name for name, cls in NAMED_SECTIONS[item.name].items()}
+            value = {"name": names[type(value)], **dataclasses.asdict(value)}
+        elif dataclasses.is_dataclass(value):
+            value = dataclasses.asdict(value)
+        values[item.name] = value
+    return json.loads(json.dumps(values))

@@ -1,0 +1,167 @@
+"""A run on disk: a preset carried out, in one folder.
+
+runs/<preset>/<utc>-s<seed>/
+    preset.json     the recipe as it was carried out
+    run.json        seed, data, versions, device, status
+    log.jsonl       a row an epoch
+    weights/        last.npz and best.npz
+    state/          what `--resume` continues from
+    tensorboard/    event files
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_tf import files, preset_files, presets
+from resnet_tf.errors import UserError
+from resnet_tf.presets import Preset
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what its files say."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """ "<preset>/<utc>-s<seed>", as people and ledger rows call it."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def preset(self) -> Preset:
+        return preset_files.load_preset(read_json(self.folder / "preset.json"))
+
+    @property
+    def about(self) -> dict:
+        """Seed, data, versions, device and status ("running", "stopped", "finished", "diverged")."""
+        return read_json(self.folder / "run.json")
+
+    @property
+    def preset_file(self) -> Path | None:
+        """The file its preset came from, if it came from one that is still there."""
+        path = self.about.get("preset_file")
+        return Path(path) if path and Path(path).is_file() else None
+
+    @property
+    def rows(self) -> list[dict]:
+        """The log: one row an epoch."""
+        return files.read_rows(self.log)[0]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "writer.lock"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "weights" / "last.npz"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "weights" / "best.npz"
+
+    def update(self, **values) -> None:
+        """Writes values into run.json, atomically."""
+        path = self.folder / "run.json"
+        known = read_json(path) if path.exists() else {}
+        files.write_atomically(path, json.dumps({**known, **values}, indent=2) + "\n")
+
+
+def create(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
+    """Makes the folder of a new run.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    parent = Path(runs) / preset.name
+    moment = time.gmtime()
+    for attempt in range(100):
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", moment)
+        folder = parent / (f"{stamp}-s{seed}" + (f"-{attempt + 1}" if attempt else ""))
+        try:
+            (folder / "weights").mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"a run needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
+    else:
+        raise UserError(f"a run needs a folder of its own. Received: {folder}, which is the hundredth of this second.")
+    values = {**presets.to_dict(preset), "results": []}
+    files.write_atomically(folder / "preset.json", preset_files.format_json(values))
+    run = Run(folder)
+    run.update(seed=seed, status="running", started=time.strftime("%Y-%m-%dT%H:%M:%SZ", moment), **about)
+    return run
+
+
+def find(name: str, runs: str | Path) -> Run:
+    """Returns the run of that name ("4/20261122T053000Z-s0") or path.
+
+    Raises:
+        UserError: there is none.
+    """
+    for folder in (Path(runs) / name, Path(name)):
+        if (folder / "run.json").is_file():
+            return Run(folder)
+    known = [run.name for run in every(runs)]
+    raise UserError(
+        f"a run must exist. Received: {name!r}, not found in {runs}. "
+        + (f"Newest there: {', '.join(known[-3:])}." if known else "There are no runs there yet.")
+    )
+
+
+def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> Run:
+    """Returns the run named, or the newest finished run: of a preset (name or path), or of all where none is named.
+
+    Args:
+        use: what the run is to do ("evaluate", "predict"), for the message when there is none.
+    """
+    if run is not None:
+        return find(run, runs)
+    name = None if preset is None else preset_files.load_preset(preset).name
+    needs = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
+    return latest(runs, name, ("finished",), needs)
+
+
+def every(runs: str | Path, preset: str | None = None) -> list[Run]:
+    """Returns the runs in a folder, oldest first; of one preset where it is named."""
+    found = [Run(path.parent) for path in Path(runs).glob(f"{preset or '*'}/*/run.json")]
+    return sorted(found, key=lambda run: (run.folder.name, run.folder.parent.name))
+
+
+def latest(runs: str | Path, preset: str | None, statuses: tuple[str, ...], needs: str) -> Run:
+    """Returns the newest run that has one of the statuses; of one preset where it is named.
+
+    Args:
+        needs: what the caller wants and how to get it; ends the message when there is none.
+    """
+    for run in reversed(every(runs, preset)):
+        if run.about.get("status") in statuses:
+            return run
+    raise UserError(f"{needs} Received: no such run {f'of preset {preset!r} ' if preset else ''}in {runs}.")
+
+
+def read_json(path: Path) -> dict:
+    """Reads one of a run's JSON files.
+
+    Raises:
+        UserError: missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"a run's file must be readable. Received: {path}: {error}.") from error

@@ -1,0 +1,31 @@
+"""What a training runs on, in words that a ledger row keeps."""
+
+import os
+import platform
+from pathlib import Path
+
+import keras
+
+
+def device_description() -> str:
+    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads"."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        accelerators = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    else:
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        accelerators = [detail.get("device_name", "GPU") for detail in details]
+    if accelerators:
+        return f"{len(accelerators)} x {accelerators[0]}"
+    return f"CPU: {_processor()}, {len(os.sched_getaffinity(0))} threads"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,59 @@
+"""What a training would be, without doing it: network, steps, learning rates, and time from a few timed steps."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from resnet_tf.data import sources
+from resnet_tf.models.size import describe_stages, network_size
+from resnet_tf.presets import Preset
+from resnet_tf.training.device import device_description
+from resnet_tf.training.plan import Plan, make_plan
+from resnet_tf.training.progress import duration
+
+TIMED_STEPS = 8
+
+
+def dry_run(preset: Preset, data: str | None = None, seed: int = 0, say: Callable[[str], None] = print) -> None:
+    """Says what training a preset would do and cost; trains nothing and writes nothing.
+
+    Raises:
+        UserError: as a training would, for its images.
+    """
+    dataset = sources.load(preset.data.dataset, data, say=say)
+    plan = make_plan(preset, dataset, seed)
+    say(f"preset {preset.name}: {preset.title}")
+    say(describe_stages(network_size(preset.model, preset.data.image_size, dataset.classes)))
+    held_out = len(plan.validation.split) if plan.validation else 0
+    say(f"images   {dataset.title}")
+    say(f"         {len(plan.batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
+    epochs = plan.total_steps / plan.steps_per_epoch
+    say(
+        f"steps    {plan.total_steps:,} of batch {preset.train.batch_size} "
+        f"({epochs:g} epochs of {plan.steps_per_epoch:,})"
+    )
+    say(f"rate     {preset.schedule.describe()}")
+    for step in landmarks(plan):
+        say(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.rates[step]:.3g}")
+    first, step_seconds = timed_steps(plan)
+    images = preset.train.batch_size / step_seconds
+    say(f"device   {device_description()}")
+    say(f"time     first step {first:.1f} s, then {step_seconds:.3f} s a step, {images:,.0f} images/s")
+    say(f"         {duration(plan.total_steps * step_seconds)} of training, without validation and saving")
+
+
+def landmarks(plan: Plan, most: int = 6) -> list[int]:
+    """Returns the steps that tell the schedule's shape: evenly spread, the first and the last among them."""
+    return sorted({round(place) for place in np.linspace(0, plan.total_steps - 1, most)})
+
+
+def timed_steps(plan: Plan) -> tuple[float, float]:
+    """Returns seconds of the first step (tracing included) and the median of the steps after it."""
+    model = plan.compiled_network()
+    seconds = []
+    for images, labels in plan.batches.dataset(0, min(plan.total_steps, 1 + TIMED_STEPS)):
+        began = time.monotonic()
+        model.train_on_batch(images, labels)
+        seconds.append(time.monotonic() - began)
+    return seconds[0], float(np.median(seconds[1:] or seconds))

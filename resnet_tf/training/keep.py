@@ -1,0 +1,220 @@
+"""Keeps a run while Keras trains it: log rows, best weights, the state to resume from, and stopping when told to."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+import keras
+import numpy as np
+
+from resnet_tf import files
+from resnet_tf.models import weights
+from resnet_tf.optim.watchers import Watcher
+from resnet_tf.run_folder import Run
+from resnet_tf.training import state
+
+
+@dataclass
+class Progress:
+    """How far a run is: all of its state that is not in Keras's variables. Saved with them.
+
+    Attributes:
+        step: updates done.
+        rows: rows in the log.
+        best_top1: highest validation top-1 so far, in percent.
+        epoch_seconds: training time of the current epoch, over stops and resumes.
+        seconds: training time of the epochs before.
+        watchers: state of each metric-driven rule of the schedule.
+    """
+
+    step: int = 0
+    rows: int = 0
+    best_top1: float | None = None
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    watchers: list[dict] = field(default_factory=list)
+
+
+class Stop:
+    """A wish to stop, from Ctrl-C or a TERM signal: kept at the next step's end. A second Ctrl-C stops at once."""
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    @contextmanager
+    def listening(self):
+        """Takes the signals while a training runs; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number, frame):
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+class KeepRun(keras.callbacks.Callback):
+    """Writes what a run leaves behind, and ends the training when it must.
+
+    Args:
+        run: whose folder takes it.
+        progress: how far the run is; kept up to date here.
+        steps_per_epoch, total_steps: of the run.
+        batch_size: images of one step.
+        rates: the schedule's rate of every step [total_steps].
+        watchers: the metric-driven rules of the schedule.
+        validate: scores the validation split: returns its row entries, {} where there is none.
+        listeners: called with each epoch's row.
+        stop: the wish to stop.
+        state_minutes: time between saves within an epoch.
+        arrays: metric accumulators to take up in the middle of an epoch, from a saved state.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        progress: Progress,
+        *,
+        steps_per_epoch: int,
+        total_steps: int,
+        batch_size: int,
+        rates: np.ndarray,
+        watchers: list[Watcher],
+        validate: Callable[[], dict],
+        listeners: list[Callable[[dict], None]],
+        stop: Stop,
+        state_minutes: float,
+        arrays: dict[str, np.ndarray],
+    ):
+        super().__init__()
+        self.run, self.progress, self.rates, self.watchers = run, progress, rates, watchers
+        self.steps_per_epoch, self.total_steps, self.batch_size = steps_per_epoch, total_steps, batch_size
+        self.validate, self.listeners, self.stop = validate, listeners, stop
+        self.state_seconds, self.saved_at = 60 * state_minutes, time.monotonic()
+        self.metric_arrays = {name: array for name, array in arrays.items() if name.startswith("metric/")}
+        self.diverged: dict | None = None
+        self.recent_losses: list[float] = []
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step done last."""
+        scale = math.prod(watcher.scale for watcher in self.watchers)
+        return float(self.rates[max(0, self.progress.step - 1)]) * scale
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for name, variable in metric_variables(self.model).items():
+            if name in self.metric_arrays:
+                variable.assign(self.metric_arrays[name])
+        self.metric_arrays = {}
+        self.began = time.monotonic() - self.progress.epoch_seconds
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.step += 1
+        self.progress.epoch_seconds = time.monotonic() - self.began
+        loss = logs["loss"]
+        self.recent_losses = [*self.recent_losses[-4:], loss]
+        if not math.isfinite(loss):
+            self.diverged = {"step": self.progress.step, "learning_rate": self.rate}
+            # JSON has no word for what these are.
+            self.diverged["last_losses"] = [str(value) for value in self.recent_losses]
+            self.model.stop_training = True
+            return
+        if self._follow("training", logs, each_step=True):
+            self._set_scale()
+        if self.progress.step % self.steps_per_epoch == 0 or self.progress.step == self.total_steps:
+            return  # the epoch's end saves
+        if self.stop.signal is not None:
+            self.save_state()
+            self.model.stop_training = True
+        elif time.monotonic() - self.saved_at > self.state_seconds:
+            self.save_state()
+
+    def on_epoch_end(self, epoch, logs=None):
+        progress = self.progress
+        at_end = progress.step % self.steps_per_epoch == 0 or progress.step == self.total_steps
+        if self.diverged or not at_end:
+            return
+        row = {
+            "epoch": epoch + 1,
+            "step": progress.step,
+            "learning_rate": self.rate,
+            "loss": float(logs["loss"]),
+            "top1": 100 * float(logs["top1"]),
+            **self.validate(),
+        }
+        images = (progress.step - epoch * self.steps_per_epoch) * self.batch_size
+        rate = images / max(progress.epoch_seconds, 1e-9)
+        row["timing"] = {"seconds": round(progress.epoch_seconds, 3), "images_per_second": round(rate, 1)}
+        progress.seconds += progress.epoch_seconds
+        progress.epoch_seconds = 0.0
+        if self._follow("", row, each_step=False):
+            self._set_scale()
+        self._keep_best(row)
+        files.append_row(self.run.log, row)
+        progress.rows += 1
+        self.save_state()
+        for listener in self.listeners:
+            listener(row)
+        if self.stop.signal is not None:
+            self.model.stop_training = True
+
+    def _keep_best(self, row: dict) -> None:
+        top1 = row.get("validation_top1")
+        if top1 is not None and (self.progress.best_top1 is None or top1 > self.progress.best_top1):
+            self.progress.best_top1 = top1
+            weights.save(self.model, self.run.best, {"step": row["step"], "validation_top1": top1})
+
+    def _follow(self, kind: str, values: dict, each_step: bool) -> bool:
+        """Feeds the metric-driven rules; returns whether the rate changed. Top-1 goes in as percent."""
+        changed = False
+        for watcher in self.watchers:
+            if each_step != (watcher.every_steps is not None):
+                continue
+            if each_step:
+                name = watcher.metric.removeprefix("training_")
+                value = values[name] * (100 if name == "top1" else 1)
+                changed |= watcher.add(value)
+            else:
+                changed |= watcher.update(values[watcher.metric.removeprefix("training_")])
+        return changed
+
+    def _set_scale(self) -> None:
+        self.model.optimizer.rate_scale.assign(math.prod(watcher.scale for watcher in self.watchers))
+
+    def save_state(self) -> None:
+        self.progress.watchers = [watcher.state() for watcher in self.watchers]
+        arrays = {**training_arrays(self.model), **metric_arrays(self.model)}
+        state.save(self.run.state, self.progress.step, arrays, {"progress": asdict(self.progress)})
+        self.saved_at = time.monotonic()
+
+
+def training_arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns a copy of every variable of a model and its optimizer, by name."""
+    return {name: np.array(variable) for name, variable in training_variables(model).items()}
+
+
+def metric_arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns a copy of the accumulators of the current epoch's metrics."""
+    return {name: np.array(variable) for name, variable in metric_variables(model).items()}
+
+
+def training_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the variables that a training carries from step to step: weights, statistics, optimizer slots."""
+    found = {f"model/{variable.path}": variable for variable in model.variables}
+    return found | {f"optimizer/{variable.path}": variable for variable in model.optimizer.variables}
+
+
+def metric_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the accumulators of the current epoch's metrics, loss included."""
+    return {f"metric/{i}": variable for i, variable in enumerate(model.metrics_variables)}

@@ -1,0 +1,92 @@
+"""What a person sees while a training runs: a live bar in a terminal, a line an epoch everywhere."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+
+class ShowProgress(keras.callbacks.Callback):
+    """A bar with loss, top-1, images a second and time left; and a line when an epoch ends.
+
+    Args:
+        total_steps: of the whole run.
+        steps_per_epoch: of one pass.
+        step: updates done before this training started.
+        batch_size: images of one step.
+        say: takes each epoch's line.
+    """
+
+    def __init__(self, total_steps: int, steps_per_epoch: int, step: int, batch_size: int, say: Callable[[str], None]):
+        super().__init__()
+        self.total_steps, self.steps_per_epoch, self.step = total_steps, steps_per_epoch, step
+        self.batch_size, self.say = batch_size, say
+        self.epochs = -(-total_steps // steps_per_epoch)
+        self.console = Console(file=sys.stderr)
+        self.bar: Progress | None = None
+        self.step_seconds: float | None = None
+        self.last_end: float | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        done = self.step - epoch * self.steps_per_epoch
+        steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
+        self.last_end = None
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[told]}"))
+            self.bar = Progress(*columns, console=self.console, transient=True, expand=True)
+            self.task = self.bar.add_task(f"epoch {epoch + 1}/{self.epochs}", total=steps, completed=done, told="...")
+            self.bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        now = time.monotonic()
+        if self.last_end is not None:
+            # A running mean over about fifty steps: steady to read, yet follows the machine.
+            seconds = now - self.last_end
+            self.step_seconds = seconds if self.step_seconds is None else 0.98 * self.step_seconds + 0.02 * seconds
+        self.last_end = now
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1, told=self._told(logs or {}))
+
+    def _told(self, logs: dict) -> str:
+        told = f"loss {logs.get('loss', float('nan')):.3f}  top-1 {100 * logs.get('top1', 0):.1f} %"
+        if self.step_seconds:
+            told += f"  {self.batch_size / self.step_seconds:,.0f} images/s  {self.time_left()} left"
+        return told
+
+    def time_left(self) -> str:
+        return duration((self.total_steps - self.step) * (self.step_seconds or 0))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.stop_bar()
+
+    def show_row(self, row: dict) -> None:
+        """Says an epoch's line."""
+        line = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.4f}  top-1 {row['top1']:.2f} %"
+        if "validation_top1" in row:
+            line += f"  validation {row['validation_loss']:.4f}, {row['validation_top1']:.2f} %"
+        line += f"  rate {row['learning_rate']:.4g}  {row['timing']['images_per_second']:,.0f} images/s"
+        self.say(line + (f"  {self.time_left()} left" if self.step < self.total_steps else ""))
+
+    def on_train_end(self, logs=None):
+        self.stop_bar()
+
+    def stop_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def duration(seconds: float) -> str:
+    """Returns a time a person reads at a glance: "42 s", "7 min", "3 h 20 min", "2 d 4 h"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

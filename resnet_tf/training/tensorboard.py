@@ -1,0 +1,97 @@
+"""A run in TensorBoard: curves, a picture of an augmented batch, the recipe as text, HParams with final metrics."""
+
+import json
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hp
+
+from resnet_tf import presets
+from resnet_tf.run_folder import Run
+
+METRICS = ("validation_top1", "validation_loss", "test_top1", "test_loss")
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Writes a run's event files: `train` and `validation` as two curves of one chart.
+
+    Args:
+        run: whose folder takes them.
+        images: uint8 or float32 [n, size, size, 3] in 0..255, an augmented batch to show.
+        overview: a text about the network, one line a stage.
+        say: takes one warning if the event files cannot be written; training goes on.
+    """
+
+    def __init__(self, run: Run, images: np.ndarray, overview: str, say: Callable[[str], None]):
+        super().__init__()
+        self.run, self.images, self.overview, self.say = run, images, overview, say
+        self.writers: dict[str, tf.summary.SummaryWriter] | None = None
+
+    def on_train_begin(self, logs=None):
+        if self.writers is not None:
+            return
+        folder = self.run.tensorboard
+        self.writers = {}
+        for part in ("train", "validation"):
+            self.writers[part] = tf.summary.create_file_writer(str(folder / part))
+        preset = self.run.preset
+        with self.writers["train"].as_default(step=0):
+            recipe = json.dumps(presets.recipe(preset), indent=2)
+            tf.summary.text("preset", f"### {preset.title}\n\n" + _as_markdown_code(recipe))
+            tf.summary.text("network", _as_markdown_code(self.overview))
+            tf.summary.image("augmented batch", contact_image(self.images)[None])
+
+    def write_row(self, row: dict) -> None:
+        """Adds an epoch's figures to the curves."""
+        step = row["step"]
+        with self.writers["train"].as_default(step=step):
+            tf.summary.scalar("loss", row["loss"])
+            tf.summary.scalar("top1", row["top1"])
+            tf.summary.scalar("learning_rate", row["learning_rate"])
+            tf.summary.scalar("images_per_second", row["timing"]["images_per_second"])
+        if "validation_top1" in row:
+            with self.writers["validation"].as_default(step=step):
+                tf.summary.scalar("loss", row["validation_loss"])
+                tf.summary.scalar("top1", row["validation_top1"])
+        for writer in self.writers.values():
+            writer.flush()
+
+
+def write_hparams(run: Run, metrics: dict[str, float]) -> None:
+    """Adds a run to TensorBoard's HParams table: what its preset chose beside its metrics ("validation_top1", ...)."""
+    preset, about = run.preset, run.about
+    values = presets.recipe(preset)
+    chosen = {"preset": preset.name, "seed": about["seed"], "data": about["data"]["title"]}
+    for section in ("model", "train", "optimizer", "schedule"):
+        for key, value in values[section].items():
+            if isinstance(value, int | float | str):
+                chosen[f"{section}.{key}"] = value
+    writer = tf.summary.create_file_writer(str(run.tensorboard), filename_suffix=".hparams")
+    with writer.as_default(step=about.get("step", 0)):
+        hp.hparams_config(
+            hparams=[hp.HParam(name) for name in chosen],
+            metrics=[hp.Metric(name, display_name=name.replace("_", " ")) for name in METRICS],
+        )
+        hp.hparams(chosen, trial_id=run.name)
+        for name, value in metrics.items():
+            tf.summary.scalar(name, value)
+    writer.close()
+
+
+def contact_image(images: np.ndarray, most: int = 64) -> np.ndarray:
+    """Returns up to `most` images [n, s, s, 3] as one uint8 picture: a nearly square grid, enlarged to be seen."""
+    images = np.clip(np.round(images[:most]), 0, 255).astype(np.uint8)
+    count, size = images.shape[:2]
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    grid = np.full((rows * columns, size, size, 3), 255, np.uint8)
+    grid[:count] = images
+    picture = grid.reshape(rows, columns, size, size, 3).swapaxes(1, 2).reshape(rows * size, columns * size, 3)
+    scale = max(1, 768 // picture.shape[1])
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _as_markdown_code(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,0 +1,70 @@
+"""Trains a preset: python train.py --preset 4"""
+
+import sys
+
+from resnet_tf import cli, preset_files, presets
+from resnet_tf.errors import UserError
+
+EXAMPLES = """\
+  python train.py --list                                  the presets, their sizes and results
+  python train.py --preset demo                           a small network on built-in images, two minutes
+  python train.py --preset 4 --data cifar10/              a preset on your copy of its images
+  python train.py --preset 4 --resume                     go on after Ctrl-C or a crash
+  python train.py --preset 3 --set train.epochs=3 --seed 1
+  python train.py --preset 4 --dry-run                    what it would do and cost"""
+
+
+def parser() -> cli.Parser:
+    """Returns the options of this door."""
+    options = cli.Parser("Train a residual network as a preset says.", EXAMPLES)
+    what = options.add_argument_group("what to train")
+    what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
+    what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the preset")
+    what.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    what.add_argument("--resume", metavar="RUN", nargs="?", const=True, help="go on with the newest unfinished run")
+    look = options.add_argument_group("look without training")
+    look.add_argument(
+        "--list", action="store_true", help="all presets: network, cost, schedule, reference, best result"
+    )
+    look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
+    cli.add_data_option(options)
+    cli.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the command line."""
+    options = parser().parse_args(arguments)
+    if options.list:
+        from resnet_tf.listing import print_presets
+
+        print_presets()
+        return
+    if options.preset is None:
+        raise UserError("choose what to train with --preset NAME; see the names with --list.")
+    path = preset_files.find(options.preset)
+    written = preset_files.load_preset(path)
+    preset = preset_files.apply_settings(written, options.set)
+    if options.dry_run:
+        cli.start_tensorflow()
+        from resnet_tf.training.dry_run import dry_run
+
+        dry_run(preset, options.data, options.seed)
+        return
+    cli.start_tensorflow()
+    from resnet_tf.training.loop import train
+
+    train(
+        preset,
+        options.data,
+        options.runs,
+        options.seed,
+        options.resume or False,
+        preset_file=path.resolve(),
+        changed=presets.changes(preset, written),
+    )
+    print(f"next: python eval.py --preset {options.preset}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_door(main))
