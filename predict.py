@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     if options.csv:
         table.write_csv(rows, options.csv)
     if options.figure:
-        figure.contact_sheet(pairs, options.figure, about)
+        figure.contact_sheet(rows, [photo for _, photo in pairs], options.figure, about)
     if all(row["error"] for row in rows):
         raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
 

@@ -27,6 +27,7 @@ def parser() -> cli.Parser:
         "--list", action="store_true", help="all presets: network, cost, schedule, reference, best result"
     )
     look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
+    look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png)")
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> None:
         cli.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
-        dry_run(preset, options.data, options.seed)
+        dry_run(preset, options.data, options.seed, options.figure)
         return
     cli.start_tensorflow()
     from resnet_tf.training.loop import train

@@ -1,12 +1,12 @@
 """Plain values (from JSON, a pickle or the command line) turned into frozen dataclasses, every key checked."""
 
 import dataclasses
-import math
+import sys
 import types
 import typing
 from typing import Any, TypeVar
 
-from resnet_tf.errors import UserError, unknown
+from resnet_tf.errors import UserError, shown, unknown
 
 Checked = TypeVar("Checked")
 
@@ -25,7 +25,7 @@ def build(cls: type[Checked], values: dict, where: str) -> Checked:
             range; the message names key and value.
     """
     if not isinstance(values, dict):
-        raise UserError(f"{where} must be a table of keys and values. Received: {values!r}.")
+        raise UserError(f"{where} must be a table of keys and values. Received: {shown(values)}.")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in values:
         if key not in fields:
@@ -49,7 +49,9 @@ def build_named(table: dict[str, type], values: dict, where: str) -> Any:
         UserError: as `build`; also a missing or unknown name.
     """
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise UserError(f"{where} must be a table with a 'name', one of: {', '.join(table)}. Received: {values!r}.")
+        raise UserError(
+            f"{where} must be a table with a 'name', one of: {', '.join(table)}. Received: {shown(values)}."
+        )
     if values["name"] not in table:
         raise unknown(f"name in {where}:", values["name"], table)
     rest = {key: value for key, value in values.items() if key != "name"}
@@ -70,16 +72,16 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise UserError(f"{where} must be a list. Received: {value!r}.")
+            raise UserError(f"{where} must be a list. Received: {shown(value)}.")
         return tuple(convert(item, parameters[0], f"item {i} of {where}") for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
-    if hint is float and type(value) is int:
+    if hint is float and type(value) in (int, float):
+        if not abs(value) <= sys.float_info.max:  # not a number, infinite, or a whole number beyond any float
+            raise UserError(f"{where} must be a finite number. Received: {shown(value)}.")
         return float(value)
-    if type(value) is float and not math.isfinite(value):
-        raise UserError(f"{where} must be a finite number. Received: {value!r}.")
     if type(value) is not hint:
-        raise UserError(f"{where} must be {_TYPE_WORDS[hint]}. Received: {value!r}.")
+        raise UserError(f"{where} must be {_TYPE_WORDS[hint]}. Received: {shown(value)}.")
     return value
 
 

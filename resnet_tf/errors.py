@@ -1,7 +1,9 @@
 """Errors that are the user's to fix: one clear line, exit code 2, no traceback."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -18,11 +20,29 @@ class Stopped(Exception):
         self.exit_code = 128 + signal_number  # 130 for Ctrl-C, 143 for TERM, as shells expect
 
 
+def shown(value: Any) -> str:
+    """Returns a value as a message may show it: as Python writes it, the middle of a long one left out."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 4, 12, 12, 12
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name most like `name`, or None when nothing is close enough to suggest."""
-    lowered = {str(candidate).lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
-    return lowered[matches[0]] if matches else None
+    """Returns the known name most like `name`, or like its beginning; None when nothing is close enough to suggest."""
+    text = str(name).lower()[:100]
+
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, text, candidate).ratio()
+        # "resnt20" is far from "resnet20-cifar10-paper", but not from its beginning.
+        start = difflib.SequenceMatcher(None, text, candidate[: len(text) + 1]).ratio()
+        return max(whole, start - 0.2)
+
+    scores = {candidate: likeness(str(candidate).lower()) for candidate in known}
+    best = max(scores, key=scores.get, default=None)
+    return best if best is not None and scores[best] >= 0.5 else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
@@ -36,7 +56,7 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
     """
     known = list(known)
     suggestion = nearest(name, known)
-    line = f"unknown {kind} {name!r}."
+    line = f"unknown {kind} {shown(name)}."
     if suggestion is not None:
         line += f" Did you mean {suggestion!r}?"
     elif known:

@@ -3,13 +3,14 @@
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from resnet_tf import checked
 from resnet_tf.data import augmentations
 from resnet_tf.data.sources import DATASETS
-from resnet_tf.errors import UserError, unknown
+from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.optim.schedules import SCHEDULES
 from resnet_tf.optim.specs import OPTIMIZERS, LossSpec
 
@@ -81,7 +82,7 @@ class Network:
             raise ValueError(
                 f"'stage_sizes' and 'filters' must be equally long. Received: {self.stage_sizes}, {self.filters}."
             )
-        if (self.activation == "leaky_relu") != (self.negative_slope > 0):
+        if self.negative_slope < 0 or (self.activation == "leaky_relu") != (self.negative_slope > 0):
             raise ValueError(
                 f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
             )
@@ -91,7 +92,9 @@ class Network:
 
     @property
     def units_per_stage(self) -> tuple[int, ...]:
-        return self.stage_sizes or (self.num_residual_units,) * len(self.filters)
+        if self.stage_sizes is None:
+            return (self.num_residual_units,) * len(self.filters)
+        return self.stage_sizes
 
     @property
     def stem_shape(self) -> Stem:
@@ -216,8 +219,7 @@ class Preset:
     @property
     def classes(self) -> int | None:
         """How many classes its data set has; None where only the images tell."""
-        names = DATASETS[self.data.dataset].class_names
-        return len(names) if names else None
+        return DATASETS[self.data.dataset].classes
 
     @property
     def hash(self) -> str:
@@ -260,12 +262,17 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
         raise UserError(f"a preset must be a table of keys and values. Received: {type(values).__name__}.")
     values = dict(values)
     name = values.setdefault("name", name)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(
+            "a preset's name, which its runs' folder bears too, must be up to 100 letters, digits, spaces and _.,+=()-, "
+            f"a letter or digit first. Received: {shown(name)}."
+        )
     title = f"preset {name}"
     keys = [item.name for item in dataclasses.fields(Preset)]
     for key in values:
         if key not in keys:
             raise unknown(f"key in {title}:", key, keys)
-    for key in ("name", "model", "data", "train", "optimizer", "schedule"):
+    for key in ("model", "data", "train", "optimizer", "schedule"):
         if values.get(key) is None:
             raise UserError(f"{title} needs the key {key!r}. Received: {', '.join(map(str, values))}.")
     for section, cls in {**SECTIONS, "reference": Reference}.items():
@@ -274,10 +281,13 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
     for section, table in NAMED_SECTIONS.items():
         values[section] = checked.build_named(table, values[section], f"{section!r} of {title}")
     values.setdefault("title", name)
-    for key, hint in {"name": str, "title": str, "notes": tuple[str, ...], "results": tuple[dict, ...]}.items():
+    for key, hint in {"title": str, "notes": tuple[str, ...], "results": tuple[dict, ...]}.items():
         if key in values:
             values[key] = checked.convert(values[key], hint, f"{key!r} of {title}")
     return Preset(**values)
+
+
+_NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")
 
 
 def to_dict(preset: Preset) -> dict:

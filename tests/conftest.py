@@ -1,7 +1,53 @@
-"""Shared test settings: oneDNN as the doors set it, no GPU, a quiet TensorFlow."""
+"""Shared by all tests: quiet settings, and a small set of real image files that trains in seconds."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.pop("RESNET_DATA", None)  # a data set of the developer's own must not change a test
+
+TRAIN_PER_CLASS, TEST_PER_CLASS = 24, 7
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> Path:
+    """A cache of decoded images of the tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["RESNET_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image_tree(tmp_path_factory) -> Path:
+    """A folder train/<class>/*, test/<class>/* with CIFAR-10's class names and drawn 32x32 pictures."""
+    from PIL import Image
+
+    from resnet_tf.data import shapes10
+    from resnet_tf.data.sources import DATASETS
+
+    root = tmp_path_factory.mktemp("images")
+    names = DATASETS["cifar10"].class_names
+    drawn = shapes10.draw(0, 10 * TRAIN_PER_CLASS, 10 * TEST_PER_CLASS)
+    for split, images, labels in (("train", *drawn[:2]), ("test", *drawn[2:])):
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            folder = root / split / names[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{number:04d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_preset() -> dict:
+    """A preset, as plain values, that trains on `image_tree` in a second or two: 10 steps an epoch."""
+    return {
+        "name": "tiny",
+        "model": {"num_residual_units": 1, "filters": [4, 8]},
+        "data": {"dataset": "cifar10", "validation_size": 40, "augment": "pad_crop(4) | flip_horizontal"},
+        "train": {"batch_size": 20, "epochs": 3},
+        "optimizer": {"name": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4},
+        "schedule": {"name": "exponential", "lr_decay": 0.8},
+    }

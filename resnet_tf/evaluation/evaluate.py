@@ -50,7 +50,7 @@ def evaluate(
             f"Received: {', '.join(dataset.class_names)}."
         )
     which = weights or preset.evaluation.weights
-    model, loaded = load_network(preset, len(dataset.class_names), run.best if which == "best" else run.last)
+    model, loaded = load_network(preset, dataset.classes, run.best if which == "best" else run.last)
     batches = EvaluationBatches(_images(run, dataset, split), (), BATCH)
     began, done = time.monotonic(), 0
 
@@ -59,7 +59,7 @@ def evaluate(
         done += images
         advance(done, len(batches.split))
 
-    scores = score(model, batches, len(dataset.class_names), count)
+    scores = score(model, batches, dataset.classes, count)
     result = {
         "date": ledger.now(),
         "run": run.name,

@@ -16,17 +16,20 @@ class InputNormalization(keras.layers.Layer):
     """
 
     def __init__(self, statistics_shape: tuple[int, ...] = (3,), **kwargs):
-        super().__init__(**kwargs)
+        # Under mixed precision too the mean is taken off in float32: bfloat16 would round grey levels to whole ones.
+        super().__init__(autocast=False, **kwargs)
         self.statistics_shape = tuple(statistics_shape)
 
     def build(self, input_shape):
-        self.mean = self.add_weight(name="mean", shape=self.statistics_shape, initializer="zeros", trainable=False)
+        self.mean = self.add_weight(
+            name="mean", shape=self.statistics_shape, initializer="zeros", trainable=False, autocast=False
+        )
         self.deviation = self.add_weight(
-            name="deviation", shape=self.statistics_shape, initializer="ones", trainable=False
+            name="deviation", shape=self.statistics_shape, initializer="ones", trainable=False, autocast=False
         )
 
     def call(self, images):
-        return (images - ops.cast(self.mean, images.dtype)) / ops.cast(self.deviation, images.dtype)
+        return ops.cast((images - self.mean) / self.deviation, self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "statistics_shape": self.statistics_shape}
@@ -66,9 +69,7 @@ class BatchNormalization(keras.layers.Layer):
 
     def call(self, x, training=False):
         if not training:
-            factor = self.scale * ops.rsqrt(self.running_variance + self.epsilon)
-            shift = self.offset - self.running_mean * factor
-            return x * ops.cast(factor, x.dtype) + ops.cast(shift, x.dtype)
+            return self._normalised(x, self.running_mean, self.running_variance)
         normalise = self._fused if keras.backend.backend() == "tensorflow" else self._plain
         y, mean, variance = normalise(x)
         keep = self.momentum
@@ -92,12 +93,15 @@ class BatchNormalization(keras.layers.Layer):
 
     def _plain(self, x):
         mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
-        factor = self.scale * ops.rsqrt(variance + self.epsilon)
-        shift = self.offset - mean * factor
-        y = x * ops.cast(factor, x.dtype) + ops.cast(shift, x.dtype)
         batch, height, width, _ = ops.shape(x)
         count = ops.cast(batch * height * width, "float32")
-        return y, mean, variance * count / ops.maximum(count - 1.0, 1.0)
+        return self._normalised(x, mean, variance), mean, variance * count / ops.maximum(count - 1.0, 1.0)
+
+    def _normalised(self, x, mean, variance):
+        """In float32 whatever `x` is, as the fused operation: a shift rounded to 8 bits would move a whole channel."""
+        factor = self.scale * ops.rsqrt(variance + self.epsilon)
+        shift = self.offset - mean * factor
+        return ops.cast(ops.cast(x, "float32") * factor + shift, x.dtype)
 
     def get_config(self):
         config = {"momentum": self.momentum, "epsilon": self.epsilon, "zero_scale": self.zero_scale}

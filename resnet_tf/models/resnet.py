@@ -4,11 +4,12 @@ Source: He, Zhang, Ren, Sun 2015, "Deep Residual Learning for Image Recognition"
 """
 
 import dataclasses
+import math
 import zlib
 from functools import partial
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from resnet_tf.models.layers import BatchNormalization, IdentityPad, InputNormalization
 from resnet_tf.presets import Network
@@ -50,11 +51,7 @@ def resnet(
             strides = 2 if stage > 1 and number == 1 else 1
             x = unit(x, filters, strides, network, conv, name=f"stage{stage}_unit{number}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    # torch's initial values of a linear layer: uniform within 1 / sqrt(inputs).
-    uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=_layer_seed(seed, "head"))
-    bias = keras.initializers.Zeros()
-    logits = layers.Dense(classes, kernel_initializer=uniform, bias_initializer=bias, dtype="float32", name="head")(x)
-    return keras.Model(images, logits, name=f"resnet{network.depth}")
+    return keras.Model(images, _head(x, classes, seed), name=f"resnet{network.depth}")
 
 
 def set_input_statistics(model: keras.Model, mean, deviation) -> None:
@@ -69,11 +66,21 @@ def _stem(x, network: Network, conv):
     x = conv(x, network.stem_width, stem.kernel, stem.strides, padding=stem.padding, name="stem")
     x = _activation(network, name="stem_activation")(BatchNormalization(name="stem_norm")(x))
     if stem.pool:
-        # Zeros at the border are no maximum of their own: the activation before left nothing that matters below zero.
         if stem.pool_padding:
-            x = layers.ZeroPadding2D(stem.pool_padding, name="stem_pool_pad")(x)
+            # Not zeros: after a leaky activation a border may hold only values below zero.
+            border = (stem.pool_padding, stem.pool_padding)
+            x = ops.pad(x, ((0, 0), border, border, (0, 0)), constant_values=-math.inf)
         x = layers.MaxPooling2D(stem.pool, stem.pool_strides, name="stem_pool")(x)
     return x
+
+
+def _head(x, classes: int, seed: int):
+    """The logits, in float32; initial kernel and bias as torch's linear layer: uniform within 1 / sqrt(inputs)."""
+    bound = 1 / math.sqrt(x.shape[-1])
+    kernel, bias = (
+        keras.initializers.RandomUniform(-bound, bound, seed=_layer_seed(seed, name)) for name in ("head", "head_bias")
+    )
+    return layers.Dense(classes, kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name="head")(x)
 
 
 def _basic_unit(x, filters: int, strides: int, network: Network, conv, name: str):

@@ -1,7 +1,6 @@
 """Weight files: arrays only, loaded into the network that the preset builds, or not at all."""
 
 import json
-import zipfile
 from pathlib import Path
 
 import keras
@@ -32,14 +31,22 @@ def load(model: keras.Model, path: Path) -> dict:
     variables = {variable.path: variable for variable in model.variables}
     try:
         shapes = files.array_shapes(path)
-        about = shapes.pop(ABOUT, None)
+        if shapes.pop(ABOUT, ()) != ():
+            raise ValueError(f"{ABOUT} is not one text")
         _check_shapes(path, shapes, {name: tuple(variable.shape) for name, variable in variables.items()})
         arrays = files.unpack_arrays(path.read_bytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"weights must be an .npz file of arrays. Received: {path}: {error}.") from error
+        about = json.loads(str(arrays.pop(ABOUT, "{}")))
+        for name, variable in variables.items():
+            if str(arrays[name].dtype) != variable.dtype:
+                raise ValueError(f"{name} is {arrays[name].dtype}, not {variable.dtype}")
+    except UserError:
+        raise
+    except Exception as error:  # over a damaged file zipfile and numpy raise anything, tokenize.TokenError included
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"weights must be an .npz file of arrays. Received: {path}: {reason}.") from error
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return {} if about is None else json.loads(str(arrays[ABOUT]))
+    return about
 
 
 def _check_shapes(path: Path, found: dict[str, tuple], wanted: dict[str, tuple]) -> None:

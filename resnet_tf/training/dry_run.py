@@ -7,6 +7,7 @@ import numpy as np
 
 from resnet_tf.data import sources
 from resnet_tf.models.size import describe_stages, network_size
+from resnet_tf.optim.picture import PlannedPhase, picture
 from resnet_tf.presets import Preset
 from resnet_tf.training.device import device_description
 from resnet_tf.training.plan import Plan, make_plan
@@ -15,8 +16,17 @@ from resnet_tf.training.progress import duration
 TIMED_STEPS = 8
 
 
-def dry_run(preset: Preset, data: str | None = None, seed: int = 0, say: Callable[[str], None] = print) -> None:
-    """Says what training a preset would do and cost; trains nothing and writes nothing.
+def dry_run(
+    preset: Preset,
+    data: str | None = None,
+    seed: int = 0,
+    figure: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Says what training a preset would do and cost; trains nothing.
+
+    Args:
+        figure: a .png file that takes the curve of the learning rate.
 
     Raises:
         UserError: as a training would, for its images.
@@ -36,6 +46,10 @@ def dry_run(preset: Preset, data: str | None = None, seed: int = 0, say: Callabl
     say(f"rate     {preset.schedule.describe()}")
     for step in landmarks(plan):
         say(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.rates[step]:.3g}")
+    if figure is not None:
+        planned = PlannedPhase(preset.schedule, preset.optimizer.learning_rate, plan.total_steps, plan.steps_per_epoch)
+        picture([planned], figure, f"preset {preset.name}: {preset.title}")
+        say(f"         drawn in {figure}")
     first, step_seconds = timed_steps(plan)
     images = preset.train.batch_size / step_seconds
     say(f"device   {device_description()}")

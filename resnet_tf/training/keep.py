@@ -112,25 +112,30 @@ class KeepRun(keras.callbacks.Callback):
         scale = math.prod(watcher.scale for watcher in self.watchers)
         return float(self.rates[max(0, self.progress.step - 1)]) * scale
 
+    def on_train_begin(self, logs=None):
+        if self.watchers:
+            self._set_scale()  # a warm-up rule starts below 1
+
     def on_epoch_begin(self, epoch, logs=None):
         for name, variable in metric_variables(self.model).items():
             if name in self.metric_arrays:
                 variable.assign(self.metric_arrays[name])
         self.metric_arrays = {}
+        self.sums = self._metric_sums()
         self.began = time.monotonic() - self.progress.epoch_seconds
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
         self.progress.epoch_seconds = time.monotonic() - self.began
-        loss = logs["loss"]
-        self.recent_losses = [*self.recent_losses[-4:], loss]
-        if not math.isfinite(loss):
+        values = self._step_values()
+        self.recent_losses = [*self.recent_losses[-4:], values["loss"]]
+        if not math.isfinite(values["loss"]):
             self.diverged = {"step": self.progress.step, "learning_rate": self.rate}
             # JSON has no word for what these are.
             self.diverged["last_losses"] = [str(value) for value in self.recent_losses]
             self.model.stop_training = True
             return
-        if self._follow("training", logs, each_step=True):
+        if self._follow(values, each_step=True):
             self._set_scale()
         if self.progress.step % self.steps_per_epoch == 0 or self.progress.step == self.total_steps:
             return  # the epoch's end saves
@@ -158,7 +163,7 @@ class KeepRun(keras.callbacks.Callback):
         row["timing"] = {"seconds": round(progress.epoch_seconds, 3), "images_per_second": round(rate, 1)}
         progress.seconds += progress.epoch_seconds
         progress.epoch_seconds = 0.0
-        if self._follow("", row, each_step=False):
+        if self._follow(row, each_step=False):
             self._set_scale()
         self._keep_best(row)
         files.append_row(self.run.log, row)
@@ -175,18 +180,23 @@ class KeepRun(keras.callbacks.Callback):
             self.progress.best_top1 = top1
             weights.save(self.model, self.run.best, {"step": row["step"], "validation_top1": top1})
 
-    def _follow(self, kind: str, values: dict, each_step: bool) -> bool:
-        """Feeds the metric-driven rules; returns whether the rate changed. Top-1 goes in as percent."""
+    def _metric_sums(self) -> np.ndarray:
+        """Returns the epoch's sums so far, float64 [loss sum, images, correct, images]."""
+        return np.array([float(variable) for variable in self.model.metrics_variables])
+
+    def _step_values(self) -> dict[str, float]:
+        """Returns loss and top-1 (percent) of the last step alone; Keras hands out means since the epoch began."""
+        before, self.sums = self.sums, self._metric_sums()
+        loss, images, correct, _ = self.sums - before
+        return {"loss": loss / images, "top1": 100 * correct / images}
+
+    def _follow(self, values: dict, each_step: bool) -> bool:
+        """Feeds the metric-driven rules of a step or of an epoch; returns whether the rate changed."""
         changed = False
         for watcher in self.watchers:
-            if each_step != (watcher.every_steps is not None):
-                continue
-            if each_step:
-                name = watcher.metric.removeprefix("training_")
-                value = values[name] * (100 if name == "top1" else 1)
-                changed |= watcher.add(value)
-            else:
-                changed |= watcher.update(values[watcher.metric.removeprefix("training_")])
+            if each_step == (watcher.every_steps is not None):
+                value = values[watcher.metric.removeprefix("training_")]
+                changed |= watcher.add(value) if each_step else watcher.update(value)
         return changed
 
     def _set_scale(self) -> None:
@@ -194,25 +204,21 @@ class KeepRun(keras.callbacks.Callback):
 
     def save_state(self) -> None:
         self.progress.watchers = [watcher.state() for watcher in self.watchers]
-        arrays = {**training_arrays(self.model), **metric_arrays(self.model)}
+        variables = training_variables(self.model)
+        if self.progress.step % self.steps_per_epoch:
+            variables |= metric_variables(self.model)  # at an epoch's end they start anew
+        arrays = {name: np.array(variable) for name, variable in variables.items()}
         state.save(self.run.state, self.progress.step, arrays, {"progress": asdict(self.progress)})
         self.saved_at = time.monotonic()
-
-
-def training_arrays(model: keras.Model) -> dict[str, np.ndarray]:
-    """Returns a copy of every variable of a model and its optimizer, by name."""
-    return {name: np.array(variable) for name, variable in training_variables(model).items()}
-
-
-def metric_arrays(model: keras.Model) -> dict[str, np.ndarray]:
-    """Returns a copy of the accumulators of the current epoch's metrics."""
-    return {name: np.array(variable) for name, variable in metric_variables(model).items()}
 
 
 def training_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns the variables that a training carries from step to step: weights, statistics, optimizer slots."""
     found = {f"model/{variable.path}": variable for variable in model.variables}
-    return found | {f"optimizer/{variable.path}": variable for variable in model.optimizer.variables}
+    for variable in model.optimizer.variables:
+        # Without the optimizer's own name, which Keras numbers: a second one of a process is "sgd_1".
+        found[f"optimizer/{variable.path.partition('/')[2]}"] = variable
+    return found
 
 
 def metric_variables(model: keras.Model) -> dict[str, keras.Variable]:

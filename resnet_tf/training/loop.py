@@ -90,7 +90,7 @@ def _carry_out(run: Run, plan: Plan, runs: str | Path, say: Callable[[str], None
     model = plan.compiled_network()
     watchers = plan.watchers
     progress, arrays = _restore(run, model, watchers, say)
-    classes = len(plan.dataset.class_names)
+    classes = plan.dataset.classes
     show = ShowProgress(plan.total_steps, plan.steps_per_epoch, progress.step, plan.preset.train.batch_size, say)
     size = network_size(plan.preset.model, plan.preset.data.image_size, classes)
     board = TensorBoardLog(run, _first_images(plan), describe_stages(size), say)
@@ -213,7 +213,7 @@ def _restore(
 def _validate(model: keras.Model, plan: Plan) -> dict:
     if plan.validation is None:
         return {}
-    scores = score(model, plan.validation, len(plan.dataset.class_names))
+    scores = score(model, plan.validation, plan.dataset.classes)
     return {"validation_loss": scores.loss, "validation_top1": scores.top1}
 
 

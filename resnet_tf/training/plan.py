@@ -42,7 +42,7 @@ class Plan:
 
     def compiled_network(self) -> keras.Model:
         """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
-        model = build_network(self.preset, len(self.dataset.class_names), seed=self.seed)
+        model = build_network(self.preset, self.dataset.classes, seed=self.seed)
         set_input_statistics(model, self.mean, self.deviation)
         model.compile(
             optimizer=build_optimizer(self.preset.optimizer, self.rates),
@@ -50,7 +50,9 @@ class Plan:
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
             jit_compile=False,  # XLA loses on a CPU's convolutions
         )
+        # Keras makes these variables at the first step; a resumed run fills them before.
         model.optimizer.build(model.trainable_variables)
+        model.compute_metrics(None, np.zeros(1, np.int32), np.zeros((1, self.dataset.classes), np.float32))
         return model
 
 

@@ -1,0 +1,296 @@
+"""Augmentation carried out: a pure function of (images, chain, seed, step), over the batch at once.
+
+Every step of a chain draws its numbers for the whole global batch from (seed, step, its place in the chain), so that a
+host which takes some rows of the batch sees what one host would see in them, and a run resumed at a step sees what an
+unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32, and cut to that range.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from resnet_tf.data import framing
+from resnet_tf.data.augmentation_specs import (
+    AUGMENTATIONS,
+    ColorJitter,
+    FlipHorizontal,
+    FlipVertical,
+    PadCrop,
+    PcaLighting,
+    Rotate,
+)
+from resnet_tf.data.augmentations import VIEWS, Chain, output_shape, split_framing
+from resnet_tf.data.statistics import IMAGENET, Statistics
+
+_STREAM = 1  # apart from other uses of the same seed, such as the order of the images
+
+_TO_GREY = np.tile(np.float32([[0.299], [0.587], [0.114]]), 3)  # ITU-R 601-2, as in Pillow and torchvision
+
+
+@framing.as_written
+def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[tf.Tensor, ...]:
+    """Returns the random numbers of a step of training: for each augmentation float32 [global_batch, numbers].
+
+    Uniform in [0, 1), multiples of 2**-23; the same on every machine and in every version (Philox).
+
+    Args:
+        seed: of the run.
+        step: int64 scalar, from 0.
+        global_batch: rows of the whole batch, over all hosts.
+    """
+    key = tf.random.fold_in(tf.constant([seed, _STREAM], tf.int64), tf.cast(step, tf.int64), alg="philox")
+    return tuple(
+        tf.random.stateless_uniform(
+            [global_batch, augmentation.numbers],
+            tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox"),
+            alg="philox",
+        )
+        for place, augmentation in enumerate(chain)
+    )
+
+
+@framing.as_written
+def augment_batch(
+    images: tf.Tensor,
+    chain: Chain,
+    seed: int,
+    step: tf.Tensor,
+    global_batch: int,
+    first_row: int = 0,
+    statistics: Statistics | None = None,
+) -> tf.Tensor:
+    """Returns a training step's images, augmented: [batch, height, width, 3], uint8, or float32 after a colour step.
+
+    Args:
+        images: uint8 [batch, height, width, 3]: rows `first_row` and on of the global batch.
+        step, seed, global_batch: as in `draws`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+    """
+    rows = slice(first_row, first_row + tf.shape(images)[0])
+    return apply(images, chain, [numbers[rows] for numbers in draws(chain, seed, step, global_batch)], statistics)
+
+
+@framing.as_written
+def augment_files(
+    paths: tf.Tensor,
+    chain: Chain,
+    seed: int,
+    step: tf.Tensor,
+    global_batch: int,
+    first_row: int = 0,
+    statistics: Statistics | None = None,
+) -> tf.Tensor:
+    """Returns what `augment_batch` would, of image files, string [batch], whose sizes may differ.
+
+    The chain's first framings are done while a file is read, so that only what they show of a JPEG is decoded.
+    """
+    rows = slice(first_row, first_row + tf.shape(paths)[0])
+    numbers = [of_step[rows] for of_step in draws(chain, seed, step, global_batch)]
+    framings, rest = split_framing(chain)
+    images = read_batch(paths, framings, numbers[: len(framings)])
+    return apply(images, rest, numbers[len(framings) :], statistics)
+
+
+@framing.as_written
+def read_batch(paths: tf.Tensor, framings: Chain, numbers: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+    """Returns image files, string [batch], framed to one size: uint8 [batch, height, width, 3].
+
+    Args:
+        numbers: float32 [batch, numbers] for each framing; may be left out where none is random.
+    """
+    size = output_shape(framings)
+    if numbers is None:
+        numbers = [tf.zeros([tf.shape(paths)[0], 0]) for _ in framing.unused(framings)]
+    return tf.map_fn(
+        lambda one: framing.read_framed(one[0], framings, one[1:]),
+        (paths, *numbers),
+        fn_output_signature=tf.TensorSpec([*size, 3], tf.uint8),
+    )
+
+
+@framing.as_written
+def apply(
+    images: tf.Tensor,
+    chain: Chain,
+    numbers: Sequence[tf.Tensor] | None = None,
+    statistics: Statistics | None = None,
+) -> tf.Tensor:
+    """Carries a chain out on images of one size, [batch, height, width, 3], uint8 or float32 in 0..255.
+
+    Neighbouring framings are resampled once, neighbouring shifts and flips gathered once.
+
+    Args:
+        numbers: float32 [batch, numbers] for each step; may be left out where nothing is random.
+        statistics: as in `augment_batch`.
+    """
+    numbers = framing.unused(chain) if numbers is None else numbers
+    for carry_out, run in itertools.groupby(
+        zip(chain, numbers, strict=True), key=lambda pair: _CARRY_OUT[type(pair[0])]
+    ):
+        steps, of_steps = zip(*run, strict=True)
+        images = carry_out(images, steps, of_steps, statistics)
+    return images
+
+
+@framing.as_written
+def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
+    """Returns the crops of `images` [batch, height, width, 3] that a network is shown: [batch, views, size, size, 3].
+
+    "1-crop": the middle. "10-crop": top left, top right, bottom left, bottom right and middle, then the same five
+    places of the mirror image.
+
+    Args:
+        size: of the crops, in pixels; None: whole images, "1-crop" alone.
+
+    Raises:
+        ValueError: an unknown view, or no size with several crops.
+
+    Source: Krizhevsky et al. 2012, section 4.1; order and rounding as torchvision's TenCrop.
+    """
+    if view not in VIEWS or (size is None and VIEWS[view] > 1):
+        raise ValueError(f"'view' must be one of {', '.join(VIEWS)}; several need a size. Received: {view!r}, {size}.")
+    if size is None:
+        return images[:, tf.newaxis]
+    bottom, right = tf.unstack(tf.shape(images)[1:3] - size)
+    middle = tuple(tf.cast(tf.round(room / 2), tf.int32) for room in (bottom, right))
+    corners = [] if view == "1-crop" else [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+    sources = [images] if view == "1-crop" else [images, tf.reverse(images, [2])]
+    crops = [source[:, y : y + size, x : x + size] for source in sources for y, x in (*corners, middle)]
+    return tf.ensure_shape(tf.stack(crops, axis=1), [None, VIEWS[view], size, size, images.shape[3]])
+
+
+def _frame(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    return framing.resample_batch(images, steps, numbers)
+
+
+def _shift_and_flip(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    """Carries out pad_crop and flips as one gather: along each axis output pixel i shows source sign * i + offset."""
+    batch, height, width, channels = tf.unstack(tf.shape(images))
+    sides = {"rows": height, "columns": width}
+    signs = {axis: tf.ones([batch], tf.int32) for axis in sides}
+    offsets = {axis: tf.zeros([batch], tf.int32) for axis in sides}
+    fill = None
+    for step, of_step in zip(steps, numbers, strict=True):
+        if isinstance(step, PadCrop):
+            fill = step.fill
+            shifts = tf.cast(tf.floor(of_step * (2 * step.padding + 1)), tf.int32) - step.padding
+            for i, axis in enumerate(sides):
+                offsets[axis] += signs[axis] * shifts[:, i]
+        else:
+            axis = "columns" if isinstance(step, FlipHorizontal) else "rows"
+            flipped = tf.cast(of_step[:, 0] < step.probability, tf.int32)
+            offsets[axis] += signs[axis] * flipped * (sides[axis] - 1)
+            signs[axis] *= 1 - 2 * flipped
+    rows, columns = (signs[axis][:, None] * tf.range(sides[axis]) + offsets[axis][:, None] for axis in sides)
+    pixels = tf.reshape(images, [-1, channels])
+    total = tf.shape(pixels)[0]
+    starts = (tf.range(batch)[:, None] * height + rows) * width
+    if fill is not None:  # pixels from outside come from one more pixel, behind all others
+        starts = tf.where((rows >= 0) & (rows < height), starts, total)
+        columns = tf.where((columns >= 0) & (columns < width), columns, total)
+        pixels = tf.concat([pixels, tf.fill([1, channels], tf.cast(fill, images.dtype))], axis=0)
+    places = tf.minimum(starts[:, :, None] + columns[:, None, :], total)
+    return tf.ensure_shape(tf.gather(pixels, places), images.shape)
+
+
+def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    ((step,), (of_step,)) = steps, numbers
+    angles = (2 * of_step[:, 0] - 1) * (step.degrees * math.pi / 180)
+    cos, sin, zero = tf.cos(angles), tf.sin(angles), tf.zeros_like(angles)
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    x, y = (width - 1) / 2, (height - 1) / 2  # the centre, which stays where it is
+    # Output (i, j), in columns and rows, shows input (cos i - sin j + ..., sin i + cos j + ...): rows count downwards.
+    transforms = tf.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, zero, zero], axis=1)
+    rotated = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=float(step.fill),
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    return framing.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)
+
+
+def _color_jitter(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    """Carries out the changes in each image's own order: at every turn, the images whose turn it is for a change."""
+    ((step,), (of_step,)) = steps, numbers
+    strengths = dataclasses.astuple(step)
+    used = [i for i, strength in enumerate(strengths) if strength]
+    order = tf.argsort(tf.gather(of_step[:, len(strengths) :], used, axis=1), axis=1)
+    shape, images = images.shape, tf.cast(images, tf.float32)
+    for turn in range(len(used)):
+        whose = tf.dynamic_partition(tf.range(tf.shape(images)[0]), order[:, turn], len(used))
+        changed = [
+            _COLOR_CHANGES[i](tf.gather(images, rows), _amount(i, strengths[i], tf.gather(of_step[:, i], rows)))
+            for i, rows in zip(used, whose, strict=True)
+        ]
+        images = tf.dynamic_stitch(whose, changed)
+    return tf.ensure_shape(images, shape)
+
+
+def _amount(change: int, strength: float, numbers: tf.Tensor) -> tf.Tensor:
+    """Returns the factors (brightness, contrast, saturation) or the shifts in turns (hue) as [batch, 1, 1, 1]."""
+    least, greatest = (-strength, strength) if change == _HUE else (max(0.0, 1 - strength), 1 + strength)
+    return (least + (greatest - least) * numbers)[:, None, None, None]
+
+
+def _blend(images: tf.Tensor, towards: tf.Tensor | float, factors: tf.Tensor) -> tf.Tensor:
+    """Returns `towards` at factor 0, the images at 1, and beyond them above 1, cut to 0..255."""
+    return tf.clip_by_value(towards + factors * (images - towards), 0.0, 255.0)
+
+
+def _grey(images: tf.Tensor) -> tf.Tensor:
+    """Returns the images in grey, still in three (equal) channels."""
+    return tf.einsum("bhwc,cd->bhwd", images, _TO_GREY)
+
+
+def _brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    return _blend(images, 0.0, factors)
+
+
+def _contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    mean = _grey(tf.reduce_mean(images, axis=(1, 2), keepdims=True))
+    return _blend(images, mean[..., :1], factors)
+
+
+def _saturation(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    return _blend(images, _grey(images), factors)
+
+
+def _hue(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
+    hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
+    return 255 * tf.image.hsv_to_rgb(tf.concat([tf.math.floormod(hue + shifts, 1.0), saturation, value], axis=-1))
+
+
+_COLOR_CHANGES = (_brightness, _contrast, _saturation, _hue)  # in the order of ColorJitter's fields
+_HUE = 3
+
+
+def _pca_lighting(
+    images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], statistics: Statistics | None
+) -> tf.Tensor:
+    ((step,), (of_step,)) = steps, numbers
+    source = IMAGENET if step.vectors == "imagenet" else statistics
+    if source is None:
+        raise ValueError(f"'statistics' of the training set must be given with {step}. Received: None.")
+    inside = of_step + 2.0**-24  # numbers are multiples of 2**-23 from 0: now symmetric about 1/2, and none is 0 or 1
+    alphas = step.std * tf.math.ndtri(inside)
+    # Eigenvalues are of colours in 0..1, as AlexNet's shift is of such colours.
+    shifts = 255 * tf.matmul(alphas * source.eigenvalues.astype("float32"), source.eigenvectors.astype("float32").T)
+    return tf.clip_by_value(tf.cast(images, tf.float32) + shifts[:, None, None, :], 0.0, 255.0)
+
+
+_CARRY_OUT = {
+    **{step: _frame for step in AUGMENTATIONS.values() if step.kind == "framing"},
+    PadCrop: _shift_and_flip,
+    FlipHorizontal: _shift_and_flip,
+    FlipVertical: _shift_and_flip,
+    Rotate: _rotate,
+    ColorJitter: _color_jitter,
+    PcaLighting: _pca_lighting,
+}

@@ -1,0 +1,229 @@
+"""Image folders: one folder for each class, its name the class's. Small sets are decoded, large ones stay on disk.
+
+Either `train/<class>/*` beside `test/<class>/*` (or `val/`), or `<class>/*` alone, of which a fixed fifth is then held
+out as the test split. Read are .jpg, .jpeg, .png and .bmp (in any case); hidden files are passed over.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from resnet_tf.data.cache import File
+from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, fingerprint
+from resnet_tf.errors import UserError, unknown
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+TEST_PART = 5  # one image in so many is held out where there is no test folder
+_THREADS = 8  # hide the disk's latency while scanning and decoding
+_PORTION = 1000  # images a thread decodes at a time
+_EIGHT_BIT_MODES = ("RGB", "L", "P", "RGBA")  # Pillow turns these to RGB without loss; 16-bit greys it would clip
+
+Tree = Mapping[str, list[File]]  # the image files of each class, both in the order of their names
+
+
+def scan(folder: Path, say: Callable) -> Tree:
+    """Lists the image files of every class folder in `folder`, with sizes and times; says how many others there are."""
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(lambda name: scan_files(folder / name), names))
+    others = sum(count for _, count in found)
+    if others:
+        say(f"{others:,} entries in {folder} are no {', '.join(SUFFIXES)} files and are left out")
+    return {name: files for name, (files, _) in zip(names, found, strict=True)}
+
+
+def scan_files(folder: Path) -> tuple[list[File], int]:
+    """Lists the image files in one folder by name; also returns how many other entries there are, hidden ones apart."""
+    files, others = [], 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                status = entry.stat()
+                files.append(File(entry.path, status.st_size, status.st_mtime_ns))
+            else:
+                others += 1
+    return sorted(files), others
+
+
+def has_folders(folder: Path) -> bool:
+    """Tells whether a folder holds a folder that is not hidden."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+
+
+def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> tuple[Path, Path] | None:
+    """Returns the folders of the train and the test split, or None where `root` is not divided.
+
+    A `train` folder that holds images instead of folders is a class like any other.
+
+    Raises:
+        UserError: only one of the two is there.
+    """
+    tests = [root / name for name in test_names if has_folders(root / name)]
+    train = root / "train"
+    if has_folders(train) and tests:
+        return train, tests[0]
+    if has_folders(train):
+        raise UserError(
+            f"image folder {root} has train/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones."
+        )
+    if tests:
+        raise UserError(f"image folder {root} has {tests[0].name}/<class>/ folders but no train/<class>/ ones.")
+    return None
+
+
+def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
+    """Checks that a split has every class, and none that is unknown.
+
+    Raises:
+        UserError: a class folder is unknown, missing or empty; the message names it.
+    """
+    class_names = tuple(class_names)
+    missing = [name for name in class_names if name not in tree]
+    for name in tree:
+        if name not in class_names:
+            raise unknown(f"class folder in {where}:", name, class_names, _missing_hint(missing))
+    if missing:
+        raise UserError(f"image folder {where} lacks a class. {_missing_hint(missing)}")
+    for name, files in tree.items():
+        if not files:
+            raise UserError(f"class folder {where / name} holds no image. Read are: {', '.join(SUFFIXES)}.")
+
+
+def _missing_hint(missing: list[str]) -> str:
+    return f"Missing: {', '.join(map(repr, missing))}. Every class needs a folder with its name." if missing else ""
+
+
+def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int, say: Callable) -> ArraySplit:
+    """Decodes a split of equally sized images.
+
+    Raises:
+        UserError: a file that is no image, or not `side` pixels high and wide; the message names it.
+    """
+    files = [file.path for name in class_names for file in tree[name]]
+    labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
+    images = np.empty((len(files), side, side, 3), np.uint8)
+
+    def decode_portion(start: int) -> int:
+        stop = min(start + _PORTION, len(files))
+        for index in range(start, stop):
+            images[index] = _decode(files[index], side)
+        return stop
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for stop in pool.map(decode_portion, range(0, len(files), _PORTION)):
+                if stop % (10 * _PORTION) == 0:
+                    say(f"decoded {stop:,} of {len(files):,} images")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return ArraySplit(images, labels)
+
+
+def _decode(path: str, side: int) -> np.ndarray:
+    """Returns an image file's pixels, uint8 [side, side, 3]."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode, size = image.mode, image.size
+            pixels = np.asarray(image if mode == "RGB" else image.convert("RGB"))
+    except Exception as error:  # Pillow raises OSError, SyntaxError, EOFError, ValueError and more for a bad file
+        raise UserError(f"image file {path} cannot be read: {error}.") from error
+    if size != (side, side) or mode not in _EIGHT_BIT_MODES:
+        raise UserError(f"image file {path} must be {side}x{side} RGB. Received: {size[0]}x{size[1]} {mode}.")
+    return pixels
+
+
+def to_split(tree: Tree, class_names: tuple[str, ...]) -> FileSplit:
+    """Returns a tree's files as a split that stays on disk."""
+    paths = [file.path for name in class_names for file in tree[name]]
+    labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
+    return FileSplit(np.array(paths, dtype=object), labels)
+
+
+def fingerprint_of_files(train: Tree, test: Tree) -> str:
+    """Returns a fingerprint over class, file name and file size.
+
+    It is weaker than that of arrays: the files are not read, so a change that keeps a file's size goes unseen.
+    """
+    rows = [
+        [
+            f"{name}\0{os.path.basename(file.path)}\0{file.size}\n".encode("utf-8", "surrogateescape")
+            for name, files in tree.items()
+            for file in files
+        ]
+        for tree in (train, test)
+    ]
+    return fingerprint(*rows)
+
+
+def hold_out(tree: Tree) -> tuple[Tree, Tree]:
+    """Splits a tree in training and test files, a fifth of each class (rounded, one at least) for the test.
+
+    Those whose class and name have the lowest hashes are held out, so that adding a file moves few others across.
+
+    Raises:
+        UserError: a class with a single image.
+    """
+    train, test = {}, {}
+    for name, files in tree.items():
+        if len(files) < 2:
+            raise UserError(
+                f"class {name!r} needs two images or more, one of them for the test. Received: {len(files)}."
+            )
+        ranked = sorted(files, key=lambda file: _hash(name, file))
+        count = max(1, round(len(files) / TEST_PART))
+        test[name], train[name] = sorted(ranked[:count]), sorted(ranked[count:])
+    return train, test
+
+
+def _hash(name: str, file: File) -> bytes:
+    return hashlib.sha256(f"{name}/{os.path.basename(file.path)}".encode("utf-8", "surrogateescape")).digest()
+
+
+def load_folder(root: Path, say: Callable) -> Dataset:
+    """Reads any image folder as the data set "folder"; its class names are its folders', sorted.
+
+    Raises:
+        UserError: fewer than two classes, a class missing from a split, a class without images.
+    """
+    splits = find_splits(root, ("test", "val"))
+    if splits is None:
+        tree = scan(root, say)
+        _check_count(tree, root)
+        check_classes(tree, tree, root)
+        train, test = hold_out(tree)
+        title = "folder (a fifth held out as test)"
+    else:
+        train, test = (scan(folder, say) for folder in splits)
+        _check_count(train, splits[0])
+        for tree, folder in zip((train, test), splits, strict=True):
+            check_classes(tree, train, folder)
+        title = "folder"
+    names = tuple(train)
+    return Dataset(
+        name="folder",
+        title=title,
+        source=f"image folder {root}",
+        class_names=names,
+        train=to_split(train, names),
+        test=to_split(test, names),
+        fingerprint=fingerprint_of_files(train, test),
+        official=False,
+    )
+
+
+def _check_count(tree: Tree, where: Path) -> None:
+    if len(tree) < 2:
+        found = ", ".join(tree) or "none"
+        raise UserError(f"image folder {where} needs a folder for each of two classes or more. Received: {found}.")

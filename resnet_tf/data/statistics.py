@@ -1,0 +1,72 @@
+"""What is known of a training set's pixels: for normalisation (mean, deviation) and for PCA lighting."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+_BLOCK = 500  # images taken at a time: float64 copies of a block stay small
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What is known of the pixels of a training set.
+
+    Attributes:
+        mean, std: float64 [3], a value a channel, in grey levels 0..255; the deviation divides by the full count.
+        eigenvalues: float64 [3], of the 3x3 covariance of the pixels' colours scaled to 0..1, largest first.
+        eigenvectors: float64 [3, 3], column i belongs to eigenvalue i; its largest entry is positive.
+        pixel_mean: float64 [height, width, 3], the mean image in grey levels; None where nobody has measured it.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+    pixel_mean: np.ndarray | None = None
+
+
+# Mean and deviation as torchvision publishes them; the rest from fb.resnet.torch, datasets/imagenet.lua.
+IMAGENET = Statistics(
+    mean=255 * np.array([0.485, 0.456, 0.406]),
+    std=255 * np.array([0.229, 0.224, 0.225]),
+    eigenvalues=np.array([0.2175, 0.0188, 0.0045]),
+    eigenvectors=np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]),
+)
+
+
+def measure(images: np.ndarray) -> Statistics:
+    """Measures training images, uint8 [n, height, width, 3].
+
+    The sums are of whole numbers below 2**53, so float64 holds them exactly: the same images give the same mean and
+    deviation, bit for bit, on any machine.
+
+    Raises:
+        ValueError: not such an array, or empty.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
+        raise ValueError(f"images must be uint8 [n, height, width, 3]. Received: {images.dtype} {list(images.shape)}.")
+    image_sum = np.zeros(images.shape[1:])
+    products = np.zeros((3, 3))
+    for block in _blocks(images):
+        image_sum += block.sum(axis=0)
+        pixels = block.reshape(-1, 3)
+        products += pixels.T @ pixels
+    count = images.size // 3
+    mean = image_sum.sum(axis=(0, 1)) / count
+    covariance = products / count - np.outer(mean, mean)
+    eigenvalues, eigenvectors = np.linalg.eigh(covariance / 255**2)
+    eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+    largest = eigenvectors[np.argmax(np.abs(eigenvectors), axis=0), range(3)]
+    return Statistics(
+        mean=mean,
+        std=np.sqrt(np.maximum(np.diag(covariance), 0)),
+        eigenvalues=np.maximum(eigenvalues, 0),
+        eigenvectors=eigenvectors * np.sign(largest),
+        pixel_mean=image_sum / len(images),
+    )
+
+
+def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), _BLOCK):
+        yield images[start : start + _BLOCK].astype(np.float64)

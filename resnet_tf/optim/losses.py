@@ -1,0 +1,40 @@
+"""Cross entropy from logits and class numbers, with label smoothing of either form."""
+
+import keras
+from keras import ops
+
+from resnet_tf.optim.specs import LossSpec
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class CrossEntropy(keras.losses.Loss):
+    """Cross entropy of labels int [batch] and logits float [batch, classes], averaged over the batch.
+
+    With K classes both smoothing forms are one: the true class gets 1 - s + s/K and each other s/K, where "keras"
+    smooths by s = e and "others" by s = e K/(K - 1). That cross entropy is the plain one plus s x (the true class's
+    logit - the mean logit), so labels are never turned into one-hot rows, and s = 0 costs nothing.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, smoothing_form: str = "keras", **keywords):
+        super().__init__(**keywords)
+        self.label_smoothing = label_smoothing
+        self.smoothing_form = smoothing_form
+
+    def call(self, y_true, y_pred):
+        labels = ops.cast(y_true, "int32")
+        loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
+        if self.label_smoothing == 0:
+            return loss
+        classes = y_pred.shape[-1]
+        spread = classes / (classes - 1) if self.smoothing_form == "others" else 1.0
+        true_logits = ops.squeeze(ops.take_along_axis(y_pred, labels[:, None], axis=-1), axis=-1)
+        return loss + self.label_smoothing * spread * (true_logits - ops.mean(y_pred, axis=-1))
+
+    def get_config(self) -> dict:
+        smoothing = {"label_smoothing": self.label_smoothing, "smoothing_form": self.smoothing_form}
+        return {**super().get_config(), **smoothing}
+
+
+def build_loss(spec: LossSpec) -> CrossEntropy:
+    """Returns the Keras loss of a spec."""
+    return CrossEntropy(spec.label_smoothing, spec.smoothing_form, name="cross_entropy")

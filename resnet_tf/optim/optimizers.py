@@ -1,0 +1,137 @@
+"""The optimizers of `specs` for Keras: SGD and Adam in torch's form, on any backend.
+
+TensorFlow's fused ops (ResourceApplyMomentum, ResourceApplyAdam) were measured beside these and left out: on a CPU
+an update of ResNet-20 took 1.1 ms either way, of ResNet-56 3.3 ms fused and 4.2 ms so, in steps of 450 and 1,300 ms.
+"""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from resnet_tf.optim.specs import AdamSpec, OptimizerSpec, SGDSpec
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class RateTable(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of every step, from a table; past its end the last rate goes on.
+
+    Args:
+        rates: [steps], as `Schedule.rates` gives it (the tables of several phases joined); kept as float32.
+    """
+
+    def __init__(self, rates: np.ndarray | list[float]):
+        self.rates = np.asarray(rates, np.float32)
+
+    def __call__(self, step):
+        return ops.take(self.rates, ops.minimum(step, len(self.rates) - 1))
+
+    def get_config(self) -> dict:
+        return {"rates": self.rates.tolist()}
+
+
+class SpecOptimizer(keras.optimizers.Optimizer):
+    """An optimizer made from its spec: weight decay of both kinds, and a scale on the learning rate.
+
+    Attributes:
+        rate_scale: scalar variable, 1 at first; the learning rate is the table's rate times this. Metric-driven rules
+            (`watchers`) assign to it between steps. Saved among `variables`.
+    """
+
+    spec_type: type[OptimizerSpec]
+
+    def __init__(self, spec: OptimizerSpec, learning_rate=None, name: str | None = None):
+        # Keras's own weight_decay stays off: it is always decoupled, and all or by name
+        super().__init__(spec.learning_rate if learning_rate is None else learning_rate, name=name)
+        self.spec = spec
+        self.rate_scale = self.add_variable((), initializer="ones", aggregation="only_first_replica", name="rate_scale")
+
+    @keras.optimizers.Optimizer.learning_rate.getter
+    def learning_rate(self):
+        """The rate of the next step, scalar float32."""
+        return super().learning_rate * self.rate_scale
+
+    def apply_decay(self, gradient, variable, learning_rate):
+        """Applies weight decay, to the weight itself if decoupled; returns the gradient the update goes on with."""
+        spec = self.spec
+        gradient = ops.cast(gradient, variable.dtype)
+        if spec.weight_decay == 0 or (spec.decay_on == "kernels" and len(variable.shape) < 2):
+            return gradient
+        if spec.decay == "coupled":
+            return gradient + spec.weight_decay * variable
+        self.assign_sub(variable, learning_rate * spec.weight_decay * variable)
+        return gradient
+
+    def get_config(self) -> dict:
+        learning_rate = super().get_config()["learning_rate"]
+        return {"name": self.name, "learning_rate": learning_rate, "spec": dataclasses.asdict(self.spec)}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None):
+        return super().from_config({**config, "spec": cls.spec_type(**config["spec"])}, custom_objects)
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class SGD(SpecOptimizer):
+    """buffer = momentum x buffer + gradient; weight -= rate x buffer (Nesterov: rate x (gradient + momentum x buffer)).
+
+    Unlike Keras's, the buffer holds no rate: when the rate falls tenfold, so does the very next step.
+    """
+
+    spec_type = SGDSpec
+
+    def build(self, variables) -> None:
+        if not self.built:
+            super().build(variables)
+            self.buffers = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        gradient = self.apply_decay(gradient, variable, learning_rate)
+        buffer = self.buffers[self._get_variable_index(variable)]
+        momentum = self.spec.momentum
+        self.assign(buffer, momentum * buffer + gradient)
+        step = gradient + momentum * buffer if self.spec.nesterov else buffer
+        self.assign_sub(variable, learning_rate * step)
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class Adam(SpecOptimizer):
+    """weight -= rate x m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon), t counting from 1."""
+
+    spec_type = AdamSpec
+
+    def build(self, variables) -> None:
+        if not self.built:
+            super().build(variables)
+            self.means, self.squares = self.add_optimizer_variables(variables, ("mean", "square"))
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        gradient = self.apply_decay(gradient, variable, learning_rate)
+        index = self._get_variable_index(variable)
+        mean, square = self.means[index], self.squares[index]
+        beta_1, beta_2 = self.spec.beta_1, self.spec.beta_2
+        self.assign_add(mean, (1 - beta_1) * (gradient - mean))
+        self.assign_add(square, (1 - beta_2) * (gradient * gradient - square))
+        rate = learning_rate / self._correction(beta_1, variable.dtype)
+        root = ops.sqrt(square / self._correction(beta_2, variable.dtype))
+        self.assign_sub(variable, rate * mean / (root + self.spec.epsilon))
+
+    def _correction(self, beta: float, dtype):
+        """Returns 1 - beta^t, without float32's cancellation while t is small."""
+        if beta == 0:
+            return ops.ones((), dtype)
+        return -ops.expm1(ops.cast(self.iterations + 1, dtype) * math.log(beta))
+
+
+def build_optimizer(spec: OptimizerSpec, rates: np.ndarray | None = None) -> SpecOptimizer:
+    """Returns the Keras optimizer of a spec.
+
+    Args:
+        rates: the rate of every step, from `Schedule.rates`; None: the spec's own rate throughout.
+    """
+    kinds = {SGDSpec: SGD, AdamSpec: Adam}
+    return kinds[type(spec)](spec, None if rates is None else RateTable(rates))

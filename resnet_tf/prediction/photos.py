@@ -1,0 +1,163 @@
+"""The user's own pictures: found by name, folder or pattern, and decoded in processes of their own."""
+
+import contextlib
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnet_tf.errors import UserError
+from resnet_tf.prediction import decode
+
+# Of a folder only files with these names are taken. HEIC and AVIF are among them to be refused aloud, not overlooked.
+_PICTURE_NAME = re.compile(
+    r".*\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|dib|webp|tiff?|hei[cf]|avif)", re.IGNORECASE | re.DOTALL
+)
+_DECODER = decode.__file__
+_MAX_DECODERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One file the user named: pixels, or the reason why there are none.
+
+    Attributes:
+        error: one line; None for a good photo, and only then are the other fields set.
+        width, height: of the upright photo, pixels.
+        fitted: uint8 [size, size, 3], RGB: what the network is shown (see `decode.fit`).
+        preview: uint8 [h, w, 3], RGB: the whole photo, its longest side at most `decode.PREVIEW`.
+    """
+
+    path: Path
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fitted: np.ndarray | None = None
+    preview: np.ndarray | None = None
+
+
+def find(patterns: Sequence[str]) -> list[Path]:
+    """Finds the photos that the user named, in the order named, the same file once.
+
+    A folder stands for the picture files in it and in its subfolders, sorted, hidden ones left out. A name that does
+    not exist is tried as a glob pattern (`*`, `?`, `[...]`, `**`), its matches sorted. A file named by itself or by a
+    pattern is taken whatever its extension. A name, pattern or folder without any photo stays in the list as it is,
+    so that `load_all` gives it a row with the reason.
+
+    Raises:
+        UserError: nothing at all was found.
+    """
+    found = {}
+    for pattern in patterns:
+        for path in _expand(pattern):
+            found.setdefault(os.path.realpath(path) if os.path.lexists(path) else os.fspath(path), path)
+    if all(os.path.isdir(path) or not os.path.lexists(path) for path in found.values()):
+        named = ", ".join(map(repr, patterns[:3])) + (", ..." if len(patterns) > 3 else "")
+        hint = "Give files, folders or patterns such as 'photos/*.jpg'."
+        raise UserError(f"no photo found. Received: {named or 'no names'}. {hint}")
+    return list(found.values())
+
+
+def _expand(pattern: str) -> list[Path]:
+    """Returns the files that one name, folder or pattern stands for, or itself."""
+    if os.path.isdir(pattern):
+        return _pictures_in(pattern) or [Path(pattern)]
+    if os.path.lexists(pattern):
+        return [Path(pattern)]
+    matches = sorted(glob.glob(pattern, recursive=True))
+    return [path for match in matches for path in _expand(match)] or [Path(pattern)]
+
+
+def _pictures_in(folder: str) -> list[Path]:
+    """Returns the picture files in a folder and its subfolders, sorted; a subfolder that may not be read as itself."""
+    pictures, unread = [], []
+    for parent, folders, files in os.walk(folder, onerror=unread.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names = [name for name in files if not name.startswith(".") and _PICTURE_NAME.fullmatch(name)]
+        pictures += [Path(parent, name) for name in names]
+    return sorted(pictures + [Path(error.filename) for error in unread])
+
+
+def load_all(paths: Iterable[str | os.PathLike], size: int, seconds: float = 5.0) -> Iterator[Photo]:
+    """Decodes photos apart from this process, one `Photo` for each path, in order.
+
+    Up to four decoders (`decode.serve`), fresh Python processes that import neither TensorFlow nor this package, work
+    in turn. One that crashes, or that takes longer than `seconds` on a photo, costs that photo alone and is replaced.
+
+    Args:
+        size: side of the square shown to the network, pixels.
+        seconds: time limit for one photo.
+    """
+    paths = [Path(path) for path in paths]
+    decoders = [_Decoder(size, seconds) for _ in range(min(len(paths), os.cpu_count() or 1, _MAX_DECODERS))]
+    try:
+        for decoder, path in zip(decoders, paths, strict=False):
+            decoder.ask(path)
+        for i, path in enumerate(paths):
+            decoder = decoders[i % len(decoders)]
+            photo = decoder.answer(path)
+            if i + len(decoders) < len(paths):
+                decoder.ask(paths[i + len(decoders)])  # before the photo is handed out: decode while it is predicted
+            yield photo
+    finally:
+        for decoder in decoders:
+            decoder.stop()
+
+
+class _Decoder:
+    """A process that decodes one photo at a time, started when asked and again after it died."""
+
+    def __init__(self, size: int, seconds: float):
+        self._size, self._seconds = size, seconds
+        self._process: subprocess.Popen | None = None
+
+    def ask(self, path: Path) -> None:
+        """Sends a path; `answer` must be called before the next."""
+        if self._process is None:
+            # Not multiprocessing: a fork would copy TensorFlow's locks, a spawn would import the caller's main script.
+            command = [sys.executable, "-P", _DECODER, str(self._size), str(self._seconds)]
+            pipe, null = subprocess.PIPE, subprocess.DEVNULL
+            one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # numpy's idle threads would eat up the memory limit
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, env=one_thread)
+        with contextlib.suppress(BrokenPipeError):  # it died since its last photo: `answer` will see that
+            self._process.stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def answer(self, path: Path) -> Photo:
+        """Waits for the photo asked for."""
+        try:
+            header = json.loads(self._process.stdout.readline())
+            if "error" in header:
+                return Photo(path, error=header["error"])
+            fitted = self._picture(self._size, self._size)
+            return Photo(path, None, header["width"], header["height"], fitted, self._picture(*header["preview"]))
+        except ValueError:  # a line or picture cut short: the decoder ended
+            return Photo(path, error=self._cause_of_death())
+
+    def _picture(self, width: int, height: int) -> np.ndarray:
+        return np.frombuffer(self._process.stdout.read(width * height * 3), np.uint8).reshape(height, width, 3)
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait()
+        self.stop()
+        if code == -signal.SIGALRM:
+            return f"decoding took longer than {self._seconds:g} s"
+        if code == -signal.SIGKILL:
+            return "the decoder was killed (out of memory?)"
+        return f"the decoder {f'crashed ({signal.Signals(-code).name})' if code < 0 else f'failed (exit code {code})'}"
+
+    def stop(self) -> None:
+        """Ends the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            self._process = None

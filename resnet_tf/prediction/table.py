@@ -1,0 +1,130 @@
+"""Predictions as a table on the terminal, JSON and CSV, safe to look at whatever the photos are called.
+
+A row is a dict: "file" (str, as named), "error" (one line, or None), "width" and "height" (pixels, or None), and "top",
+a list of {"class": str, "probability": 0 to 1}, the most likely first, empty where there is an error.
+
+A file's name may hold anything. JSON keeps it exactly (`os.fsencode` of the value read back gives the name's bytes);
+the terminal, the CSV file and the figure show it as `printable` gives it.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_tf.errors import UserError
+from resnet_tf.files import write_atomically
+
+
+def printable(text: str) -> str:
+    """Returns the text with all that is not a visible sign or a space written as an escape.
+
+    So no terminal takes a name for a command (C0 and C1 controls), no name reads backwards (bidi controls) or spans
+    two lines, and a byte that is not UTF-8 (a surrogate, in Python) shows as \\xff.
+    """
+    return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
+
+
+def _escape(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # what os.fsdecode makes of the byte 0x80 to 0xff
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("unicode_escape").decode("ascii")
+
+
+def common_folder(rows: Sequence[dict]) -> str:
+    """Returns the folder (with its slash) that all the rows' files lie in, so that it need not be shown with each.
+
+    It is "" where there is none but the root, or fewer than two rows.
+    """
+    if len(rows) < 2:
+        return ""
+    files = [Path(row["file"]) for row in rows]
+    shared = (folder for folder in files[0].parents if all(folder in file.parents for file in files))
+    folder = next(shared, Path())
+    return "" if folder in (Path(), Path("/")) else f"{folder}/"
+
+
+def as_json(rows: Sequence[dict]) -> str:
+    """Returns the rows as a JSON array in ASCII, so that nothing in it steers a terminal."""
+    return json.dumps(list(rows), indent=2, allow_nan=False).replace("\x7f", "\\u007f")  # DEL is ASCII, but no sign
+
+
+def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
+    """Writes file, error, width, height, class_1, probability_1, class_2 ... as UTF-8, a line a row.
+
+    A text that a spreadsheet would take for a formula gets a ' in front.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    places = range(max((len(row["top"]) for row in rows), default=0))
+    names = ["file", "error", "width", "height"]
+    names += [name for place in places for name in (f"class_{place + 1}", f"probability_{place + 1}")]
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        guesses = [value for guess in row["top"] for value in (_cell(guess["class"]), guess["probability"])]
+        cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"], *guesses]
+        writer.writerow(cells + [None] * (len(names) - len(cells)))
+    save(path, text.getvalue())
+
+
+def _cell(text: str) -> str:
+    """Returns a text that no spreadsheet calculates: it is one line and does not begin like a formula."""
+    text = printable(text)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
+
+
+def print_table(rows: Sequence[dict], console=None) -> None:
+    """Prints a line for each row: the photo, its most likely class, and the runners-up or what is wrong with the file.
+
+    Args:
+        console: a `rich.console.Console`; standard output if None.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+
+    def cell(text: str, style: str = "") -> Text:
+        shown = printable(text).encode(console.encoding, "backslashreplace").decode(console.encoding)
+        return Text(shown, style)  # a Text, for in a str "[red]" would be markup
+
+    folder = common_folder(rows)
+    if folder:
+        console.print(cell(f"in {folder}", "dim"))
+    names = [cell(row["file"].removeprefix(folder)) for row in rows]
+    longest = max((name.cell_len for name in names), default=0)
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("photo", overflow="fold", width=max(len("photo"), min(longest, console.width * 2 // 5)))
+    table.add_column("class", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("then", style="dim", overflow="fold")
+    for name, row in zip(names, rows, strict=True):
+        if row["error"] is not None:
+            table.add_row(name, cell("-", "red"), "", cell(row["error"], "red"))
+            continue
+        best, *others = [(guess["class"], f"{guess['probability']:.1%}") for guess in row["top"]]
+        table.add_row(name, cell(best[0], "bold"), best[1], cell(", ".join(" ".join(other) for other in others)))
+    console.print(table)
+
+
+def save(path: str | os.PathLike, content: bytes | str) -> None:
+    """Writes a file where the user asked for it, whole or not at all; into a pipe, device or link, straight.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(data)  # a rename would put a file in place of /dev/stdout
+        else:
+            write_atomically(path, data)
+    except OSError as error:
+        raise UserError(f"cannot write {printable(str(path))!r}: {error.strerror}.") from error

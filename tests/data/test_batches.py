@@ -1,0 +1,115 @@
+"""The input is a pure function of (images, seed, step)."""
+
+import numpy as np
+import pytest
+
+from resnet_tf.data import augmentations
+from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
+from resnet_tf.data.splits import ArraySplit, FileSplit
+from resnet_tf.errors import UserError
+
+CHAIN = augmentations.parse("pad_crop(4) | flip_horizontal")
+IMAGES = 103
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def split() -> ArraySplit:
+    """Images that tell their own number: every pixel of image i is i."""
+    numbers = np.arange(IMAGES, dtype=np.uint8)
+    return ArraySplit(np.tile(numbers[:, None, None, None], (1, 8, 8, 3)), numbers.astype(np.int32))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> ArraySplit:
+    generator = np.random.default_rng(0)
+    return ArraySplit(generator.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8), np.arange(IMAGES, dtype=np.int32))
+
+
+def collect(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(images.numpy(), labels.numpy()) for images, labels in dataset]
+
+
+def test_a_pipeline_started_at_step_37_continues_the_one_started_at_0(pictures):
+    batches = TrainingBatches(pictures, CHAIN, BATCH, seed=3)
+    whole, rest = collect(batches.dataset(0, 60)), collect(batches.dataset(37, 60))
+    assert len(rest) == 23
+    for (images, labels), (again, labels_again) in zip(whole[37:], rest, strict=True):
+        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(labels, labels_again)
+
+
+def test_hosts_see_their_rows_of_the_global_batch(pictures):
+    batches = TrainingBatches(pictures, CHAIN, BATCH, seed=3)
+    whole = collect(batches.dataset(5, 15))
+    slices = [collect(batches.dataset(5, 15, first_row=first, rows=2)) for first in range(0, BATCH, 2)]
+    for step, (images, labels) in enumerate(whole):
+        np.testing.assert_array_equal(images, np.concatenate([part[step][0] for part in slices]))
+        np.testing.assert_array_equal(labels, np.concatenate([part[step][1] for part in slices]))
+
+
+def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_remainder(split):
+    per_epoch = steps_per_epoch(IMAGES, BATCH)
+    assert per_epoch == 12
+    epochs = []
+    for epoch in range(3):
+        rows = collect(TrainingBatches(split, (), BATCH, seed=0).dataset(epoch * per_epoch, (epoch + 1) * per_epoch))
+        shown = np.concatenate([labels for _, labels in rows])
+        assert len(set(shown)) == len(shown) == 96
+        for images, labels in rows:  # an image and its label stay together
+            np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
+        epochs.append(shown)
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert set(epochs[0]) != set(epochs[1]), "the remainder must not be the same images in every epoch"
+
+
+def test_the_order_is_uniform_and_independent_of_the_epoch_before(split):
+    # 300 epochs: where does image 0 come? Chi-square over twelve steps (11 degrees of freedom; 31.3 is p = 0.001).
+    batches = TrainingBatches(split, (), BATCH, seed=1)
+    orders = np.array([batches._order(np.int64(epoch)).numpy() for epoch in range(300)])
+    places = np.argmax(orders == 0, axis=1)
+    counts = np.bincount(places * 12 // IMAGES, minlength=12)
+    expected = np.bincount(np.arange(IMAGES) * 12 // IMAGES, minlength=12) * 300 / IMAGES
+    assert ((counts - expected) ** 2 / expected).sum() < 31.3
+    correlations = [np.corrcoef(first, second)[0, 1] for first, second in zip(orders, orders[1:], strict=False)]
+    assert abs(np.mean(correlations)) < 4 / np.sqrt(300 * IMAGES)
+
+
+def test_seeds_differ(split):
+    first, second = (collect(TrainingBatches(split, (), BATCH, seed).dataset(0, 3)) for seed in (0, 1))
+    assert any(not np.array_equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
+
+
+def test_evaluation_counts_every_image_once_the_partial_batch_included(split):
+    rows = collect(EvaluationBatches(split, (), 10).dataset())
+    assert [len(labels) for _, labels in rows] == [10] * 10 + [3]
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in rows]), np.arange(IMAGES))
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in rows])[:, 0, 0, 0], np.arange(IMAGES))
+
+
+def test_images_on_disk_give_the_same_batches_as_in_memory(pictures, tmp_path):
+    from PIL import Image
+
+    paths = []
+    for number, image in enumerate(pictures.images):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(image).save(paths[-1])
+    on_disk = FileSplit(np.array(paths, object), pictures.labels)
+    chain = augmentations.parse("random_crop(24) | flip_horizontal")
+    for from_memory, from_disk in zip(
+        collect(TrainingBatches(pictures, chain, BATCH, seed=2).dataset(10, 16)),
+        collect(TrainingBatches(on_disk, chain, BATCH, seed=2).dataset(10, 16)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(from_memory[1], from_disk[1])
+        np.testing.assert_array_equal(from_memory[0], from_disk[0])
+
+
+def test_the_autotuner_is_off(split):
+    options = TrainingBatches(split, (), BATCH, seed=0).dataset(0, 1).options()
+    assert options.autotune.enabled is False
+
+
+def test_a_batch_larger_than_the_split_is_refused():
+    with pytest.raises(UserError, match=r"103 images.*batch_size=128"):
+        steps_per_epoch(IMAGES, 128)

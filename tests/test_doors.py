@@ -1,0 +1,182 @@
+"""The three doors as a user meets them: the whole way once, and every mistake in one clear line."""
+
+import json
+import pickle
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eval as eval_door
+import predict as predict_door
+import train as train_door
+from resnet_tf import cli, run_folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, tiny_preset, image_tree):
+    """A folder with a preset file and a finished run of it."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "tiny.json").write_text(json.dumps(tiny_preset))
+    run_door(train_door, "--preset", folder / "tiny.json", "--data", image_tree, "--runs", folder / "runs", code=0)
+    return folder
+
+
+def run_door(door, *arguments, code: int) -> None:
+    assert cli.run_door(door.main, [str(argument) for argument in arguments]) == code
+
+
+def mistake(capsys, door, *arguments) -> str:
+    """Runs a door that must refuse; returns its one line."""
+    run_door(door, *arguments, code=2)
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_trained_evaluated_and_predicted(home, image_tree, capsys):
+    preset, runs = home / "tiny.json", home / "runs"
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, code=0)
+    printed = capsys.readouterr().out
+    assert re.search(r"top-1 +\d+\.\d\d %   \(95 % interval \d+\.\d\d to \d+\.\d\d\)", printed)
+    assert "70 images" in printed
+    assert "not the official bytes" in printed
+
+    (row,) = (json.loads(line) for line in (runs / "eval_overall.jsonl").open())
+    assert row["count"] == 70
+    assert row["top1"] == pytest.approx(100 * row["correct"] / 70, abs=1e-4)
+    assert np.mean(list(row["per_class_top1"].values())) == pytest.approx(row["top1"], abs=1e-3)  # seven of each class
+    (result,) = json.loads(preset.read_text())["results"]
+    assert (result["test_top1"], result["epochs"], result["data"]["official"]) == (row["top1"], 3.0, False)
+
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--split", "validation", code=0)
+    logged = run_folder.every(runs)[0].rows[-1]
+    row = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
+    assert row["top1"] == pytest.approx(logged["validation_top1"], abs=1e-4)
+    assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
+    assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
+
+
+def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_path, capsys):
+    good = sorted((image_tree / "test" / "cat").iterdir())[:2]
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("not a picture")
+    csv, figure = tmp_path / "out.csv", tmp_path / "sheet.png"
+    arguments = (good[0], bad, good[1], "--runs", home / "runs", "--json", "--csv", csv, "--figure", figure)
+    run_door(predict_door, *arguments, code=0)
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)
+    assert [row["file"] for row in rows] == [str(good[0]), str(bad), str(good[1])]
+    assert [row["error"] is None for row in rows] == [True, False, True]
+    for row in (rows[0], rows[2]):
+        probabilities = [entry["probability"] for entry in row["top"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert len(probabilities) == 3
+    assert "tiny/" in captured.err  # says which run it used
+    assert len(csv.read_text().splitlines()) == 4
+    assert Image.open(figure).format == "PNG"
+
+
+def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
+    """One network, one normalisation: probabilities of a file equal those of the evaluated image."""
+    import resnet_tf
+    from resnet_tf.data import sources
+    from resnet_tf.data.batches import EvaluationBatches
+    from resnet_tf.models.from_preset import load_network
+
+    run = run_folder.every(home / "runs")[0]
+    files = sorted((image_tree / "test").rglob("*.png"))
+    rows = resnet_tf.predict(files, run=run, top=10)
+    predicted = {
+        np.asarray(Image.open(row["file"])).tobytes(): {entry["class"]: entry["probability"] for entry in row["top"]}
+        for row in rows
+    }
+    dataset = sources.load("cifar10", str(image_tree), say=lambda line: None)
+    model, _ = load_network(run.preset, 10, run.last)
+    for images, _ in EvaluationBatches(dataset.test, (), 70).dataset():
+        logits = model.predict_on_batch(images)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        for image, share in zip(images.numpy(), shares, strict=True):
+            ours = predicted[image.astype(np.uint8).tobytes()]
+            np.testing.assert_allclose([ours[name] for name in dataset.class_names], share, atol=1e-5)
+
+
+def test_dry_run_tells_and_writes_nothing(home, image_tree, tmp_path, capsys):
+    figure = tmp_path / "rate.png"
+    arguments = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs", "--dry-run")
+    run_door(train_door, *arguments, "--figure", figure, code=0)
+    printed = capsys.readouterr().out
+    assert "30 of batch 20 (3 epochs of 10)" in printed
+    assert "x0.8 an epoch" in printed
+    assert "images/s" in printed
+    assert Image.open(figure).format == "PNG"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_path, capsys):
+    path = tmp_path / "mine.pickle"
+    path.write_bytes(pickle.dumps({**tiny_preset, "name": "mine", "train": {"batch_size": 20, "epochs": 1}}))
+    places = ("--data", image_tree, "--runs", tmp_path / "runs")
+    run_door(train_door, "--preset", path, *places, code=0)
+    run_door(eval_door, "--preset", path, *places, code=0)
+    assert len(pickle.loads(path.read_bytes())["results"]) == 1
+
+
+class Hostile:
+    def __reduce__(self):
+        return (open, ("hostile-was-here", "w"))
+
+
+def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = home / "tiny.json"
+    assert "'resnt20'" in mistake(capsys, train_door, "--preset", "resnt20")
+    assert "'demo'" in mistake(capsys, train_door, "--preset", "demmo")
+    line = mistake(capsys, train_door, "--preset", tiny, "--set", "train.epoch=2")
+    assert "'epoch'" in line
+    assert "'epochs'" in line
+    line = mistake(capsys, train_door, "--preset", tiny, "--set", "train.epochs=two")
+    assert "whole number" in line
+    assert "'two'" in line
+    assert "key=value" in mistake(capsys, train_door, "--preset", tiny, "--set", "epochs")
+    line = mistake(capsys, train_door, "--preset", tiny, "--data", tmp_path / "nothing")
+    assert "nothing' does not exist" in line
+    assert "--presets" in mistake(capsys, train_door, "--presets", "4")
+    assert "--preset" in mistake(capsys, train_door)
+
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"model": ')
+    assert "broken.json" in mistake(capsys, train_door, "--preset", broken)
+    hostile = tmp_path / "hostile.pickle"
+    hostile.write_bytes(pickle.dumps({"name": Hostile()}))
+    assert "hostile.pickle" in mistake(capsys, train_door, "--preset", hostile)
+    assert not (tmp_path / "hostile-was-here").exists()
+    assert "--resume" in mistake(
+        capsys, train_door, "--preset", tiny, "--data", image_tree, "--runs", tmp_path, "--resume"
+    )
+
+
+def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, capsys):
+    for split in ("train", "test"):
+        for folder in (image_tree / split).iterdir():
+            if (split, folder.name) != ("train", "ship"):
+                (tmp_path / split / folder.name).mkdir(parents=True)
+                (tmp_path / split / folder.name / "0.png").symlink_to(next(folder.iterdir()))
+    assert "ship" in mistake(capsys, train_door, "--preset", home / "tiny.json", "--data", tmp_path)
+
+
+def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = tmp_path / "photo.jpg"
+    text.write_text("I am a text")
+    assert "finished run" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path / "none")
+    assert "--preset" in mistake(capsys, eval_door)
+    assert "must exist" in mistake(capsys, eval_door, "--run", "4/nothing", "--runs", tmp_path)
+    assert "at least one photo" in mistake(capsys, predict_door)
+    assert "no photo found" in mistake(capsys, predict_door, "nothing-*.jpg", "--runs", home / "runs")
+    assert "finished run" in mistake(capsys, predict_door, text, "--runs", tmp_path / "none")
+    assert "photo.jpg" in mistake(capsys, predict_door, text, "--runs", home / "runs")
+    assert "--top" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--top", "11")
