@@ -19,6 +19,7 @@ def parser() -> cli.Parser:
     what.add_argument("--run", metavar="RUN", help="a run's name or folder")
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
     what.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
+    what.add_argument("--view", choices=("1-crop", "10-crop"), help="crops an image (default: the preset's)")
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> None:
     from resnet_tf.evaluation.show import counting, show
 
     with counting() as advance:
-        result = evaluate(run, options.split, options.data, options.weights, advance=advance)
+        result = evaluate(run, options.split, options.data, options.weights, options.view, advance=advance)
     show(result)
     record(run, result, options.runs, preset_file)
 

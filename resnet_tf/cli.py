@@ -1,13 +1,13 @@
 """What the doors have in common: options, and mistakes told in one line."""
 
 import argparse
+import errno
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable
 
-from resnet_tf.errors import Stopped, UserError, unknown
+from resnet_tf.errors import Stopped, UserError, shown, unknown
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,6 +24,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):
         options, unknown_words = self.parse_known_args(args, namespace)
         for word in unknown_words:
+            if not word.startswith("-"):
+                raise UserError(f"a word must belong to an option. Received: {shown(word)}. See: {self.prog} --help")
             raise unknown("option", word.split("=")[0], self._option_string_actions, f"See: {self.prog} --help")
         return options
 
@@ -58,7 +60,9 @@ def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | Non
     # TensorFlow's start-up notices are of no use to the user; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        return main(arguments) or 0
+        code = main(arguments) or 0
+        sys.stdout.flush()  # here, where a broken pipe is caught, and not at the interpreter's end
+        return code
     except (UserError, Stopped) as error:
         if "--debug" in arguments:
             raise
@@ -71,6 +75,15 @@ def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | Non
         # The reader of a pipe (head, less) has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if "--debug" in arguments or error.errno not in _DISK_ERRORS:
+            raise
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return UserError.exit_code
+
+
+# A full or a protected disk is the user's to mend, wherever it is met.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def start_tensorflow() -> None:
@@ -78,6 +91,8 @@ def start_tensorflow() -> None:
 
     The notices come from C++ before any setting can silence them, so the descriptor itself is turned aside meanwhile.
     """
+    import tempfile
+
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)

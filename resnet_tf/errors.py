@@ -22,7 +22,8 @@ class Stopped(Exception):
 
 def shown(value: Any) -> str:
     """Returns a value as a message may show it: as Python writes it, the middle of a long one left out."""
-    return _SHORT.repr(value)
+    text = _SHORT.repr(value)
+    return text if len(text) <= 240 else f"{text[:180]} ... {text[-40:]}"
 
 
 _SHORT = reprlib.Repr()

@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +21,7 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(aside, "xb") as file:
             file.write(data)
@@ -139,6 +137,8 @@ def array_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
     Raises:
         ValueError, zipfile.BadZipFile: not such a file.
     """
+    import zipfile
+
     from numpy.lib import format as npy
 
     shapes = {}

@@ -1,6 +1,5 @@
 """What came of the runs: rows that say enough about themselves to be compared, and the rules for comparing."""
 
-import json
 import math
 import platform
 import time
@@ -43,7 +42,7 @@ def now() -> str:
 def append(runs: str | Path, name: str, row: dict) -> None:
     """Appends a row to one of the overall logs in the runs folder."""
     Path(runs).mkdir(parents=True, exist_ok=True)
-    files.append_row(Path(runs) / name, json.loads(json.dumps(row)))
+    files.append_row(Path(runs) / name, row)
 
 
 def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
@@ -62,6 +61,8 @@ def differences(preset: Preset, result: dict) -> list[str]:
     found = []
     if not result["data"]["official"]:
         found.append(f"data: {result['data']['title']}")
+    if not result["same_data_as_training"]:
+        found.append("data: not those that the run was trained on")
     if result["split"] != "test":
         found.append(f"split: {result['split']}, the reference's is test")
     for key, (ours, preset_value) in result["changed"].items():
@@ -80,7 +81,8 @@ def verdict(preset: Preset, result: dict) -> str:
         return "no reference to compare with" + (f" ({preset.reference.note})" if preset.reference.note else "")
     low, high = result["top1_interval"]
     gap = result["top1"] - reference
-    line = f"reference {reference:.2f} ({preset.reference.source}), gap {gap:+.2f}"
+    source = f" ({preset.reference.source})" if preset.reference.source else ""
+    line = f"reference {reference:.2f}{source}, gap {gap:+.2f}"
     reasons = differences(preset, result)
     if reasons:
         return f"{line}; not comparable: " + "; ".join(reasons)

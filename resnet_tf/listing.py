@@ -1,33 +1,55 @@
 """The list of presets that `train.py --list` prints; needs neither Keras nor TensorFlow."""
 
-from rich.console import Console
-from rich.table import Table
+import os
+import sys
+import textwrap
+from itertools import zip_longest
 
 from resnet_tf import preset_files
+from resnet_tf.cli import one_line
 from resnet_tf.models.size import large, network_size
 from resnet_tf.presets import Preset
+
+HEADINGS = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference", "best recorded")
+NUMBERS = ("parameters", "mult-adds", "reference")
 
 
 def print_presets() -> None:
     """Prints one line a preset: name, network, cost, data, schedule, reference, best recorded result."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference", "best recorded"):
-        table.add_column(heading, justify="right" if heading in ("parameters", "mult-adds") else "left")
-    for name in preset_files.names():
-        table.add_row(*preset_line(preset_files.load_preset(name)))
-    # A pipe has no width of its own: give every column what it needs.
-    console = Console()
-    Console(width=console.width if console.is_terminal else 200).print(table)
+    rows = [preset_line(preset_files.load_preset(name)) for name in preset_files.names()]
+    try:
+        room = os.get_terminal_size(sys.stdout.fileno()).columns
+    except OSError:
+        room = None  # a pipe or a file
+    print("\n".join(table([list(HEADINGS), *rows], room)))
+
+
+def table(rows: list[list[str]], room: int | None) -> list[str]:
+    """Returns the lines of a table whose first row is its headings; long cells are folded to stay within `room`."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while room and sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > 12:
+        widths[widths.index(max(widths))] -= 1
+    lines = []
+    for row in rows:
+        folded = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            cells = [
+                part.rjust(width) if heading in NUMBERS else part.ljust(width)
+                for part, width, heading in zip(parts, widths, rows[0], strict=True)
+            ]
+            lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def preset_line(preset: Preset) -> list[str]:
     """Returns the cells of a preset's line."""
-    size = network_size(preset.model, preset.data.image_size, preset.classes or 1000)
+    size = network_size(preset.model, preset.data.image_size, preset.classes or 0)
     length = f"{preset.train.epochs} epochs" if preset.train.epochs else f"{preset.train.steps:,} steps"
     return [
         preset.name,
         f"ResNet-{preset.model.depth}",
-        f"{size.parameters:,}",
+        f"{size.parameters:,}{'' if preset.classes else ' + head'}",
         large(size.multiply_adds),
         preset.data.dataset,
         f"{preset.optimizer.learning_rate:g}, {preset.schedule.describe()}; {length}",
@@ -38,10 +60,13 @@ def preset_line(preset: Preset) -> list[str]:
 
 def best_recorded(preset: Preset) -> str:
     """Returns the best test result of a preset in words that name what it was measured on."""
-    if not preset.results:
+    measured = [row for row in preset.results if isinstance(row.get("test_top1"), int | float)]
+    if not measured:
         return "-"
-    best = max(preset.results, key=lambda row: row["test_top1"])
-    return f"{best['test_top1']:.2f} % ({best['epochs']:g} epochs, {best['data']['title']})"
+    best = max(measured, key=lambda row: row["test_top1"])
+    data = best.get("data")
+    title = data.get("title") if isinstance(data, dict) else None
+    return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs, {title or 'data not said'})"
 
 
 def _percent(value: float | None) -> str:

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from resnet_tf import files, presets
-from resnet_tf.errors import UserError, unknown
+from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.presets import Preset
 
 FOLDER = Path(__file__).resolve().parent.parent / "presets"
 SUFFIXES = (".json", ".pickle", ".pkl")
 MOST_BYTES = 4_000_000  # a preset with thousands of results is far smaller
+MOST_LEVELS = 20  # of tables and lists within one another; a preset has five
 
 
 def names(folder: Path = FOLDER) -> list[str]:
     """Returns the names of the presets in a folder: numbers first, in order."""
-    found = {path.stem for path in folder.glob("*") if path.suffix in SUFFIXES}
-    return sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    # Names that start with a dot are what editors and file managers leave beside a file.
+    found = {path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}
+    return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:
@@ -30,17 +32,19 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     """
     for suffix in SUFFIXES:
         path = folder / f"{name}{suffix}"
-        if path.parent == folder and path.is_file():
+        if path.parent == folder and os.path.isfile(path):
             return path
     if name.endswith(SUFFIXES) or os.sep in name:
-        if Path(name).is_file():
+        if os.path.isfile(name):
             return Path(name)
-        raise UserError(f"a preset file must exist. Received: {name!r}, which is no file.")
+        raise UserError(f"a preset file must exist. Received: {shown(name)}, which is no file.")
     raise unknown("preset", name, names(folder), "See them all: python train.py --list")
 
 
 def load_preset(preset: str | os.PathLike | dict | Preset, **overrides: dict) -> Preset:
     """Loads a preset by name, path or plain dict, with overrides as keywords: `load_preset("4", train={"epochs": 2})`.
+
+    A text is a name or a path, as on the command line; a `Path` is always the file itself.
 
     Raises:
         UserError: not found, not readable, or a key that does not hold what it must.
@@ -48,55 +52,68 @@ def load_preset(preset: str | os.PathLike | dict | Preset, **overrides: dict) ->
     if isinstance(preset, Preset):
         values = presets.to_dict(preset)
     elif isinstance(preset, dict):
-        values = json.loads(json.dumps(preset))
+        try:
+            values = plain(preset)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"a preset holds only dict, list, str and numbers. Received: {error}.") from error
     else:
-        path = find(os.fspath(preset))
+        path = Path(preset) if isinstance(preset, os.PathLike) else find(preset)
         values = {"name": path.stem, **read(path)}
+    return presets.from_dict(_merge(values, overrides), name="from Python")
+
+
+def _merge(values: dict, overrides: dict) -> dict:
+    """Returns a preset's plain values with changes: a table goes into the section, all else replaces it."""
+    merged = dict(values)
     for section, value in overrides.items():
-        if isinstance(value, dict) and isinstance(values.get(section), dict):
-            value = merge(values[section], value)
-        values[section] = value
-    return presets.from_dict(values, name="from Python")
-
-
-def merge(section: dict, changes: dict) -> dict:
-    """Returns a section with changes. Another `name` starts afresh; of `steps` and `epochs` the newer wins."""
-    if "name" in changes and changes["name"] != section.get("name"):
-        return dict(changes)
-    kept = dict(section)
-    for pair in ({"epochs", "steps"}, {"num_residual_units", "stage_sizes"}):
-        if pair & set(changes):
-            kept = {key: value for key, value in kept.items() if key not in pair}
-    return {**kept, **changes}
+        old = values.get(section)
+        merged[section] = presets.merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def apply_settings(preset: Preset, settings: list[str]) -> Preset:
-    """Applies command-line overrides such as "train.epochs=2" or 'data.augment=""' in order.
+    """Applies command-line overrides such as "train.epochs=2" or 'data.augment=""', in order but checked together.
 
-    A value is read as JSON where it is JSON, otherwise as text.
+    "phases.1.train.epochs=2" changes the first phase. A value is read as JSON where it is JSON, otherwise as text. So
+    "optimizer.name=adam" may be followed by the keys that adam needs.
 
     Raises:
         UserError: not of the form key=value, or a key no preset has.
     """
+    values = presets.to_dict(preset)
     for setting in settings:
         key, equals, text = setting.partition("=")
         section, dot, inner = key.strip().partition(".")
         if not equals or not section:
-            raise UserError(f"--set takes key=value, such as train.epochs=2. Received: {setting!r}.")
-        if section not in presets.RECIPE:
-            raise unknown("key for --set:", key, known_settings(preset), "Keys look like train.epochs.")
+            raise UserError(f"--set takes key=value, such as train.epochs=2. Received: {shown(setting)}.")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
-        preset = load_preset(preset, **{section: {inner: value} if dot else value})
-    return preset
+        if section == "phases" and dot:
+            _set_in_phase(values["phases"], inner, value)
+        elif section in presets.RECIPE:
+            values = _merge(values, {section: {inner: value} if dot else value})
+        else:
+            raise unknown("key for --set:", key, known_settings(preset), "Keys look like train.epochs.")
+    return presets.from_dict(values)
+
+
+def _set_in_phase(phases: list[dict], key: str, value: Any) -> None:
+    """Sets "<number>.<section>.<key>" in what the phases change; they are counted from 1."""
+    number, _, rest = key.partition(".")
+    section, _, inner = rest.partition(".")
+    if not (number.isdecimal() and 1 <= int(number) <= len(phases) and inner):
+        form = f"phases.N.section.key=value, N from 1 to {len(phases)}" if phases else "no phases: this preset has one"
+        raise UserError(f"--set takes {form}. Received: {shown('phases.' + key)}.")
+    phase = phases[int(number) - 1]
+    phase[section] = presets.merge(phase.get(section, {}), {inner: value})
 
 
 def known_settings(preset: Preset) -> list[str]:
     """Returns every key that `--set` can change in a preset."""
-    sections = presets.recipe(preset)
-    return [f"{section}.{key}" for section, values in sections.items() for key in values]
+    values = presets.to_dict(preset)
+    return [f"{section}.{key}" for section in presets.RECIPE for key in values[section]]
 
 
 def read(path: Path) -> dict:
@@ -105,26 +122,41 @@ def read(path: Path) -> dict:
     Raises:
         UserError: not a JSON file, nor a pickle of nothing but plain values.
     """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"a preset file's name must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
     try:
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"a preset file must be readable. Received: {path}: {error.strerror}.") from error
     if len(content) > MOST_BYTES:
-        raise UserError(f"a preset file has at most {MOST_BYTES:,} bytes. Received: {path}.")
-    if path.suffix == ".json":
-        return _read_json(content, path)
-    return _read_pickle(content, path)
-
-
-def _read_json(content: bytes, path: Path) -> dict:
+        raise UserError(f"a preset file has at most {MOST_BYTES:,} bytes. Received: {path}, which has more.")
+    form = "JSON" if path.suffix == ".json" else "a pickle of only dict, list, str and numbers"
     try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"a preset file must be JSON. Received: {path}: {error}.") from error
+        values = _parse_json(content) if path.suffix == ".json" else _parse_pickle(content)
+        if _levels(values) > MOST_LEVELS:
+            raise ValueError(f"more than {MOST_LEVELS} levels")
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+    except Exception as error:  # pickle raises nearly any error on a broken file
+        reason = str(error) or type(error).__name__
+        raise UserError(f"a preset file must be {form}. Received: {path}: {reason}.") from error
     if not isinstance(values, dict):
-        raise UserError(f"a preset file must hold one JSON object. Received: {path}: {type(values).__name__}.")
+        raise UserError(f"a preset file must hold one table of keys. Received: {path}: {shown(values)}.")
     return values
+
+
+def _parse_json(content: bytes) -> Any:
+    return json.loads(content, object_pairs_hook=_table)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict:
+    """Returns a JSON object's pairs as a dict; raises ValueError where a key comes twice."""
+    table = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"the key {shown(key)} comes twice")
+        table[key] = value
+    return table
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -137,38 +169,60 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("it asks for an object from outside")
 
 
-def _read_pickle(content: bytes, path: Path) -> dict:
-    try:
-        values = _PlainUnpickler(io.BytesIO(content)).load()
-        # Through JSON: what is not plain, or holds itself, ends here.
-        values = json.loads(json.dumps(values))
-    except MemoryError:
-        raise UserError(f"a preset pickle must be small. Received: {path}, which asks for too much memory.") from None
-    except Exception as error:  # pickle raises nearly any error on a broken file
-        reason = str(error) or type(error).__name__
-        raise UserError(
-            f"a preset pickle may hold only dict, list, str and numbers. Received: {path}: {reason}."
-        ) from error
-    if not isinstance(values, dict):
-        raise UserError(f"a preset pickle must hold one dict. Received: {path}: {type(values).__name__}.")
-    return values
+def _parse_pickle(content: bytes) -> Any:
+    import pickletools
+
+    # A look at every instruction first: it raises where one wants more bytes than there are, before anything takes
+    # memory. The memo is a list as long as its highest index, which a few bytes can make many gigabytes.
+    for instruction, argument, _ in pickletools.genops(content):
+        if instruction.name.endswith("PUT") and argument > len(content):
+            raise pickle.UnpicklingError("it asks for too much memory")
+    return plain(_PlainUnpickler(io.BytesIO(content)).load())
+
+
+def plain(values: Any) -> Any:
+    """Returns a copy of plain values, by way of JSON.
+
+    Raises:
+        TypeError, ValueError, RecursionError: not plain, holding itself, or more than `MOST_BYTES` when written out (a
+            small pickle can hold one list a billion times).
+    """
+    pieces, size = [], 0
+    for piece in json.JSONEncoder().iterencode(values):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES:,} bytes when written out")
+    return json.loads("".join(pieces))
+
+
+def _levels(values: Any) -> int:
+    """Returns how many tables and lists lie within one another."""
+    inner = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return 1 + max(map(_levels, inner), default=0)
 
 
 def record_result(path: Path, result: dict) -> None:
     """Adds a result to a preset file, atomically and under a lock: two evaluations at once both get in.
 
     A result of the same run, weights, view and resolution replaces the one before.
+
+    Raises:
+        UserError: the file is no preset any more, or cannot be written.
     """
-    with files.locked(path.parent):
-        values = read(path)
-        same = ("run", "view", "weights", "resolution")
-        kept = [row for row in values.get("results", []) if any(row.get(key) != result.get(key) for key in same)]
-        values["results"] = [*kept, result]
-        if path.suffix == ".json":
-            content: bytes | str = format_json(values)
-        else:
-            content = pickle.dumps(values)
-        files.write_atomically(path, content)
+    try:
+        with files.locked(path.parent):
+            values = read(path)
+            presets.from_dict(values, name=path.stem)
+            same = ("run", "view", "weights", "resolution")
+            kept = [row for row in values.get("results", []) if any(row.get(key) != result.get(key) for key in same)]
+            values["results"] = [*kept, result]
+            content = format_json(values) if path.suffix == ".json" else pickle.dumps(values)
+            files.write_atomically(path, content)
+    except OSError as error:
+        raise UserError(
+            f"a result needs a preset file that can be written. Received: {path}: {error.strerror}."
+        ) from error
 
 
 def format_json(values: dict) -> str:

@@ -174,10 +174,18 @@ class Evaluation:
     """`evaluation` of a preset: how the finished network is scored.
 
     Attributes:
+        frame: what brings an image to one size before the crops, such as "resize(256) | center_crop(224)"; "" shows
+            images as they are.
+        view: "1-crop", or "10-crop": corners, centre and their mirror images, softmax averaged.
         weights: "last" (the paper's way) or "best" (highest validation top-1).
     """
 
+    frame: str = ""
+    view: Literal["1-crop", "10-crop"] = "1-crop"
     weights: Literal["last", "best"] = "last"
+
+    def __post_init__(self):
+        augmentations.parse_evaluation(self.frame, self.view, "evaluation.frame")
 
 
 @dataclass(frozen=True)
@@ -196,12 +204,24 @@ SECTIONS = {"model": Network, "data": Data, "train": Train, "loss": LossSpec, "e
 NAMED_SECTIONS = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 # What changes a run's numbers; the rest of a preset only describes it.
 RECIPE = ("model", "data", "train", "optimizer", "schedule", "loss", "evaluation")
+PHASE = ("data", "train", "optimizer", "schedule", "loss", "evaluation")
+# Keys of a section that stand for one another: a change to one takes the others' place.
+ALTERNATIVES = (
+    {"epochs", "steps"},
+    {"num_residual_units", "stage_sizes"},
+    {"boundaries_steps", "boundaries_epochs"},
+    {"warmup", "warmup_until"},
+)
 UNHASHED = {"train": ("state_minutes",)}
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe with its reference and recorded results. Made by `from_dict`; `to_dict` gives the plain values back."""
+    """A recipe with its reference and recorded results. Made by `from_dict`; `to_dict` gives the plain values back.
+
+    `phases` lists what each phase of the training changes in the sections before, one phase after another; empty: one
+    phase, which changes nothing.
+    """
 
     name: str
     title: str
@@ -212,6 +232,7 @@ class Preset:
     schedule: Any
     loss: LossSpec = field(default_factory=LossSpec)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    phases: tuple[dict, ...] = ()
     reference: Reference = field(default_factory=Reference)
     notes: tuple[str, ...] = ()
     results: tuple[dict, ...] = ()
@@ -220,6 +241,11 @@ class Preset:
     def classes(self) -> int | None:
         """How many classes its data set has; None where only the images tell."""
         return DATASETS[self.data.dataset].classes
+
+    @property
+    def in_phases(self) -> tuple["Preset", ...]:
+        """The recipe of each phase, at least one, each a preset without phases of its own."""
+        return tuple(_phase(self, number, changes) for number, changes in enumerate(self.phases or ({},), start=1))
 
     @property
     def hash(self) -> str:
@@ -234,7 +260,7 @@ def recipe(preset: Preset) -> dict:
     for section, keys in UNHASHED.items():
         for key in keys:
             del sections[section][key]
-    return sections
+    return {**sections, "phases": values["phases"]}
 
 
 def changes(ours: Preset, theirs: Preset) -> dict[str, list]:
@@ -246,7 +272,17 @@ def changes(ours: Preset, theirs: Preset) -> dict[str, list]:
             pair = [mine[section].get(key), other[section].get(key)]
             if pair[0] != pair[1]:
                 found[f"{section}.{key}"] = pair
+    if mine["phases"] != other["phases"]:
+        found["phases"] = [mine["phases"], other["phases"]]
     return found
+
+
+def merge(section: dict, changes: dict) -> dict:
+    """Returns a section with changes. Another `name` starts afresh; of alternatives (steps, epochs) the newer wins."""
+    if "name" in changes and changes["name"] != section.get("name"):
+        return dict(changes)
+    replaced = {key for group in ALTERNATIVES if group & set(changes) for key in group}
+    return {**{key: value for key, value in section.items() if key not in replaced}, **changes}
 
 
 def from_dict(values: dict, name: str | None = None) -> Preset:
@@ -264,8 +300,8 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
     name = values.setdefault("name", name)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
-            "a preset's name, which its runs' folder bears too, must be up to 100 letters, digits, spaces and _.,+=()-, "
-            f"a letter or digit first. Received: {shown(name)}."
+            "a preset's name, which the folder of its runs bears too, must be a letter or digit and then up to 99 "
+            f"letters, digits, spaces and _.,+=()-. Received: {shown(name)}."
         )
     title = f"preset {name}"
     keys = [item.name for item in dataclasses.fields(Preset)]
@@ -281,10 +317,40 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
     for section, table in NAMED_SECTIONS.items():
         values[section] = checked.build_named(table, values[section], f"{section!r} of {title}")
     values.setdefault("title", name)
-    for key, hint in {"title": str, "notes": tuple[str, ...], "results": tuple[dict, ...]}.items():
+    tables = tuple[dict, ...]
+    for key, hint in {"title": str, "notes": tuple[str, ...], "phases": tables, "results": tables}.items():
         if key in values:
             values[key] = checked.convert(values[key], hint, f"{key!r} of {title}")
-    return Preset(**values)
+    preset = Preset(**values)
+    _check_phases(preset)
+    return preset
+
+
+def _phase(preset: Preset, number: int, changes: dict) -> Preset:
+    """Returns a preset as one of its phases changes it; raises UserError for a change that cannot be."""
+    values = {**to_dict(preset), "phases": []}
+    for section, change in changes.items():
+        if section not in PHASE:
+            raise unknown(f"key in phase {number} of preset {preset.name}:", section, PHASE)
+        if not isinstance(change, dict):
+            where = f"{section!r} in phase {number} of preset {preset.name}"
+            raise UserError(f"{where} must be a table. Received: {shown(change)}.")
+        values[section] = merge(values[section], change)
+    return from_dict(values)
+
+
+def _check_phases(preset: Preset) -> None:
+    if not preset.phases:
+        return
+    phases = preset.in_phases
+    if len({phase.data.dataset for phase in phases}) > 1 or len({phase.data.validation_size for phase in phases}) > 1:
+        raise UserError(f"all phases of preset {preset.name} must have the same data.dataset and data.validation_size.")
+    sizes = sorted({phase.data.image_size for phase in phases})
+    if len(sizes) > 1 and any(phase.data.normalize == "per_pixel" for phase in phases):
+        raise UserError(
+            f"data.normalize of preset {preset.name} must not be per_pixel, as its phases differ in size. "
+            f"Received: {', '.join(map(str, sizes))} pixels."
+        )
 
 
 _NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")

@@ -9,13 +9,15 @@ runs/<preset>/<utc>-s<seed>/
     tensorboard/    event files
 """
 
+import glob
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_tf import files, preset_files, presets
-from resnet_tf.errors import UserError
+from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
 
 
@@ -28,7 +30,8 @@ class Run:
     @property
     def name(self) -> str:
         """ "<preset>/<utc>-s<seed>", as people and ledger rows call it."""
-        return f"{self.folder.parent.name}/{self.folder.name}"
+        folder = self.folder.absolute()
+        return f"{folder.parent.name}/{folder.name}"
 
     @property
     def preset(self) -> Preset:
@@ -115,11 +118,11 @@ def find(name: str, runs: str | Path) -> Run:
         UserError: there is none.
     """
     for folder in (Path(runs) / name, Path(name)):
-        if (folder / "run.json").is_file():
+        if os.path.isfile(folder / "run.json"):
             return Run(folder)
     known = [run.name for run in every(runs)]
     raise UserError(
-        f"a run must exist. Received: {name!r}, not found in {runs}. "
+        f"a run must exist. Received: {shown(name)}, not found in {runs}. "
         + (f"Newest there: {', '.join(known[-3:])}." if known else "There are no runs there yet.")
     )
 
@@ -129,17 +132,23 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
 
     Args:
         use: what the run is to do ("evaluate", "predict"), for the message when there is none.
+
+    Raises:
+        UserError: there is none, or the run named is of another preset than the one named.
     """
-    if run is not None:
-        return find(run, runs)
     name = None if preset is None else preset_files.load_preset(preset).name
+    if run is not None:
+        found = find(run, runs)
+        if name not in (None, found.preset.name):
+            raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
+        return found
     needs = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
     return latest(runs, name, ("finished",), needs)
 
 
 def every(runs: str | Path, preset: str | None = None) -> list[Run]:
     """Returns the runs in a folder, oldest first; of one preset where it is named."""
-    found = [Run(path.parent) for path in Path(runs).glob(f"{preset or '*'}/*/run.json")]
+    found = [Run(path.parent) for path in Path(runs).glob(f"{glob.escape(preset) if preset else '*'}/*/run.json")]
     return sorted(found, key=lambda run: (run.folder.name, run.folder.parent.name))
 
 
@@ -159,9 +168,12 @@ def read_json(path: Path) -> dict:
     """Reads one of a run's JSON files.
 
     Raises:
-        UserError: missing or not JSON.
+        UserError: missing, or not a JSON object.
     """
     try:
-        return json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"a run's file must be readable. Received: {path}: {error}.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"a run's file must hold a JSON object. Received: {path}: {shown(values)}.")
+    return values

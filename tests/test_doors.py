@@ -84,7 +84,7 @@ def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
     """One network, one normalisation: probabilities of a file equal those of the evaluated image."""
     import resnet_tf
     from resnet_tf.data import sources
-    from resnet_tf.data.batches import EvaluationBatches
+    from resnet_tf.evaluation.views import evaluation_batches
     from resnet_tf.models.from_preset import load_network
 
     run = run_folder.every(home / "runs")[0]
@@ -96,10 +96,11 @@ def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
     }
     dataset = sources.load("cifar10", str(image_tree), say=lambda line: None)
     model, _ = load_network(run.preset, 10, run.last)
-    for images, _ in EvaluationBatches(dataset.test, (), 70).dataset():
+    for views, _ in evaluation_batches(run.preset, dataset.test).dataset():
+        images = views[:, 0].numpy()
         logits = model.predict_on_batch(images)
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        for image, share in zip(images.numpy(), shares, strict=True):
+        for image, share in zip(images, shares, strict=True):
             ours = predicted[image.astype(np.uint8).tobytes()]
             np.testing.assert_allclose([ours[name] for name in dataset.class_names], share, atol=1e-5)
 

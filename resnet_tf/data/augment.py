@@ -21,6 +21,7 @@ from resnet_tf.data.augmentation_specs import (
     FlipVertical,
     PadCrop,
     PcaLighting,
+    RandomResizedCrop,
     Rotate,
 )
 from resnet_tf.data.augmentations import VIEWS, Chain, output_shape, split_framing
@@ -33,9 +34,11 @@ _TO_GREY = np.tile(np.float32([[0.299], [0.587], [0.114]]), 3)  # ITU-R 601-2, a
 
 @framing.as_written
 def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[tf.Tensor, ...]:
-    """Returns the random numbers of a step of training: for each augmentation float32 [global_batch, numbers].
+    """Returns what chance decides in a step of training: for each augmentation float32 [global_batch, some].
 
-    Uniform in [0, 1), multiples of 2**-23; the same on every machine and in every version (Philox).
+    Uniform numbers in [0, 1), multiples of 2**-23, the same on every machine and in every version (Philox). What needs
+    exp, cos and the like is worked out here, for the whole batch: of part of a vector they may differ in the last bit.
+    So `random_resized_crop` has its aspects among the numbers, `rotate` cosine and sine, `pca_lighting` its alphas.
 
     Args:
         seed: of the run.
@@ -43,14 +46,12 @@ def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[
         global_batch: rows of the whole batch, over all hosts.
     """
     key = tf.random.fold_in(tf.constant([seed, _STREAM], tf.int64), tf.cast(step, tf.int64), alg="philox")
-    return tuple(
-        tf.random.stateless_uniform(
-            [global_batch, augmentation.numbers],
-            tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox"),
-            alg="philox",
-        )
-        for place, augmentation in enumerate(chain)
-    )
+    decided = []
+    for place, augmentation in enumerate(chain):
+        own = tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox")
+        uniform = tf.random.stateless_uniform([global_batch, augmentation.numbers], own, alg="philox")
+        decided.append(_DECIDE.get(type(augmentation), lambda _, uniform: uniform)(augmentation, uniform))
+    return tuple(decided)
 
 
 @framing.as_written
@@ -100,7 +101,7 @@ def read_batch(paths: tf.Tensor, framings: Chain, numbers: Sequence[tf.Tensor] |
     """Returns image files, string [batch], framed to one size: uint8 [batch, height, width, 3].
 
     Args:
-        numbers: float32 [batch, numbers] for each framing; may be left out where none is random.
+        numbers: `draws` of the framings, these rows; may be left out where none is random.
     """
     size = output_shape(framings)
     if numbers is None:
@@ -124,7 +125,7 @@ def apply(
     Neighbouring framings are resampled once, neighbouring shifts and flips gathered once.
 
     Args:
-        numbers: float32 [batch, numbers] for each step; may be left out where nothing is random.
+        numbers: `draws` of the chain, these rows; may be left out where nothing is random.
         statistics: as in `augment_batch`.
     """
     numbers = framing.unused(chain) if numbers is None else numbers
@@ -163,6 +164,25 @@ def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
     return tf.ensure_shape(tf.stack(crops, axis=1), [None, VIEWS[view], size, size, images.shape[3]])
 
 
+def _decide_aspects(step: RandomResizedCrop, uniform: tf.Tensor) -> tf.Tensor:
+    areas, aspects, place = tf.split(uniform, [step.tries, step.tries, 2], axis=1)
+    least, greatest = map(math.log, step.aspect)
+    return tf.concat([areas, tf.exp(least + (greatest - least) * aspects), place], axis=1)
+
+
+def _decide_turn(step: Rotate, uniform: tf.Tensor) -> tf.Tensor:
+    angles = (2 * uniform - 1) * math.radians(step.degrees)
+    return tf.concat([tf.cos(angles), tf.sin(angles)], axis=1)
+
+
+def _decide_alphas(step: PcaLighting, uniform: tf.Tensor) -> tf.Tensor:
+    inside = uniform + 2.0**-24  # multiples of 2**-23 from 0 become symmetric about 1/2, and none is 0 or 1
+    return step.std * tf.math.ndtri(inside)
+
+
+_DECIDE = {RandomResizedCrop: _decide_aspects, Rotate: _decide_turn, PcaLighting: _decide_alphas}
+
+
 def _frame(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
     return framing.resample_batch(images, steps, numbers)
 
@@ -199,8 +219,8 @@ def _shift_and_flip(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor
 
 def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
     ((step,), (of_step,)) = steps, numbers
-    angles = (2 * of_step[:, 0] - 1) * (step.degrees * math.pi / 180)
-    cos, sin, zero = tf.cos(angles), tf.sin(angles), tf.zeros_like(angles)
+    cos, sin = tf.unstack(of_step, num=2, axis=1)
+    zero = tf.zeros_like(cos)
     height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
     x, y = (width - 1) / 2, (height - 1) / 2  # the centre, which stays where it is
     # Output (i, j), in columns and rows, shows input (cos i - sin j + ..., sin i + cos j + ...): rows count downwards.
@@ -274,14 +294,13 @@ _HUE = 3
 def _pca_lighting(
     images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], statistics: Statistics | None
 ) -> tf.Tensor:
-    ((step,), (of_step,)) = steps, numbers
+    ((step,), (alphas,)) = steps, numbers
     source = IMAGENET if step.vectors == "imagenet" else statistics
     if source is None:
         raise ValueError(f"'statistics' of the training set must be given with {step}. Received: None.")
-    inside = of_step + 2.0**-24  # numbers are multiples of 2**-23 from 0: now symmetric about 1/2, and none is 0 or 1
-    alphas = step.std * tf.math.ndtri(inside)
     # Eigenvalues are of colours in 0..1, as AlexNet's shift is of such colours.
-    shifts = 255 * tf.matmul(alphas * source.eigenvalues.astype("float32"), source.eigenvectors.astype("float32").T)
+    components = (255 * source.eigenvalues * source.eigenvectors).T.astype(np.float32)
+    shifts = tf.add_n([alphas[:, i : i + 1] * components[i] for i in range(3)])
     return tf.clip_by_value(tf.cast(images, tf.float32) + shifts[:, None, None, :], 0.0, 255.0)
 
 

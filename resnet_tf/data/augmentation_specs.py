@@ -20,7 +20,7 @@ class Augmentation:
     Attributes:
         name: as written in an expression.
         kind: "framing", "geometry" or "colour".
-        numbers: how many random numbers it draws an image; 0 where nothing is random.
+        numbers: how many uniform random numbers it takes an image; 0 where nothing is random.
     """
 
     name: ClassVar[str]

@@ -37,7 +37,7 @@ def parse(expression: str, where: str = "augment") -> Chain:
             raise ValueError("too long")
         tree = ast.parse(expression.strip(), mode="eval").body
         chain = tuple(_step(node, where) for node in _joined_by_bars(tree))
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{where} must read like {EXAMPLE!r}. Received: {expression[:200]!r}.") from error
     _check_order(chain, where)
     return chain

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from resnet_tf.data import augment
-from resnet_tf.data.augmentations import Chain, output_shape
+from resnet_tf.data import augment, framing
+from resnet_tf.data.augmentations import VIEWS, Chain, output_shape
 from resnet_tf.data.splits import ArraySplit, FileSplit
 from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
 
+_PIXELS = 2**21  # of an evaluation batch
 _STREAM = 0  # of random numbers for the order; augmentation has its own
 
 
@@ -40,14 +41,14 @@ class TrainingBatches:
         chain: the augmentations, in order.
         batch_size: rows of the global batch.
         seed: of order and augmentation.
-        measured: the training set's statistics, for `pca_lighting(vectors="training")`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
     """
 
     split: ArraySplit | FileSplit
     chain: Chain
     batch_size: int
     seed: int
-    measured: Statistics | None = None
+    statistics: Statistics | None = None
 
     def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
         """Returns the batches of steps [start, stop).
@@ -72,7 +73,7 @@ class TrainingBatches:
         def batch(step, indices):
             indices = indices[first_row : first_row + rows]
             images = augmented(
-                tf.gather(source, indices), self.chain, self.seed, step, self.batch_size, first_row, self.measured
+                tf.gather(source, indices), self.chain, self.seed, step, self.batch_size, first_row, self.statistics
             )
             return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
 
@@ -89,35 +90,51 @@ class TrainingBatches:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationBatches:
-    """A split in its own order, every image once; the last batch may be smaller.
+    """A split in its own order, every image once, in the views that a network is shown; the last batch may be smaller.
 
     Attributes:
         split: images and labels.
-        chain: framings without randomness that bring the images to one size; empty where they have it.
-        batch_size: images at a time.
+        chain: framings without randomness, before the crops.
+        view: "1-crop" or "10-crop".
+        crop: height and width of the crops in pixels; None: whole images.
+        size: height and width in pixels of what comes out.
     """
 
     split: ArraySplit | FileSplit
     chain: Chain
-    batch_size: int
+    view: str
+    crop: int | None
+    size: int
+
+    @property
+    def batch_size(self) -> int:
+        """Images at a time: as many as fit a fixed number of pixels, so that memory stays bounded at any resolution."""
+        return max(1, min(500, _PIXELS // (VIEWS[self.view] * self.size**2)))
 
     def dataset(self) -> tf.data.Dataset:
-        """Returns batches of float32 images [batch, height, width, 3] in 0..255 and int32 labels [batch]."""
+        """Returns batches of float32 images [batch, views, size, size, 3] in 0..255 and int32 labels [batch]."""
         in_memory = isinstance(self.split, ArraySplit)
-        count = len(self.split)
         source = tf.constant(self.split.images if in_memory else list(self.split.paths))
         labels = tf.constant(self.split.labels, tf.int32)
-        shape = _augmented_shape(self.split, self.chain)
+        shown = self._of_arrays if in_memory else self._of_files
 
         def batch(start):
             rows = slice(start, start + self.batch_size)
-            images = (
-                augment.apply(source[rows], self.chain) if in_memory else augment.read_batch(source[rows], self.chain)
-            )
-            return tf.ensure_shape(tf.cast(images, tf.float32), [None, *shape, 3]), labels[rows]
+            shape = [None, VIEWS[self.view], self.size, self.size, 3]
+            return tf.ensure_shape(tf.cast(shown(source[rows]), tf.float32), shape), labels[rows]
 
-        starts = tf.data.Dataset.range(0, count, self.batch_size)
+        starts = tf.data.Dataset.range(0, len(self.split), self.batch_size)
         return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
+
+    def _of_arrays(self, images: tf.Tensor) -> tf.Tensor:
+        return augment.views(augment.apply(images, self.chain), self.view, self.crop)
+
+    def _of_files(self, paths: tf.Tensor) -> tf.Tensor:
+        def one(path):
+            return augment.views(framing.read_framed(path, self.chain)[tf.newaxis], self.view, self.crop)[0]
+
+        shape = [VIEWS[self.view], self.size, self.size, 3]
+        return tf.map_fn(one, paths, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
 def _augmented_shape(split: ArraySplit | FileSplit, chain: Chain) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def follow(frame: Frame, framings: Chain, draws: Sequence[tf.Tensor]) -> Frame:
     """Returns the frame after all `framings`.
 
     Args:
-        draws: for each of them float32 [..., numbers], uniform in [0, 1).
+        draws: for each of them what `augment.draws` gives for an image or a batch.
     """
     for step, numbers in zip(framings, draws, strict=True):
         frame = _FRAMINGS[type(step)](step, frame, numbers)
@@ -94,7 +94,7 @@ def read_framed(path: tf.Tensor, framings: Chain = (), draws: Sequence[tf.Tensor
 
     Args:
         path: of the file, a scalar string.
-        draws: float32 [numbers] for each framing; may be left out where none is random.
+        draws: a row of `augment.draws` for each framing; may be left out where none is random.
 
     Raises:
         tf.errors.OpError: the file cannot be read or decoded.
@@ -214,10 +214,9 @@ def _resized(frame: Frame, length: tf.Tensor) -> Frame:
 
 def _random_resized_crop(step: RandomResizedCrop, frame: Frame, numbers: tf.Tensor) -> Frame:
     rows, columns = (side[..., tf.newaxis] for side in _sides(frame))
-    area_numbers, aspect_numbers, place = tf.split(numbers, [step.tries, step.tries, 2], axis=-1)
+    area, aspect, place = tf.split(numbers, [step.tries, step.tries, 2], axis=-1)
+    area = rows * columns * (step.area[0] + (step.area[1] - step.area[0]) * area)
     least, greatest = step.aspect
-    area = rows * columns * _between(*step.area, area_numbers)
-    aspect = tf.exp(_between(tf.math.log(least), tf.math.log(greatest), aspect_numbers))
     # Behind the ten tries stands the fallback, which always fits; the first that fits is taken.
     one = tf.ones_like(numbers[..., :1])
     fallback = one * tf.minimum(rows, tf.round(columns / least)), one * tf.minimum(columns, tf.round(rows * greatest))
@@ -234,10 +233,6 @@ def _random_resized_crop(step: RandomResizedCrop, frame: Frame, numbers: tf.Tens
     window = _crop(frame, top, left, height, width)
     size = tf.fill(tf.shape(height), step.size)
     return window._replace(rows=size, columns=size)
-
-
-def _between(least: tf.Tensor, greatest: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    return least + (greatest - least) * numbers
 
 
 _FRAMINGS = {

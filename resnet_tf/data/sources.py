@@ -23,6 +23,7 @@ from resnet_tf.data.official import Official, is_official, read_archive, read_fo
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, canonical, fingerprint, split_train_validation
 from resnet_tf.data.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
+from resnet_tf.files import sha256_of_file
 
 __all__ = ["DATASETS", "ArraySplit", "Dataset", "Description", "FileSplit", "load", "split_train_validation"]
 
@@ -132,7 +133,8 @@ def _load_shapes10(data: str | None, folder: Path, say: Callable) -> Dataset:
         splits = ArraySplit(*drawn[:2]), ArraySplit(*drawn[2:])
         return _assemble("shapes10", "shapes10", "drawn by resnet_tf", shapes10.CLASS_NAMES, splits, True)
 
-    return load_or_build(folder, "shapes10", key_of("shapes10", [describe(shapes10.__file__)]), build, say)
+    key = key_of(f"shapes10 {about.train_size} {about.test_size} {sha256_of_file(shapes10.__file__)}")
+    return load_or_build(folder, "shapes10", key, build, say)
 
 
 def _load_given(name: str, root: Path, said: str, folder: Path, say: Callable) -> Dataset:

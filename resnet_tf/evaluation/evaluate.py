@@ -6,15 +6,13 @@ from pathlib import Path
 
 from resnet_tf import ledger, preset_files
 from resnet_tf.data import sources
-from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.score import score
+from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.run_folder import Run
 from resnet_tf.training.tensorboard import write_hparams
-
-BATCH = 500
 
 
 def evaluate(
@@ -22,6 +20,7 @@ def evaluate(
     split: str = "test",
     data: str | None = None,
     weights: str | None = None,
+    view: str | None = None,
     say: Callable[[str], None] = print,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
@@ -32,6 +31,7 @@ def evaluate(
         split: "test", or "validation" (the images held out of this run's training).
         data: where the images are; default: see `data.sources.load`.
         weights: "last" or "best"; default: as the preset says.
+        view: "1-crop" or "10-crop"; default: as the preset says.
         say: takes each line meant for people.
         advance: called with the images done and their total after every batch.
 
@@ -42,7 +42,7 @@ def evaluate(
     Raises:
         UserError: no such weights or images.
     """
-    preset, about = run.preset, run.about
+    preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
     dataset = sources.load(preset.data.dataset, data, say=say)
     if list(dataset.class_names) != about["class_names"]:
         raise UserError(
@@ -50,8 +50,9 @@ def evaluate(
             f"Received: {', '.join(dataset.class_names)}."
         )
     which = weights or preset.evaluation.weights
-    model, loaded = load_network(preset, dataset.classes, run.best if which == "best" else run.last)
-    batches = EvaluationBatches(_images(run, dataset, split), (), BATCH)
+    batches = evaluation_batches(preset, _images(run, dataset, split), view)
+    path = run.best if which == "best" else run.last
+    model, loaded = load_network(preset, dataset.classes, path, image_size=batches.size)
     began, done = time.monotonic(), 0
 
     def count(images: int) -> None:
@@ -66,12 +67,12 @@ def evaluate(
         "preset": preset.name,
         **{key: about[key] for key in ("preset_hash", "seed", "changed", "steps_planned")},
         "steps": loaded["step"],
-        "epochs": round(loaded["step"] / about["steps_per_epoch"], 2),
+        "epochs": loaded["epoch"],
         "split": split,
-        "view": "1-crop",
-        "resolution": preset.data.image_size,
+        "view": batches.view,
+        "resolution": batches.size,
         "weights": which,
-        "protocol": f"1-crop, {'last epoch' if which == 'last' else 'best validation epoch'}",
+        "protocol": f"{batches.view}, {'last epoch' if which == 'last' else 'best validation epoch'}",
         "data": ledger.describe_data(dataset),
         "same_data_as_training": dataset.fingerprint == about["data"]["fingerprint"],
         "count": scores.count,

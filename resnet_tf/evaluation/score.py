@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.evaluation.metrics import Scores, log_softmax
@@ -11,7 +13,7 @@ from resnet_tf.evaluation.metrics import Scores, log_softmax
 def score(
     model: keras.Model, batches: EvaluationBatches, classes: int, advance: Callable[[int], None] = lambda images: None
 ) -> Scores:
-    """Returns the scores of a network on all images of `batches`.
+    """Returns the scores of a network on all images of `batches`; the softmax of an image's views is averaged.
 
     Args:
         model: from float32 images [batch, size, size, 3] in 0..255 to logits [batch, classes].
@@ -19,7 +21,9 @@ def score(
     """
     scores = Scores(classes)
     for images, labels in batches.dataset():
-        logits = model.predict_on_batch(images)
-        scores.update(log_softmax(logits), labels.numpy())
+        views = images.shape[1]
+        logits = model.predict_on_batch(tf.reshape(images, [-1, *images.shape[2:]]))
+        each = log_softmax(logits).reshape(-1, views, classes)
+        scores.update(np.logaddexp.reduce(each, axis=1) - np.log(views), labels.numpy())
         advance(len(labels))
     return scores

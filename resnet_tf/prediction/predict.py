@@ -10,6 +10,7 @@ import numpy as np
 from resnet_tf import run_folder
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.metrics import log_softmax
+from resnet_tf.evaluation.views import photo_framing
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.prediction import photos
 from resnet_tf.prediction.photos import Photo
@@ -59,18 +60,21 @@ def predict_photos(
     Raises:
         UserError: the run has no such weights, or `top` is out of range.
     """
-    preset, classes = run.preset, run.about["class_names"]
+    preset, classes = run.preset.in_phases[-1], run.about["class_names"]
     if not 1 <= top <= len(classes):
         raise UserError(f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.")
     which = weights or preset.evaluation.weights
-    model, _ = load_network(preset, len(classes), run.best if which == "best" else run.last)
-    loaded = photos.load_all(paths, preset.data.image_size)
+    side, crop = photo_framing(preset)
+    path = run.best if which == "best" else run.last
+    model, _ = load_network(preset, len(classes), path, image_size=crop)
+    margin = (side - crop) // 2
+    loaded = photos.load_all(paths, side)
     while portion := list(islice(loaded, BATCH)):
         good = [photo for photo in portion if photo.error is None]
         # Always a full batch: one shape, one compiled function.
         images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)
         for place, photo in enumerate(good):
-            images[place] = photo.fitted
+            images[place] = photo.fitted[margin : margin + crop, margin : margin + crop]
         probabilities = iter(np.exp(log_softmax(model.predict_on_batch(images))))
         for photo in portion:
             yield _row(photo, None if photo.error else next(probabilities), classes, top), photo

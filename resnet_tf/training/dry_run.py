@@ -10,7 +10,7 @@ from resnet_tf.models.size import describe_stages, network_size
 from resnet_tf.optim.picture import PlannedPhase, picture
 from resnet_tf.presets import Preset
 from resnet_tf.training.device import device_description
-from resnet_tf.training.plan import Plan, make_plan
+from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import duration
 
 TIMED_STEPS = 8
@@ -32,29 +32,40 @@ def dry_run(
         UserError: as a training would, for its images.
     """
     dataset = sources.load(preset.data.dataset, data, say=say)
-    plan = make_plan(preset, dataset, seed)
+    plans = make_plans(preset, dataset, seed)
     say(f"preset {preset.name}: {preset.title}")
     say(describe_stages(network_size(preset.model, preset.data.image_size, dataset.classes)))
-    held_out = len(plan.validation.split) if plan.validation else 0
+    held_out = len(plans[0].validation.split) if plans[0].validation else 0
     say(f"images   {dataset.title}")
-    say(f"         {len(plan.batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
+    say(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
+    say(f"device   {device_description()}")
+    seconds = 0.0
+    for number, plan in enumerate(plans, start=1):
+        if len(plans) > 1:
+            say(f"phase {number} of {len(plans)}, {plan.preset.data.image_size} px")
+        seconds += _tell_phase(plan, say)
+    say(f"in all   {duration(seconds)} of training, without validation and saving")
+    if figure is not None:
+        picture([_planned(plan) for plan in plans], figure, f"preset {preset.name}: {preset.title}")
+        say(f"figure   {figure}")
+
+
+def _planned(plan: Plan) -> PlannedPhase:
+    rate = plan.preset.optimizer.learning_rate
+    return PlannedPhase(plan.preset.schedule, rate, plan.total_steps, plan.steps_per_epoch)
+
+
+def _tell_phase(plan: Plan, say: Callable[[str], None]) -> float:
+    """Says a phase's steps, rates and speed; returns the seconds it would take."""
     epochs = plan.total_steps / plan.steps_per_epoch
-    say(
-        f"steps    {plan.total_steps:,} of batch {preset.train.batch_size} "
-        f"({epochs:g} epochs of {plan.steps_per_epoch:,})"
-    )
-    say(f"rate     {preset.schedule.describe()}")
+    batch = plan.preset.train.batch_size
+    say(f"steps    {plan.total_steps:,} of batch {batch} ({epochs:.4g} epochs of {plan.steps_per_epoch:,})")
+    say(f"rate     {plan.preset.schedule.describe()}")
     for step in landmarks(plan):
         say(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.rates[step]:.3g}")
-    if figure is not None:
-        planned = PlannedPhase(preset.schedule, preset.optimizer.learning_rate, plan.total_steps, plan.steps_per_epoch)
-        picture([planned], figure, f"preset {preset.name}: {preset.title}")
-        say(f"         drawn in {figure}")
     first, step_seconds = timed_steps(plan)
-    images = preset.train.batch_size / step_seconds
-    say(f"device   {device_description()}")
-    say(f"time     first step {first:.1f} s, then {step_seconds:.3f} s a step, {images:,.0f} images/s")
-    say(f"         {duration(plan.total_steps * step_seconds)} of training, without validation and saving")
+    say(f"time     first step {first:.1f} s, then {step_seconds:.3f} s a step, {batch / step_seconds:,.0f} images/s")
+    return first + (plan.total_steps - 1) * step_seconds
 
 
 def landmarks(plan: Plan, most: int = 6) -> list[int]:

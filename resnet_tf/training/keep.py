@@ -12,10 +12,12 @@ import keras
 import numpy as np
 
 from resnet_tf import files
+from resnet_tf.evaluation.score import score
 from resnet_tf.models import weights
 from resnet_tf.optim.watchers import Watcher
 from resnet_tf.run_folder import Run
 from resnet_tf.training import state
+from resnet_tf.training.plan import Plan
 
 
 @dataclass
@@ -70,14 +72,10 @@ class KeepRun(keras.callbacks.Callback):
     Args:
         run: whose folder takes it.
         progress: how far the run is; kept up to date here.
-        steps_per_epoch, total_steps: of the run.
-        batch_size: images of one step.
-        rates: the schedule's rate of every step [total_steps].
-        watchers: the metric-driven rules of the schedule.
-        validate: scores the validation split: returns its row entries, {} where there is none.
+        plan: of the phase being trained.
+        watchers: the metric-driven rules of its schedule.
         listeners: called with each epoch's row.
         stop: the wish to stop.
-        state_minutes: time between saves within an epoch.
         arrays: metric accumulators to take up in the middle of an epoch, from a saved state.
     """
 
@@ -85,32 +83,34 @@ class KeepRun(keras.callbacks.Callback):
         self,
         run: Run,
         progress: Progress,
-        *,
-        steps_per_epoch: int,
-        total_steps: int,
-        batch_size: int,
-        rates: np.ndarray,
+        plan: Plan,
         watchers: list[Watcher],
-        validate: Callable[[], dict],
         listeners: list[Callable[[dict], None]],
         stop: Stop,
-        state_minutes: float,
         arrays: dict[str, np.ndarray],
     ):
         super().__init__()
-        self.run, self.progress, self.rates, self.watchers = run, progress, rates, watchers
-        self.steps_per_epoch, self.total_steps, self.batch_size = steps_per_epoch, total_steps, batch_size
-        self.validate, self.listeners, self.stop = validate, listeners, stop
-        self.state_seconds, self.saved_at = 60 * state_minutes, time.monotonic()
+        self.run, self.progress, self.plan, self.watchers = run, progress, plan, watchers
+        self.listeners, self.stop = listeners, stop
+        self.saved_at = time.monotonic()
         self.metric_arrays = {name: array for name, array in arrays.items() if name.startswith("metric/")}
         self.diverged: dict | None = None
         self.recent_losses: list[float] = []
 
     @property
+    def phase_step(self) -> int:
+        """Updates done in this phase."""
+        return self.progress.step - self.plan.first_step
+
+    @property
+    def at_epoch_end(self) -> bool:
+        return self.phase_step % self.plan.steps_per_epoch == 0 or self.phase_step == self.plan.total_steps
+
+    @property
     def rate(self) -> float:
         """The learning rate of the step done last."""
         scale = math.prod(watcher.scale for watcher in self.watchers)
-        return float(self.rates[max(0, self.progress.step - 1)]) * scale
+        return float(self.plan.rates[max(0, self.phase_step - 1)]) * scale
 
     def on_train_begin(self, logs=None):
         if self.watchers:
@@ -137,28 +137,27 @@ class KeepRun(keras.callbacks.Callback):
             return
         if self._follow(values, each_step=True):
             self._set_scale()
-        if self.progress.step % self.steps_per_epoch == 0 or self.progress.step == self.total_steps:
-            return  # the epoch's end saves
+        if self.at_epoch_end:
+            return  # it saves when it has validated
         if self.stop.signal is not None:
             self.save_state()
             self.model.stop_training = True
-        elif time.monotonic() - self.saved_at > self.state_seconds:
+        elif time.monotonic() - self.saved_at > 60 * self.plan.preset.train.state_minutes:
             self.save_state()
 
     def on_epoch_end(self, epoch, logs=None):
-        progress = self.progress
-        at_end = progress.step % self.steps_per_epoch == 0 or progress.step == self.total_steps
-        if self.diverged or not at_end:
+        progress, plan = self.progress, self.plan
+        if self.diverged or not self.at_epoch_end:
             return
         row = {
-            "epoch": epoch + 1,
+            "epoch": plan.first_epoch + epoch + 1,
             "step": progress.step,
             "learning_rate": self.rate,
             "loss": float(logs["loss"]),
             "top1": 100 * float(logs["top1"]),
-            **self.validate(),
+            **self._validate(),
         }
-        images = (progress.step - epoch * self.steps_per_epoch) * self.batch_size
+        images = (self.phase_step - epoch * plan.steps_per_epoch) * plan.preset.train.batch_size
         rate = images / max(progress.epoch_seconds, 1e-9)
         row["timing"] = {"seconds": round(progress.epoch_seconds, 3), "images_per_second": round(rate, 1)}
         progress.seconds += progress.epoch_seconds
@@ -174,11 +173,18 @@ class KeepRun(keras.callbacks.Callback):
         if self.stop.signal is not None:
             self.model.stop_training = True
 
+    def _validate(self) -> dict:
+        if self.plan.validation is None:
+            return {}
+        scores = score(self.model, self.plan.validation, self.plan.dataset.classes)
+        return {"validation_loss": scores.loss, "validation_top1": scores.top1}
+
     def _keep_best(self, row: dict) -> None:
         top1 = row.get("validation_top1")
         if top1 is not None and (self.progress.best_top1 is None or top1 > self.progress.best_top1):
             self.progress.best_top1 = top1
-            weights.save(self.model, self.run.best, {"step": row["step"], "validation_top1": top1})
+            about = {key: row[key] for key in ("step", "epoch", "validation_top1")}
+            weights.save(self.model, self.run.best, about)
 
     def _metric_sums(self) -> np.ndarray:
         """Returns the epoch's sums so far, float64 [loss sum, images, correct, images]."""
@@ -205,11 +211,16 @@ class KeepRun(keras.callbacks.Callback):
     def save_state(self) -> None:
         self.progress.watchers = [watcher.state() for watcher in self.watchers]
         variables = training_variables(self.model)
-        if self.progress.step % self.steps_per_epoch:
+        if not self.at_epoch_end:
             variables |= metric_variables(self.model)  # at an epoch's end they start anew
         arrays = {name: np.array(variable) for name, variable in variables.items()}
         state.save(self.run.state, self.progress.step, arrays, {"progress": asdict(self.progress)})
         self.saved_at = time.monotonic()
+
+
+def training_arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns a copy of every variable that a training carries from step to step, by name."""
+    return {name: np.array(variable) for name, variable in training_variables(model).items()}
 
 
 def training_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -11,7 +11,6 @@ from resnet_tf import files, ledger, presets, run_folder
 from resnet_tf.data import sources
 from resnet_tf.data.splits import Dataset
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.evaluation.score import score
 from resnet_tf.models import weights
 from resnet_tf.models.size import describe_network, describe_stages, network_size
 from resnet_tf.optim.watchers import Watcher
@@ -20,7 +19,7 @@ from resnet_tf.run_folder import Run
 from resnet_tf.training import keep, state
 from resnet_tf.training.device import device_description
 from resnet_tf.training.keep import KeepRun, Progress, Stop
-from resnet_tf.training.plan import Plan, make_plan
+from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
 from resnet_tf.training.tensorboard import TensorBoardLog, write_hparams
 
@@ -55,7 +54,7 @@ def train(
     if run is not None:
         seed = run.about["seed"]
     dataset = sources.load(preset.data.dataset, data, say=say)
-    plan = make_plan(preset, dataset, seed)
+    plans = make_plans(preset, dataset, seed)
     if run is None:
         run = run_folder.create(
             preset,
@@ -66,8 +65,7 @@ def train(
             data=ledger.describe_data(dataset),
             class_names=list(dataset.class_names),
             changed=changed or {},
-            steps_planned=plan.total_steps,
-            steps_per_epoch=plan.steps_per_epoch,
+            steps_planned=plans[-1].last_step,
         )
     _check_same_data(run, dataset)
     try:
@@ -79,69 +77,68 @@ def train(
                 precision=keras.config.dtype_policy().name,
                 versions=ledger.versions(),
             )
-            return _carry_out(run, plan, runs, say)
+            return _carry_out(run, preset, plans, runs, say)
     except BlockingIOError:
-        raise UserError(
-            f"a run can have one training at a time. Received: {run.name}, which another one has."
-        ) from None
+        raise UserError(f"a run can have one training at a time. Received: {run.name}, which has another.") from None
 
 
-def _carry_out(run: Run, plan: Plan, runs: str | Path, say: Callable[[str], None]) -> Run:
-    model = plan.compiled_network()
-    watchers = plan.watchers
-    progress, arrays = _restore(run, model, watchers, say)
-    classes = plan.dataset.classes
-    show = ShowProgress(plan.total_steps, plan.steps_per_epoch, progress.step, plan.preset.train.batch_size, say)
-    size = network_size(plan.preset.model, plan.preset.data.image_size, classes)
-    board = TensorBoardLog(run, _first_images(plan), describe_stages(size), say)
+def _carry_out(run: Run, preset: Preset, plans: list[Plan], runs: str | Path, say: Callable[[str], None]) -> Run:
+    """Trains phase by phase from where the run stands; writes its end into run.json and the ledger."""
+    saved = state.load(run.state, say)
+    progress = Progress(**saved[1]["progress"]) if saved else Progress()
+    arrays = saved[0] if saved else {}
+    _drop_later_rows(run, progress)
+    if saved:
+        say(f"resuming {run.name} after step {progress.step:,}")
+    _introduce(run, preset, plans, say)
+    size = network_size(preset.model, preset.data.image_size, plans[0].dataset.classes)
+    show = ShowProgress(plans[-1].last_step, plans[-1].first_epoch + plans[-1].epochs, progress.step, say)
+    board = TensorBoardLog(run, first_images(plans[0]), describe_stages(size), say)
     stop = Stop()
-    keeper = KeepRun(
-        run,
-        progress,
-        steps_per_epoch=plan.steps_per_epoch,
-        total_steps=plan.total_steps,
-        batch_size=plan.preset.train.batch_size,
-        rates=plan.rates,
-        watchers=watchers,
-        validate=lambda: _validate(model, plan),
-        listeners=[show.show_row, board.write_row],
-        stop=stop,
-        state_minutes=plan.preset.train.state_minutes,
-        arrays=arrays,
-    )
-    about = run.about
-    say(f"run {run.folder}")
-    say(f"{plan.preset.title}: {describe_network(plan.preset, classes)}")
-    say(
-        f"on {about['device']} ({about['backend']}, {about['precision']}), seed {plan.seed}, {plan.total_steps:,} steps"
-    )
     with stop.listening():
-        for epoch, epochs, steps in fit_calls(progress.step, plan.total_steps, plan.steps_per_epoch):
-            model.fit(
-                plan.batches.dataset(progress.step, plan.total_steps),
-                initial_epoch=epoch,
-                epochs=epochs,
-                steps_per_epoch=steps,
-                callbacks=[show, board, keeper],
-                shuffle=False,  # the order is ours
-                verbose=0,
-            )
-            if model.stop_training:
+        for plan in plans:
+            if progress.step >= plan.last_step and plan is not plans[-1]:
+                continue
+            model = plan.compiled_network()
+            watchers = plan.watchers
+            if arrays:
+                _take_up(model, watchers, plan, progress, arrays)
+            show.start_phase(plan)
+            keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays)
+            _train_phase(plan, model, keeper, [show, board])
+            if progress.step < plan.last_step or keeper.diverged or stop.signal is not None:
                 break
-    _close(run, plan, model, keeper, runs)
+            arrays = keep.training_arrays(model)  # the next phase goes on with these weights
+    _close(run, preset, plans[-1].last_step, model, keeper, runs)
     if keeper.diverged:
         raise UserError(
             f"a loss must be finite. Received: {keeper.diverged['last_losses'][-1]} at step {progress.step:,}, rate "
             f"{keeper.diverged['learning_rate']:g}; the run is marked as diverged. Try a lower optimizer.learning_rate."
         )
-    if progress.step < plan.total_steps:
+    if progress.step < plans[-1].last_step:
         raise Stopped(
-            f"stopped at step {progress.step:,} of {plan.total_steps:,}; saved in {run.folder}. "
-            f"Go on with: python train.py --preset {plan.preset.name} --resume",
+            f"stopped at step {progress.step:,} of {plans[-1].last_step:,}; saved in {run.folder}. "
+            f"Go on with: python train.py --preset {preset.name} --resume",
             stop.signal,
         )
     say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")
     return run
+
+
+def _train_phase(plan: Plan, model: keras.Model, keeper: KeepRun, shown: list[keras.callbacks.Callback]) -> None:
+    """Trains a phase from where it stands to its end, or until the training is told to stop."""
+    for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
+        model.fit(
+            plan.batches.dataset(keeper.phase_step, plan.total_steps),
+            initial_epoch=epoch,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            callbacks=[*shown, keeper],
+            shuffle=False,  # the order is ours
+            verbose=0,
+        )
+        if model.stop_training:
+            return
 
 
 def fit_calls(step: int, total_steps: int, per_epoch: int) -> list[tuple[int, int, int]]:
@@ -189,51 +186,52 @@ def _check_same_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _restore(
-    run: Run, model: keras.Model, watchers: list[Watcher], say: Callable[[str], None]
-) -> tuple[Progress, dict[str, np.ndarray]]:
-    """Takes up a run's newest state, if there is one: all variables, rules and counters; returns the arrays as well."""
-    saved = state.load(run.state, say)
-    if saved is None:
-        files.write_atomically(run.log, "")
-        return Progress(), {}
-    arrays, values = saved
-    for name, variable in keep.training_variables(model).items():
-        variable.assign(arrays[name])
-    progress = Progress(**values["progress"])
-    for watcher, kept in zip(watchers, progress.watchers, strict=True):
-        watcher.restore(kept)
-    # Rows after the state belong to steps that will be done again.
+def _drop_later_rows(run: Run, progress: Progress) -> None:
+    """Cuts the log to what the state knows: rows after it belong to steps that will be done again."""
     rows = files.read_rows(run.log)[0][: progress.rows]
     files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in rows))
-    say(f"resuming {run.name} after step {progress.step:,}")
-    return progress, arrays
 
 
-def _validate(model: keras.Model, plan: Plan) -> dict:
-    if plan.validation is None:
-        return {}
-    scores = score(model, plan.validation, plan.dataset.classes)
-    return {"validation_loss": scores.loss, "validation_top1": scores.top1}
+def _take_up(
+    model: keras.Model, watchers: list[Watcher], plan: Plan, progress: Progress, arrays: dict[str, np.ndarray]
+) -> None:
+    """Gives a phase the variables to go on with: all of them in its middle, at its start the weights alone."""
+    within = progress.step > plan.first_step
+    for name, variable in keep.training_variables(model).items():
+        if within or name.startswith("model/"):
+            variable.assign(arrays[name])
+    if within:
+        for watcher, kept in zip(watchers, progress.watchers, strict=True):
+            watcher.restore(kept)
 
 
-def _first_images(plan: Plan) -> np.ndarray:
-    """Returns the first augmented batch, for TensorBoard."""
+def _introduce(run: Run, preset: Preset, plans: list[Plan], say: Callable[[str], None]) -> None:
+    about = run.about
+    say(f"run {run.folder}")
+    say(f"{preset.title}: {describe_network(preset, plans[0].dataset.classes)}")
+    say(f"images: {about['data']['title']}, from {about['data']['source']}")
+    means = f"{about['device']} ({about['backend']}, {about['precision']})"
+    phases = f" in {len(plans)} phases" if len(plans) > 1 else ""
+    say(f"on {means}, seed {about['seed']}, {plans[-1].last_step:,} steps{phases}")
+
+
+def first_images(plan: Plan) -> np.ndarray:
+    """Returns the first augmented batch [batch, size, size, 3], for people to look at."""
     images, _ = next(iter(plan.batches.dataset(0, 1)))
     return images.numpy()
 
 
-def _close(run: Run, plan: Plan, model: keras.Model, keeper: KeepRun, runs: str | Path) -> None:
+def _close(run: Run, preset: Preset, total_steps: int, model: keras.Model, keeper: KeepRun, runs: str | Path) -> None:
     """Says in run.json how the run stands and, when it is over, writes the last weights and its row in the ledger."""
     progress = keeper.progress
-    if not keeper.diverged and progress.step < plan.total_steps:
+    if not keeper.diverged and progress.step < total_steps:
         run.update(status="stopped", step=progress.step)
         return
     rows = run.rows
     last = {key: value for key, value in (rows[-1] if rows else {}).items() if key != "timing"}
     status = "diverged" if keeper.diverged else "finished"
     if status == "finished":
-        about = {key: last[key] for key in ("step", "validation_top1") if key in last}
+        about = {key: last[key] for key in ("step", "epoch", "validation_top1") if key in last}
         weights.save(model, run.last, about)
     seconds = round(progress.seconds, 1)
     run.update(status=status, step=progress.step, seconds=seconds, finished=ledger.now(), last=last)
@@ -245,7 +243,7 @@ def _close(run: Run, plan: Plan, model: keras.Model, keeper: KeepRun, runs: str 
         {
             "date": about["finished"],
             "run": run.name,
-            "preset": plan.preset.name,
+            "preset": preset.name,
             **{key: about[key] for key in (*keys, "backend", "precision", "versions")},
             **last,
             "best_validation_top1": progress.best_top1,

@@ -7,9 +7,10 @@ import numpy as np
 
 from resnet_tf.data import augmentations, statistics
 from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
-from resnet_tf.data.splits import ArraySplit, Dataset, split_train_validation
+from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, split_train_validation
 from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
+from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import build_network
 from resnet_tf.models.resnet import set_input_statistics
 from resnet_tf.optim.losses import build_loss
@@ -17,12 +18,24 @@ from resnet_tf.optim.optimizers import build_optimizer
 from resnet_tf.optim.watchers import Watcher, watchers_of
 from resnet_tf.presets import Preset
 
-EVALUATION_BATCH = 500
+SAMPLE = 1000  # images on disk that are measured for normalisation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """All that a training needs and that follows from (preset, images, seed) alone."""
+    """All that a phase of a training needs and that follows from (preset, images, seed) alone.
+
+    Attributes:
+        preset: the recipe of this phase.
+        dataset: the images.
+        seed: of the run.
+        batches: the training batches; step 0 is the phase's first.
+        validation: the held-out images; None where there are none.
+        steps_per_epoch, total_steps: of this phase.
+        first_step, first_epoch: steps and epochs of the phases before.
+        rates: learning rate of every step, before any metric-driven scale.
+        mean, deviation: what the network subtracts from its input and divides it by.
+    """
 
     preset: Preset
     dataset: Dataset
@@ -31,9 +44,21 @@ class Plan:
     validation: EvaluationBatches | None
     steps_per_epoch: int
     total_steps: int
+    first_step: int
+    first_epoch: int
     rates: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the run when this phase is done."""
+        return self.first_step + self.total_steps
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of this phase; the last may be short."""
+        return -(-self.total_steps // self.steps_per_epoch)
 
     @property
     def watchers(self) -> list[Watcher]:
@@ -42,7 +67,10 @@ class Plan:
 
     def compiled_network(self) -> keras.Model:
         """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
-        model = build_network(self.preset, self.dataset.classes, seed=self.seed)
+        # One size all the way, or any: validation may look at another size than training.
+        size = self.preset.data.image_size
+        fixed = self.validation is None or self.validation.size == size
+        model = build_network(self.preset, self.dataset.classes, image_size=size if fixed else None, seed=self.seed)
         set_input_statistics(model, self.mean, self.deviation)
         model.compile(
             optimizer=build_optimizer(self.preset.optimizer, self.rates),
@@ -56,31 +84,56 @@ class Plan:
         return model
 
 
-def make_plan(preset: Preset, dataset: Dataset, seed: int) -> Plan:
-    """Splits the images, measures them and lays out every step's batch and rate.
+def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
+    """Splits the images, measures them and lays out every step's batch and rate, phase by phase.
 
     Raises:
         UserError: the images do not suffice for the split or one batch, or do not come out in the network's size.
     """
     training, held_out = split_train_validation(dataset.train.labels, preset.data.validation_size, seed)
-    split, validation = dataset.train.take(training), dataset.train.take(held_out)
-    chain = augmentations.parse(preset.data.augment, "data.augment")
-    _check_size(preset, split, chain)
-    measured = statistics.measure(split.images)
-    mean, deviation = input_statistics(preset.data.normalize, measured)
-    per_epoch = steps_per_epoch(len(split), preset.train.batch_size)
-    total = preset.train.total_steps(per_epoch)
-    return Plan(
-        preset=preset,
-        dataset=dataset,
-        seed=seed,
-        batches=TrainingBatches(split, chain, preset.train.batch_size, seed, measured),
-        validation=EvaluationBatches(validation, (), EVALUATION_BATCH) if len(validation) else None,
-        steps_per_epoch=per_epoch,
-        total_steps=total,
-        rates=preset.schedule.rates(preset.optimizer.learning_rate, total, per_epoch),
-        mean=mean,
-        deviation=deviation,
+    split, held_out = dataset.train.take(training), dataset.train.take(held_out)
+    measured = _measured(preset, split)
+    plans: list[Plan] = []
+    for number, phase in enumerate(preset.in_phases):
+        chain = augmentations.parse(phase.data.augment, "data.augment")
+        _check_size(phase, split, chain)
+        mean, deviation = input_statistics(phase.data.normalize, measured)
+        per_epoch = steps_per_epoch(len(split), phase.train.batch_size)
+        total = phase.train.total_steps(per_epoch)
+        batches = TrainingBatches(split, chain, phase.train.batch_size, _phase_seed(seed, number), measured)
+        plan = Plan(
+            preset=phase,
+            dataset=dataset,
+            seed=seed,
+            batches=batches,
+            validation=evaluation_batches(phase, held_out) if len(held_out) else None,
+            steps_per_epoch=per_epoch,
+            total_steps=total,
+            first_step=plans[-1].last_step if plans else 0,
+            first_epoch=plans[-1].first_epoch + plans[-1].epochs if plans else 0,
+            rates=phase.schedule.rates(phase.optimizer.learning_rate, total, per_epoch),
+            mean=mean,
+            deviation=deviation,
+        )
+        plans.append(plan)
+    return plans
+
+
+def _phase_seed(seed: int, number: int) -> int:
+    """Returns a seed of a phase's own, the run's for the first: no two phases see the same batches."""
+    return seed + (number << 40)
+
+
+def _measured(preset: Preset, split: ArraySplit | FileSplit) -> Statistics:
+    """Measures the training images: all of them in memory, an even sample of those on disk, framed as evaluated."""
+    if isinstance(split, ArraySplit):
+        return statistics.measure(split.images)
+    if preset.data.normalize == "imagenet":
+        return statistics.IMAGENET
+    sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
+    batches = evaluation_batches(preset, sample, "1-crop")
+    return statistics.measure(
+        np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()]).astype(np.uint8)
     )
 
 
@@ -98,9 +151,9 @@ def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, 
     return measured.pixel_mean, np.full_like(measured.pixel_mean, overall)
 
 
-def _check_size(preset: Preset, split: ArraySplit, chain: augmentations.Chain) -> None:
+def _check_size(preset: Preset, split: ArraySplit | FileSplit, chain: augmentations.Chain) -> None:
     wanted = (preset.data.image_size, preset.data.image_size)
-    found = augmentations.output_shape(chain, split.images.shape[1:3])
+    found = augmentations.output_shape(chain, split.images.shape[1:3] if isinstance(split, ArraySplit) else None)
     if found != wanted:
         raise UserError(
             f"augmented images must have the network's size, data.image_size={wanted[0]}. "

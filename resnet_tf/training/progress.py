@@ -8,37 +8,43 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from resnet_tf.training.plan import Plan
+
 
 class ShowProgress(keras.callbacks.Callback):
     """A bar with loss, top-1, images a second and time left; and a line when an epoch ends.
 
     Args:
-        total_steps: of the whole run.
-        steps_per_epoch: of one pass.
+        total_steps, epochs: of the whole run.
         step: updates done before this training started.
-        batch_size: images of one step.
         say: takes each epoch's line.
     """
 
-    def __init__(self, total_steps: int, steps_per_epoch: int, step: int, batch_size: int, say: Callable[[str], None]):
+    def __init__(self, total_steps: int, epochs: int, step: int, say: Callable[[str], None]):
         super().__init__()
-        self.total_steps, self.steps_per_epoch, self.step = total_steps, steps_per_epoch, step
-        self.batch_size, self.say = batch_size, say
-        self.epochs = -(-total_steps // steps_per_epoch)
+        self.total_steps, self.epochs, self.step, self.say = total_steps, epochs, step, say
         self.console = Console(file=sys.stderr)
         self.bar: Progress | None = None
+        self.plan: Plan | None = None
         self.step_seconds: float | None = None
         self.last_end: float | None = None
 
+    def start_phase(self, plan: Plan) -> None:
+        """Takes the phase that is trained next; its steps may take another time than the last one's."""
+        self.plan, self.step_seconds = plan, None
+
     def on_epoch_begin(self, epoch, logs=None):
-        done = self.step - epoch * self.steps_per_epoch
-        steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
         self.last_end = None
-        if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[told]}"))
-            self.bar = Progress(*columns, console=self.console, transient=True, expand=True)
-            self.task = self.bar.add_task(f"epoch {epoch + 1}/{self.epochs}", total=steps, completed=done, told="...")
-            self.bar.start()
+        if not self.console.is_terminal:
+            return
+        before = epoch * self.plan.steps_per_epoch
+        steps = min(self.plan.steps_per_epoch, self.plan.total_steps - before)
+        done = self.step - self.plan.first_step - before
+        title = f"epoch {self.plan.first_epoch + epoch + 1}/{self.epochs}"
+        columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[told]}"))
+        self.bar = Progress(*columns, console=self.console, transient=True, expand=True)
+        self.task = self.bar.add_task(title, total=steps, completed=done, told="...")
+        self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -54,7 +60,7 @@ class ShowProgress(keras.callbacks.Callback):
     def _told(self, logs: dict) -> str:
         told = f"loss {logs.get('loss', float('nan')):.3f}  top-1 {100 * logs.get('top1', 0):.1f} %"
         if self.step_seconds:
-            told += f"  {self.batch_size / self.step_seconds:,.0f} images/s  {self.time_left()} left"
+            told += f"  {self.plan.preset.train.batch_size / self.step_seconds:,.0f} images/s  {self.time_left()} left"
         return told
 
     def time_left(self) -> str:

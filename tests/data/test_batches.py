@@ -1,9 +1,13 @@
 """The input is a pure function of (images, seed, step)."""
 
+import itertools
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from resnet_tf.data import augmentations
+from resnet_tf.data import batches as batches_module
 from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
 from resnet_tf.data.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
@@ -24,6 +28,15 @@ def split() -> ArraySplit:
 def pictures() -> ArraySplit:
     generator = np.random.default_rng(0)
     return ArraySplit(generator.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8), np.arange(IMAGES, dtype=np.int32))
+
+
+@pytest.fixture(scope="module")
+def on_disk(pictures, tmp_path_factory) -> FileSplit:
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [str(folder / f"{number}.png") for number in range(IMAGES)]
+    for path, image in zip(paths, pictures.images, strict=True):
+        Image.fromarray(image).save(path)
+    return FileSplit(np.array(paths, object), pictures.labels)
 
 
 def collect(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -71,7 +84,7 @@ def test_the_order_is_uniform_and_independent_of_the_epoch_before(split):
     counts = np.bincount(places * 12 // IMAGES, minlength=12)
     expected = np.bincount(np.arange(IMAGES) * 12 // IMAGES, minlength=12) * 300 / IMAGES
     assert ((counts - expected) ** 2 / expected).sum() < 31.3
-    correlations = [np.corrcoef(first, second)[0, 1] for first, second in zip(orders, orders[1:], strict=False)]
+    correlations = [np.corrcoef(first, second)[0, 1] for first, second in itertools.pairwise(orders)]
     assert abs(np.mean(correlations)) < 4 / np.sqrt(300 * IMAGES)
 
 
@@ -80,21 +93,27 @@ def test_seeds_differ(split):
     assert any(not np.array_equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
 
 
-def test_evaluation_counts_every_image_once_the_partial_batch_included(split):
-    rows = collect(EvaluationBatches(split, (), 10).dataset())
+def test_evaluation_counts_every_image_once_the_partial_batch_included(split, monkeypatch):
+    monkeypatch.setattr(batches_module, "_PIXELS", 10 * 8 * 8)
+    rows = collect(EvaluationBatches(split, (), "1-crop", None, 8).dataset())
     assert [len(labels) for _, labels in rows] == [10] * 10 + [3]
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in rows]), np.arange(IMAGES))
-    np.testing.assert_array_equal(np.concatenate([images for images, _ in rows])[:, 0, 0, 0], np.arange(IMAGES))
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in rows])[:, 0, 0, 0, 0], np.arange(IMAGES))
 
 
-def test_images_on_disk_give_the_same_batches_as_in_memory(pictures, tmp_path):
-    from PIL import Image
+def test_ten_crops_of_files_and_of_arrays_are_ten_explicit_slices(pictures, on_disk):
+    evaluated = [
+        collect(EvaluationBatches(source, (), "10-crop", 24, 24).dataset())[0][0] for source in (pictures, on_disk)
+    ]
+    images = pictures.images[: len(evaluated[0])].astype(np.float32)
+    corners = [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]
+    for view, (source, (top, left)) in enumerate([(s, c) for s in (images, images[:, :, ::-1]) for c in corners]):
+        expected = source[:, top : top + 24, left : left + 24]
+        np.testing.assert_array_equal(evaluated[0][:, view], expected)
+        np.testing.assert_array_equal(evaluated[1][:, view], expected)
 
-    paths = []
-    for number, image in enumerate(pictures.images):
-        paths.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(image).save(paths[-1])
-    on_disk = FileSplit(np.array(paths, object), pictures.labels)
+
+def test_images_on_disk_give_the_same_batches_as_in_memory(pictures, on_disk):
     chain = augmentations.parse("random_crop(24) | flip_horizontal")
     for from_memory, from_disk in zip(
         collect(TrainingBatches(pictures, chain, BATCH, seed=2).dataset(10, 16)),

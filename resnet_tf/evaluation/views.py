@@ -1,0 +1,38 @@
+"""How a network is shown images when it is scored, as its preset says: resolution, crops, batches."""
+
+from resnet_tf.data import augmentations
+from resnet_tf.data.augmentation_specs import Resize
+from resnet_tf.data.batches import EvaluationBatches
+from resnet_tf.data.splits import ArraySplit, FileSplit
+from resnet_tf.errors import UserError
+from resnet_tf.presets import Preset
+
+
+def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str | None = None) -> EvaluationBatches:
+    """Returns a split as the preset frames it for evaluation.
+
+    Args:
+        view: "1-crop" or "10-crop"; default: the preset's.
+
+    Raises:
+        UserError: the images would not come out square and of one size.
+    """
+    view = view or preset.evaluation.view
+    chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, view, "evaluation.frame")
+    if crop is None:
+        shape = split.images.shape[1:3] if isinstance(split, ArraySplit) else None
+        height, width = augmentations.output_shape(chain, shape)
+        if height != width:
+            raise UserError(
+                f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
+                f"center_crop({min(height, width)})."
+            )
+    return EvaluationBatches(split, chain, view, crop, crop or height)
+
+
+def photo_framing(preset: Preset) -> tuple[int, int]:
+    """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other."""
+    chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, "1-crop", "evaluation.frame")
+    resized = [step.size for step in chain if isinstance(step, Resize)]
+    size = crop or (resized[-1] if resized else preset.data.image_size)
+    return (resized[-1] if resized else size), size
