@@ -62,12 +62,18 @@ class TensorBoardLog(keras.callbacks.Callback):
 def write_hparams(run: Run, metrics: dict[str, float]) -> None:
     """Adds a run to TensorBoard's HParams table: what its preset chose beside its metrics ("validation_top1", ...)."""
     preset, about = run.preset, run.about
-    values = presets.recipe(preset)
-    chosen = {"preset": preset.name, "seed": about["seed"], "data": about["data"]["title"]}
-    for section in ("model", "train", "optimizer", "schedule"):
-        for key, value in values[section].items():
-            if isinstance(value, int | float | str):
-                chosen[f"{section}.{key}"] = value
+    chosen = {
+        "preset": preset.name,
+        "depth": preset.model.depth,
+        "data": about["data"]["title"],
+        "batch_size": preset.train.batch_size,
+        "length": f"{preset.train.epochs} epochs" if preset.train.epochs else f"{preset.train.steps} steps",
+        "learning_rate": preset.optimizer.learning_rate,
+        "schedule": preset.schedule.describe(),
+        "weight_decay": preset.optimizer.weight_decay,
+        "augment": preset.data.augment or "none",
+        "seed": about["seed"],
+    }
     writer = tf.summary.create_file_writer(str(run.tensorboard), filename_suffix=".hparams")
     with writer.as_default(step=about.get("step", 0)):
         hp.hparams_config(

@@ -1,0 +1,52 @@
+"""The README's tables, made from the preset files: python -m resnet_tf.readme README.md"""
+
+import re
+import sys
+from pathlib import Path
+
+from resnet_tf import files, preset_files
+from resnet_tf.listing import HEADINGS, preset_line
+from resnet_tf.presets import Preset
+
+RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "epochs", "seed", "images", "reference")
+
+
+def tables() -> dict[str, str]:
+    """Returns the Markdown of each table by the name its markers bear."""
+    presets = [preset_files.load_preset(name) for name in preset_files.names()]
+    described = [preset_line(preset)[:-1] for preset in presets]
+    measured = [result_line(preset, result) for preset in presets for result in preset.results]
+    return {"presets": markdown(HEADINGS[:-1], described), "results": markdown(RESULT_HEADINGS, measured)}
+
+
+def result_line(preset: Preset, result: dict) -> list[str]:
+    """Returns the cells of a recorded test result."""
+    low, high = result["test_top1_interval"]
+    reference = preset.reference.test_top1
+    return [
+        preset.name,
+        f"{result['test_top1']:.2f} %",
+        f"{low:.2f} to {high:.2f}",
+        str(result["epochs"]),
+        str(result["seed"]),
+        result["data"]["title"],
+        "-" if reference is None else f"{reference:.2f} %",
+    ]
+
+
+def markdown(headings: tuple[str, ...], rows: list[list[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def fill(text: str) -> str:
+    """Returns a text whose tables, between <!-- name --> and <!-- end -->, are made anew."""
+    for name, table in tables().items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:]):
+        files.write_atomically(path, fill(path.read_text()))

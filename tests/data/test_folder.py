@@ -1,0 +1,302 @@
+"""Image folders, decoded or left on disk; ImageNet trees with foldered and flat validation images."""
+
+import hashlib
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_tf.data import sources
+from resnet_tf.data.cifar import CIFAR10
+from resnet_tf.errors import UserError
+
+CLASSES = CIFAR10.class_names
+
+
+@pytest.fixture
+def tree(tmp_path, draw_split, write_tree):
+    """A CIFAR-10 tree of 40 training and 20 test images as .png files, and its splits."""
+    splits = draw_split(0, 40), draw_split(1, 20)
+    for name, split in zip(("train", "test"), splits, strict=True):
+        write_tree(tmp_path / "tree" / name, split, CLASSES)
+    return tmp_path / "tree", *splits
+
+
+def test_lossless_copy_of_the_official_images_is_official(tree, shrink, same_content):
+    root, train, test = tree
+    shrink("cifar10", train, test)
+    dataset = sources.load("cifar10", str(root), say=print)
+    assert (dataset.title, dataset.official, dataset.classes) == ("cifar10", True, 10)
+    assert dataset.train.images.dtype == np.uint8
+    assert dataset.train.labels.dtype == np.int32
+    assert same_content(dataset.train, train)
+    assert same_content(dataset.test, test)
+
+
+def test_jpeg_copy_is_named_as_one(tmp_path, tree, shrink, write_tree):
+    _, train, test = tree
+    shrink("cifar10", train, test)
+    root = tmp_path / "jpeg"
+    write_tree(root / "train", train, CLASSES, ".jpg")
+    write_tree(root / "test", test, CLASSES, ".JPG")
+    dataset = sources.load("cifar10", str(root), say=print)
+    assert dataset.title == "cifar10 (folder copy, not the official bytes)"
+    assert not dataset.official
+    some = dataset.test.images[0]
+    decoded = [np.asarray(Image.open(path)) for path in (root / "test").glob("*/*")]
+    assert any(np.array_equal(some, image) for image in decoded)
+
+
+def test_order_of_files_does_not_matter(tmp_path, tree, write_tree):
+    root, train, test = tree
+    other = tmp_path / "other"
+    write_tree(other / "train", train.take(np.arange(40)[::-1]), CLASSES)
+    write_tree(other / "test", test.take(np.arange(20)[::-1]), CLASSES)
+    first, second = (sources.load("cifar10", str(place), say=print) for place in (root, other))
+    assert first.fingerprint == second.fingerprint
+    np.testing.assert_array_equal(first.train.images, second.train.images)
+    np.testing.assert_array_equal(first.train.labels, second.train.labels)
+
+
+def test_content_and_split_change_the_fingerprint(tmp_path, tree):
+    root, *_ = tree
+    before = sources.load("cifar10", str(root), say=print).fingerprint
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    victim = next((moved / "test" / "cat").iterdir())
+    victim.rename(moved / "train" / "cat" / "9999.png")  # the same images, one in the other split
+    assert sources.load("cifar10", str(moved), say=print).fingerprint != before
+    relabelled = tmp_path / "relabelled"
+    shutil.copytree(root, relabelled)
+    victim = next((relabelled / "test" / "cat").iterdir())
+    victim.rename(relabelled / "test" / "dog" / "9999.png")  # the same images, one with another label
+    assert sources.load("cifar10", str(relabelled), say=print).fingerprint != before
+
+
+def test_missing_unknown_and_empty_classes_are_named(tree):
+    root, *_ = tree
+    (root / "test" / "frog").rename(root / "frogs away")
+    with pytest.raises(UserError, match=r"lacks a class\. Missing: 'frog'"):
+        sources.load("cifar10", str(root), say=print)
+    (root / "frogs away").rename(root / "test" / "frogs")
+    with pytest.raises(UserError, match=r"unknown class folder in .*'frogs'\. Did you mean 'frog'"):
+        sources.load("cifar10", str(root), say=print)
+    (root / "test" / "frogs").rename(root / "test" / ".hidden")
+    (root / "test" / "frog").mkdir()
+    with pytest.raises(UserError, match="frog holds no image"):
+        sources.load("cifar10", str(root), say=print)
+
+
+def test_tree_with_one_split_says_which_is_missing(tree):
+    root, *_ = tree
+    shutil.rmtree(root / "test")
+    with pytest.raises(UserError, match="no test/<class>/"):
+        sources.load("cifar10", str(root), say=print)
+    (root / "train").rename(root / "test")
+    with pytest.raises(UserError, match="no train/<class>/"):
+        sources.load("cifar10", str(root), say=print)
+
+
+def spoil_with_text(path):
+    path.write_text("not an image")
+
+
+def spoil_by_cutting(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def spoil_by_size(path):
+    Image.new("RGB", (32, 31)).save(path)
+
+
+def spoil_by_depth(path):
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save(path)
+
+
+@pytest.mark.parametrize("spoil", [spoil_with_text, spoil_by_cutting, spoil_by_size, spoil_by_depth])
+def test_bad_image_is_named_and_nothing_is_cached(spoil, tree, tmp_path):
+    root, *_ = tree
+    victim = sorted((root / "train" / "ship").iterdir())[1]
+    spoil(victim)
+    with pytest.raises(UserError, match=f"ship/{victim.name}") as caught:
+        sources.load("cifar10", str(root), say=print)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache").glob("cifar10-*"))
+
+
+def test_grey_and_palette_images_become_rgb(tree):
+    root, *_ = tree
+    victims = sorted((root / "train" / "ship").iterdir())
+    grey = np.arange(1024, dtype=np.uint8).reshape(32, 32)
+    Image.fromarray(grey).save(victims[0])
+    Image.fromarray(np.stack([grey] * 3, -1)).quantize(256).save(victims[1])
+    images = sources.load("cifar10", str(root), say=print).train.images
+    matches = [image for image in images if np.array_equal(image, np.stack([grey] * 3, -1))]
+    assert len(matches) == 2
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A user's folder of three classes, 10, 15 and 5 images of varying sizes, hidden files and a text among them."""
+    root = tmp_path / "photos"
+    for name, count in (("rose", 10), ("daisy", 15), ("tulip", 5)):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (20 + number, 30), (number, 0, 0)).save(root / name / f"{number}.jpg")
+        (root / name / ".DS_Store").write_text("hidden")
+    (root / "rose" / "notes.txt").write_text("red")
+    return root
+
+
+def test_own_folder_holds_a_fifth_of_each_class_out(photos):
+    lines = []
+    dataset = sources.load("folder", str(photos), say=lines.append)
+    assert dataset.class_names == ("daisy", "rose", "tulip")
+    assert np.bincount(dataset.test.labels).tolist() == [3, 2, 1]
+    assert np.bincount(dataset.train.labels).tolist() == [12, 8, 4]
+    everything = sorted([*dataset.train.paths, *dataset.test.paths])
+    assert everything == sorted(str(path) for path in photos.glob("*/*.jpg"))
+    for split in (dataset.train, dataset.test):
+        assert [dataset.class_names[label] for label in split.labels] == [p.split("/")[-2] for p in split.paths]
+    ranked = sorted(photos.glob("rose/*.jpg"), key=lambda path: hashlib.sha256(f"rose/{path.name}".encode()).digest())
+    assert {path for path in dataset.test.paths if "/rose/" in path} == {str(path) for path in ranked[:2]}
+    assert any("1 entries" in line for line in lines)
+    again = sources.load("folder", str(photos), say=print)
+    assert again.test.paths.tolist() == dataset.test.paths.tolist()
+    assert again.fingerprint == dataset.fingerprint
+
+
+def test_a_new_photo_leaves_the_others_where_they_are(photos):
+    before = set(sources.load("folder", str(photos), say=print).test.paths)
+    Image.new("RGB", (9, 9)).save(photos / "rose" / "new.jpg")
+    after = sources.load("folder", str(photos), say=print)
+    assert len(before ^ set(after.test.paths)) <= 2
+    taken = after.test.take(np.array([2, 0]))
+    assert taken.paths.tolist() == [after.test.paths[2], after.test.paths[0]]
+
+
+def test_own_folder_with_splits(photos, tmp_path):
+    root = tmp_path / "divided"
+    shutil.copytree(photos, root / "train")
+    shutil.copytree(photos, root / "val")
+    dataset = sources.load("folder", str(root), say=print)
+    assert (dataset.name, len(dataset.train), len(dataset.test), dataset.official) == ("folder", 30, 30, False)
+    assert all("/val/" in path for path in dataset.test.paths)
+    shutil.rmtree(root / "val" / "tulip")
+    with pytest.raises(UserError, match="Missing: 'tulip'"):
+        sources.load("folder", str(root), say=print)
+
+
+def test_fingerprint_of_files_follows_name_size_and_class_but_not_place(photos, tmp_path):
+    first = sources.load("folder", str(photos), say=print).fingerprint
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(photos, copy)
+    assert sources.load("folder", str(copy), say=print).fingerprint == first
+    with open(copy / "rose" / "1.jpg", "ab") as file:
+        file.write(b"\0")
+    assert sources.load("folder", str(copy), say=print).fingerprint != first
+
+
+def test_folder_without_two_classes_is_refused(tmp_path):
+    (tmp_path / "one" / "cats").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"two classes or more\. Received: cats"):
+        sources.load("folder", str(tmp_path / "one"), say=print)
+    for name in ("cats", "dogs"):
+        (tmp_path / "one" / name).mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "one" / name / "a.png")
+    with pytest.raises(UserError, match="needs two images or more"):
+        sources.load("folder", str(tmp_path / "one"), say=print)
+
+
+WNIDS = ("n01440764", "n01443537", "n02102040")
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A tree of three wnids, four training and two validation images each; and the class of each validation image."""
+    root = tmp_path / "imagenet"
+    labels = {}
+    for place, wnid in enumerate(WNIDS):
+        for part, count in (("train", 4), ("val", 2)):
+            (root / part / wnid).mkdir(parents=True)
+            for number in range(count):
+                # validation names run across the classes, as the published ones do
+                name = f"{wnid}_{number}" if part == "train" else f"ILSVRC2012_val_0000000{3 * number + place + 1}"
+                Image.new("RGB", (40 + place, 30 + number)).save(root / part / wnid / f"{name}.JPEG")
+                if part == "val":
+                    labels[name] = wnid
+    return root, labels
+
+
+def flatten(root):
+    for path in list((root / "val").glob("*/*.JPEG")):
+        path.rename(root / "val" / path.name)
+    for wnid in WNIDS:
+        (root / "val" / wnid).rmdir()
+
+
+def label_lines(form, labels):
+    names = sorted(labels)
+    return {
+        "name and wnid": ("val_labels.txt", [f"{name}.JPEG {labels[name]}" for name in reversed(names)]),
+        "name and place": ("val.txt", [f"{name}.JPEG {WNIDS.index(labels[name])}" for name in names]),
+        "wnids alone": ("val_labels.txt", [labels[name] for name in names]),
+        "Kaggle's table": (
+            "LOC_val_solution.csv",
+            ["ImageId,PredictionString", *(f"{name},{labels[name]} 85 1 499 272 " for name in names)],
+        ),
+    }[form]
+
+
+@pytest.mark.parametrize("form", ["name and wnid", "name and place", "wnids alone", "Kaggle's table"])
+def test_flat_validation_images_equal_foldered_ones(form, imagenet):
+    root, labels = imagenet
+    foldered = sources.load("imagenet", str(root), say=print)
+    flatten(root)
+    name, lines = label_lines(form, labels)
+    (root / name).write_text("\n".join(lines) + "\n")
+    flat = sources.load("imagenet", str(root.parent), say=print)
+    for dataset in (foldered, flat):
+        assert dataset.class_names == WNIDS
+        assert len(dataset.train) == 12
+        assert not dataset.official
+        assert dataset.title == "imagenet (another tree: 3 classes, 12 + 6 images)"
+        found = {
+            os.path.basename(path).removesuffix(".JPEG"): WNIDS[label]
+            for path, label in zip(dataset.test.paths, dataset.test.labels, strict=True)
+        }
+        assert found == labels
+    assert flat.fingerprint == foldered.fingerprint
+
+
+def test_flat_validation_images_need_a_sound_list(imagenet):
+    root, labels = imagenet
+    flatten(root)
+    with pytest.raises(UserError, match=r"needs a list of labels.*val_labels\.txt"):
+        sources.load("imagenet", str(root), say=print)
+    _, lines = label_lines("name and wnid", labels)
+    for text, message in (
+        ("\n".join(lines[1:]), "no label for the image"),
+        ("\n".join([*lines[1:], "ILSVRC2012_val_00000001.JPEG n09999999"]), "Received: 'n09999999'"),
+        ("\n".join("210"), "a line for each of the 6 images. Received: 3"),
+        ("\n".join("210210"), "no folder for. Received: '2'"),  # the development kit's numbers
+        ("\n".join([*lines, "lonely"]), "'lonely' in row 7"),
+    ):
+        (root / "val_labels.txt").write_text(text)
+        with pytest.raises(UserError, match=message):
+            sources.load("imagenet", str(root), say=print)
+
+
+def test_imagenet_wants_both_splits(imagenet):
+    root, _ = imagenet
+    shutil.rmtree(root / "val" / WNIDS[1])
+    with pytest.raises(UserError, match=f"Missing: '{WNIDS[1]}'"):
+        sources.load("imagenet", str(root), say=print)
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match="no val/<class>/"):
+        sources.load("imagenet", str(root), say=print)
+    shutil.rmtree(root / "train")
+    with pytest.raises(UserError, match="no train/<wnid>/ and val/"):
+        sources.load("imagenet", str(root), say=print)

@@ -1,0 +1,264 @@
+"""Windows against torchvision's rule in numpy, their pixels against Pillow, parts of a JPEG against the whole."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from PIL import Image
+
+from resnet_tf.data import framing
+from resnet_tf.data.augment import draws
+from resnet_tf.data.augmentations import parse
+from resnet_tf.data.framing import Frame, follow, read_framed, resample, whole
+
+LIKELY = 1e-3  # least p-value taken for chance; seeds are fixed, so a test that passes goes on passing
+
+
+def frames(expression: str, height: int, width: int, rows: int) -> tuple[Frame, list[np.ndarray]]:
+    """Returns the frames of `rows` images of one size, and the numbers they come from."""
+    chain = parse(expression)
+    numbers = draws(chain, 2, tf.constant(5, tf.int64), rows)
+    found = follow(whole(tf.constant(height), tf.constant(width)), chain, numbers)
+    return Frame(*(np.broadcast_to(field, [rows]) for field in found)), [one.numpy() for one in numbers]
+
+
+def window_by_torchvision(height, width, area, aspect, uniform, log_uniform, randint):
+    """torchvision.transforms.RandomResizedCrop.get_params, from its documentation: (top, left, height, width)."""
+    for attempt in range(10):
+        target = height * width * uniform(attempt, *area)
+        ratio = log_uniform(10 + attempt, *aspect)
+        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return randint(20, height - h), randint(21, width - w), h, w
+    if width / height < aspect[0]:
+        w, h = width, round(width / aspect[0])
+    elif width / height > aspect[1]:
+        w, h = round(height * aspect[1]), height
+    else:
+        w, h = width, height
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+SIZES = [(375, 500, (0.08, 1.0)), (96, 96, (0.08, 1.0)), (100, 260, (0.5, 1.0)), (400, 90, (0.6, 1.0))]
+
+
+@pytest.mark.parametrize(("height", "width", "area"), SIZES)
+def test_random_resized_crop_is_torchvisions_rule_on_the_same_numbers(height, width, area):
+    frame, (numbers,) = frames(f"random_resized_crop(64, area={area})", height, width, 500)
+    windows = np.stack([frame.top, frame.left, frame.height, frame.width], axis=1)
+    expected = [
+        window_by_torchvision(
+            height,
+            width,
+            area,
+            (3 / 4, 4 / 3),
+            lambda i, low, high, row=row: low + (high - low) * float(row[i]),
+            lambda i, low, high, row=row: float(row[i]),
+            lambda i, most, row=row: int(float(row[i]) * (most + 1)),
+        )
+        for row in numbers
+    ]
+    same = (windows == expected).all(axis=1)  # a float32 square root may round the other way, once in a great while
+    assert same.mean() > 0.99
+    assert (frame.rows == 64).all()
+    assert (frame.columns == 64).all()
+
+
+def test_random_resized_crop_has_torchvisions_distributions():
+    height, width, rows = 375, 500, 5000
+    frame, _ = frames("random_resized_crop(224)", height, width, rows)
+    rng = np.random.default_rng(11)
+    independent = np.array(
+        [
+            window_by_torchvision(
+                height,
+                width,
+                (0.08, 1.0),
+                (3 / 4, 4 / 3),
+                lambda _, low, high: rng.uniform(low, high),
+                lambda _, low, high: math.exp(rng.uniform(math.log(low), math.log(high))),
+                lambda _, most: rng.integers(0, most + 1),
+            )
+            for _ in range(rows)
+        ]
+    )
+    ours = np.stack([frame.top, frame.left, frame.height, frame.width], axis=1)
+
+    def measures(windows):
+        top, left, h, w = windows.T
+        place = (top + 0.5) / (height - h + 1)
+        return {"area": h * w, "log aspect": np.log(w / h), "top": top, "left": left, "place": place}
+
+    for name, values in measures(independent).items():
+        assert scipy.stats.ks_2samp(values, measures(ours)[name]).pvalue > LIKELY, name
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window"),
+    [(100, 2000, (0, 933, 100, 133)), (2000, 100, (933, 0, 133, 100)), (100, 100, (0, 0, 100, 100))],
+)
+def test_random_resized_crop_falls_back_on_the_middle(height, width, window):
+    frame, _ = frames("random_resized_crop(50, area=(1, 1), aspect=(0.75, 1.3333333))", height, width, 30)
+    found = np.stack([frame.top, frame.left, frame.height, frame.width], axis=1)
+    if height != width:
+        np.testing.assert_array_equal(found, [window] * 30)
+    else:  # every try is as large as the image, and fits only where its aspect is 1
+        assert (found == window).all(axis=1).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (600, 300), (64, 64)])
+def test_shorter_side_gives_every_length_equally_often_and_keeps_the_aspect(height, width):
+    frame, _ = frames("shorter_side(40, 47)", height, width, 4000)
+    lengths, counts = np.unique(np.minimum(frame.rows, frame.columns), return_counts=True)
+    np.testing.assert_array_equal(lengths, range(40, 48))
+    assert scipy.stats.chisquare(counts).pvalue > LIKELY
+    longer = [int(length * max(height, width) / min(height, width)) for length in np.minimum(frame.rows, frame.columns)]
+    np.testing.assert_array_equal(np.maximum(frame.rows, frame.columns), longer)
+    assert set(zip(frame.top, frame.left, frame.height, frame.width, strict=True)) == {(0, 0, height, width)}
+
+
+def test_random_crop_takes_every_place_equally_often():
+    frame, _ = frames("random_crop(28)", 32, 30, 3000)
+    places, counts = np.unique(frame.top * 100 + frame.left, return_counts=True)
+    np.testing.assert_array_equal(places, [100 * top + left for top in range(5) for left in range(3)])
+    assert scipy.stats.chisquare(counts).pvalue > LIKELY
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """A picture with edges, ramps and colour, as sharp as a photo."""
+    rng = np.random.default_rng(height)
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [128 + 100 * np.sin(x / period + y / (2 * period)) for period in (3, 7, 15)]
+    squares = 40 * ((x // 9 + y // 13) % 2)[..., None]
+    return np.uint8(np.clip(np.stack(waves, axis=-1) + squares + rng.normal(0, 6, (height, width, 3)), 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ((0, 0, 90, 120), (45, 60)),
+        ((3.25, 7.5, 80.5, 100.25), (32, 32)),
+        ((20, 30, 8, 9), (40, 40)),
+        ((10.4, 0, 70, 120), (70, 30)),
+        ((5, 11, 40, 40), (40, 40)),
+    ],
+)
+def test_a_window_is_resampled_as_pillow_does(box, size):
+    image = picture(90, 120)
+    top, left, height, width = (tf.constant(number, tf.float32) for number in box)
+    found = resample(tf.constant(image), Frame(top, left, height, width, *map(tf.constant, size))).numpy()
+    edges = (box[1], box[0], box[1] + box[3], box[0] + box[2])
+    expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR, box=edges))
+    assert found.shape == expected.shape
+    difference = found.astype(int) - expected
+    assert np.abs(difference).max() <= 1
+    assert abs(difference.mean()) < 0.2  # rounded, not cut, which would be 0.5 off
+
+
+def test_what_lies_outside_the_image_is_black():
+    image = np.full((6, 8, 3), 200, np.uint8)
+    for expression, numbers in [("center_crop(12)", []), ("random_crop(12)", [0.9, 0.1])]:
+        frame = follow(whole(tf.constant(6), tf.constant(8)), parse(expression), [tf.constant(numbers)])
+        shown = resample(tf.constant(image), frame)
+        np.testing.assert_array_equal(shown, np.pad(image, [(3, 3), (2, 2), (0, 0)]))
+
+
+def encoded(image: Image.Image, form: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+RGB = Image.fromarray(picture(75, 100))
+FILES = {
+    "4:2:0": encoded(RGB, "JPEG", quality=90, subsampling=2),
+    "4:2:2": encoded(RGB, "JPEG", quality=90, subsampling=1),
+    "4:4:4": encoded(RGB, "JPEG", quality=90, subsampling=0),
+    "progressive": encoded(RGB, "JPEG", quality=90, progressive=True),
+    "grey JPEG": encoded(RGB.convert("L"), "JPEG", quality=90),
+    "PNG": encoded(RGB, "PNG"),
+    "grey PNG": encoded(RGB.convert("L"), "PNG"),
+    "palette PNG": encoded(RGB.convert("P"), "PNG"),
+    "BMP": encoded(RGB, "BMP"),
+    "GIF": encoded(RGB.convert("P"), "GIF"),
+    "WebP": encoded(RGB, "WEBP", lossless=True),
+}
+
+
+@pytest.fixture(params=FILES)
+def file(request, tmp_path) -> str:
+    path = tmp_path / "a picture.JPEG"  # a name that may lie: the content tells the format
+    path.write_bytes(FILES[request.param])
+    return str(path)
+
+
+def test_a_file_decodes_to_pillows_pixels(file):
+    np.testing.assert_array_equal(read_framed(tf.constant(file)), np.asarray(Image.open(file).convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "random_crop(40)",
+        "random_resized_crop(20)",
+        "shorter_side(30, 60) | random_crop(24)",
+        "shorter_side(90, 150) | random_resized_crop(32)",
+        "resize(150) | random_crop(9)",
+        "resize(9) | random_crop(5)",
+    ],
+)
+@pytest.mark.parametrize("name", ["4:2:0", "4:2:2", "4:4:4", "progressive", "grey JPEG", "PNG"])
+def test_a_window_of_a_file_is_that_window_of_the_whole_picture(tmp_path, name, expression):
+    path, chain = tmp_path / "picture", parse(expression)
+    path.write_bytes(FILES[name])
+    pixels = tf.constant(np.asarray(Image.open(path).convert("RGB")))
+    numbers = draws(chain, 7, tf.constant(1, tf.int64), 8)
+    for row in range(8):
+        own = [of_step[row] for of_step in numbers]
+        expected = resample(pixels, follow(whole(tf.constant(75), tf.constant(100)), chain, own)).numpy()
+        found = read_framed(tf.constant(str(path)), chain, own).numpy()
+        assert np.abs(found.astype(int) - expected).max() <= 1  # 1: a tie, rounded apart
+
+
+def test_the_usual_evaluation_is_pillows_resize_and_crop(file):
+    found = read_framed(tf.constant(file), parse("resize(40) | center_crop(35)")).numpy()
+    resized = Image.open(file).convert("RGB").resize((53, 40), Image.Resampling.BILINEAR)
+    expected = np.asarray(resized.crop((9, 2, 44, 37)))  # 18 / 2 and 5 / 2, half to even
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_cmyk_is_read_to_a_grey_level(tmp_path):
+    path = tmp_path / "print.jpg"
+    path.write_bytes(encoded(RGB.convert("CMYK"), "JPEG", quality=90))
+    expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert np.abs(read_framed(str(path)).numpy() - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("expression", "shape"), [("resize(40) | center_crop(32)", [32, 32, 3]), ("resize(40)", [None, None, 3])]
+)
+def test_the_size_of_what_comes_out_is_known_while_tracing(expression, shape):
+    framings = parse(expression)
+    dataset = tf.data.Dataset.from_tensors("a path").map(lambda path: read_framed(path, framings))
+    assert dataset.element_spec.shape.as_list() == shape
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", FILES["4:2:0"][:200]], ids=["empty", "text", "torn"])
+def test_a_file_that_cannot_be_decoded_is_an_error(tmp_path, content):
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(content)
+    with pytest.raises(tf.errors.OpError):
+        read_framed(str(path), parse("center_crop(32)"))
+
+
+def test_a_batch_of_pixels_is_framed_one_by_one():
+    images = np.stack([picture(30, 40), picture(30, 40)[::-1]])
+    chain = parse("shorter_side(40, 50) | random_resized_crop(16)")
+    numbers = draws(chain, 7, tf.constant(1, tf.int64), 2)
+    found = framing.resample_batch(tf.constant(images), chain, numbers)
+    for row in range(2):
+        frame = follow(whole(tf.constant(30), tf.constant(40)), chain, [of_step[row] for of_step in numbers])
+        np.testing.assert_array_equal(found[row], resample(tf.constant(images[row]), frame))
