@@ -4,6 +4,7 @@ import sys
 
 from resnet_tf import cli, preset_files, presets
 from resnet_tf.errors import UserError
+from resnet_tf.listing import print_presets, print_summary
 
 EXAMPLES = """\
   python train.py --list                                  the presets, their sizes and results
@@ -11,6 +12,7 @@ EXAMPLES = """\
   python train.py --preset 4 --data cifar10/              a preset on your copy of its images
   python train.py --preset 4 --resume                     go on after Ctrl-C or a crash
   python train.py --preset 3 --set train.epochs=3 --seed 1
+  python train.py --preset 4 --summary                    the network, stage by stage
   python train.py --preset 4 --dry-run                    what it would do and cost"""
 
 
@@ -26,6 +28,7 @@ def parser() -> cli.Parser:
     look.add_argument(
         "--list", action="store_true", help="all presets: network, cost, schedule, reference, best result"
     )
+    look.add_argument("--summary", action="store_true", help="stages, output shapes, parameters and multiply-adds")
     look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
     look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png)")
     cli.add_data_option(options)
@@ -37,8 +40,6 @@ def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
     if options.list:
-        from resnet_tf.listing import print_presets
-
         print_presets()
         return
     if options.preset is None:
@@ -46,6 +47,9 @@ def main(arguments: list[str]) -> None:
     path = preset_files.find(options.preset)
     written = preset_files.load_preset(path)
     preset = preset_files.apply_settings(written, options.set)
+    if options.summary:
+        print_summary(preset)
+        return
     if options.dry_run:
         cli.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run

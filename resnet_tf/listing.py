@@ -7,7 +7,8 @@ from itertools import zip_longest
 
 from resnet_tf import preset_files
 from resnet_tf.cli import one_line
-from resnet_tf.models.size import large, network_size
+from resnet_tf.errors import UserError
+from resnet_tf.models.size import describe_network, describe_stages, large, network_size
 from resnet_tf.presets import Preset
 
 HEADINGS = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference", "best recorded")
@@ -22,6 +23,21 @@ def print_presets() -> None:
     except OSError:
         room = None  # a pipe or a file
     print("\n".join(table([list(HEADINGS), *rows], room)))
+
+
+def print_summary(preset: Preset) -> None:
+    """Prints a preset's network stage by stage, for each size in pixels at which its phases train it.
+
+    Raises:
+        UserError: only the images tell how many classes there are.
+    """
+    if preset.classes is None:
+        raise UserError(
+            f"--summary needs the number of classes, which for preset {preset.name} the images decide. Use --dry-run."
+        )
+    for size in dict.fromkeys(phase.data.image_size for phase in preset.in_phases):
+        print(f"{describe_network(preset, preset.classes, size)}")
+        print(describe_stages(network_size(preset.model, size, preset.classes)))
 
 
 def table(rows: list[list[str]], room: int | None) -> list[str]:

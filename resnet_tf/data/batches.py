@@ -5,6 +5,7 @@ on, and a host that takes rows [a, b) of every batch sees just what one host wou
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import tensorflow as tf
 
@@ -60,9 +61,8 @@ class TrainingBatches:
         """
         rows = self.batch_size - first_row if rows is None else rows
         per_epoch = steps_per_epoch(len(self.split), self.batch_size)
-        source = tf.constant(self.split.images if isinstance(self.split, ArraySplit) else list(self.split.paths))
-        labels = tf.constant(self.split.labels, tf.int32)
-        shape = _augmented_shape(self.split, self.chain)
+        source, labels = self._source, tf.constant(self.split.labels, tf.int32)
+        shape = output_shape(self.chain, self.split.images.shape[1:3] if isinstance(self.split, ArraySplit) else None)
         augmented = augment.augment_batch if isinstance(self.split, ArraySplit) else augment.augment_files
 
         def steps_of(epoch):
@@ -81,6 +81,10 @@ class TrainingBatches:
         steps = tf.data.Dataset.range(first_epoch, -(-stop // per_epoch)).flat_map(steps_of)
         steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
         return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
+
+    @cached_property
+    def _source(self) -> tf.Tensor:
+        return _indexable(self.split)
 
     def _order(self, epoch: tf.Tensor) -> tf.Tensor:
         """Returns the order of an epoch: a permutation of the split, a pure function of (seed, epoch)."""
@@ -113,10 +117,8 @@ class EvaluationBatches:
 
     def dataset(self) -> tf.data.Dataset:
         """Returns batches of float32 images [batch, views, size, size, 3] in 0..255 and int32 labels [batch]."""
-        in_memory = isinstance(self.split, ArraySplit)
-        source = tf.constant(self.split.images if in_memory else list(self.split.paths))
-        labels = tf.constant(self.split.labels, tf.int32)
-        shown = self._of_arrays if in_memory else self._of_files
+        source, labels = self._source, tf.constant(self.split.labels, tf.int32)
+        shown = self._of_arrays if isinstance(self.split, ArraySplit) else self._of_files
 
         def batch(start):
             rows = slice(start, start + self.batch_size)
@@ -125,6 +127,10 @@ class EvaluationBatches:
 
         starts = tf.data.Dataset.range(0, len(self.split), self.batch_size)
         return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
+
+    @cached_property
+    def _source(self) -> tf.Tensor:
+        return _indexable(self.split)
 
     def _of_arrays(self, images: tf.Tensor) -> tf.Tensor:
         return augment.views(augment.apply(images, self.chain), self.view, self.crop)
@@ -137,8 +143,9 @@ class EvaluationBatches:
         return tf.map_fn(one, paths, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
-def _augmented_shape(split: ArraySplit | FileSplit, chain: Chain) -> tuple[int, int]:
-    return output_shape(chain, split.images.shape[1:3] if isinstance(split, ArraySplit) else None)
+def _indexable(split: ArraySplit | FileSplit) -> tf.Tensor:
+    """Returns a split's images, or its files' paths, where TensorFlow can index them. It copies: once a split will do."""
+    return tf.constant(split.images if isinstance(split, ArraySplit) else list(split.paths))
 
 
 def _deliver(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -55,13 +55,12 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
     return NetworkSize(tuple(stages))
 
 
-def describe_network(preset: Preset, classes: int) -> str:
+def describe_network(preset: Preset, classes: int, image_size: int | None = None) -> str:
     """Returns one line: "ResNet-20, 269,722 parameters, 40.55M multiply-adds at 32 px"."""
-    size = network_size(preset.model, preset.data.image_size, classes)
-    return (
-        f"ResNet-{preset.model.depth}, {size.parameters:,} parameters, {large(size.multiply_adds)} multiply-adds at "
-        f"{preset.data.image_size} px"
-    )
+    pixels = image_size or preset.data.image_size
+    size = network_size(preset.model, pixels, classes)
+    cost = f"{size.parameters:,} parameters, {large(size.multiply_adds)} multiply-adds at {pixels} px"
+    return f"ResNet-{preset.model.depth}, {cost}"
 
 
 def describe_stages(size: NetworkSize) -> str:
