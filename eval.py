@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> None:
     from resnet_tf.evaluation.evaluate import evaluate, record
     from resnet_tf.evaluation.show import counting, show
 
+    against = None if preset_file is None else preset_files.load_preset(preset_file)
     with counting() as advance:
-        result = evaluate(run, options.split, options.data, options.weights, options.view, advance=advance)
+        result = evaluate(run, options.split, options.data, options.weights, options.view, against, advance=advance)
     show(result)
     record(run, result, options.runs, preset_file)
 

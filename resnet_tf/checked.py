@@ -1,6 +1,7 @@
 """Plain values (from JSON, a pickle or the command line) turned into frozen dataclasses, every key checked."""
 
 import dataclasses
+import functools
 import sys
 import types
 import typing
@@ -30,7 +31,7 @@ def build(cls: type[Checked], values: dict, where: str) -> Checked:
     for key in values:
         if key not in fields:
             raise unknown(f"key in {where}:", key, fields)
-    hints = typing.get_type_hints(cls)
+    hints = _type_hints(cls)
     arguments = {key: convert(value, hints[key], f"{key!r} in {where}") for key, value in values.items()}
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -85,4 +86,5 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+_type_hints = functools.cache(typing.get_type_hints)  # a third of the time it takes to read all presets
 _TYPE_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a table"}

@@ -1,17 +1,40 @@
 """Files that a kill, a full disk or a second writer cannot spoil: atomic writes, appended rows, locks, hashes."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+class WriteError(OSError):
+    """A file could not be written; says which, why and, where the disk is full, how much room it needed."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike, size: int) -> Iterator[None]:
+    """Turns what goes wrong while a file or folder of `size` bytes is written into a WriteError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or isinstance(error, WriteError):
+            raise
+        room = ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            room = f" ({size / 1e6:,.3f} MB needed"
+            with contextlib.suppress(OSError):
+                room += f", {shutil.disk_usage(Path(path).parent).free / 1e6:,.3f} MB free"
+            room += ")"
+        raise WriteError(error.errno, os.strerror(error.errno) + room, os.fspath(path)) from error
 
 
 def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
@@ -22,23 +45,35 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     aside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        with open(aside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with writing(path, len(data)):
+        try:
+            write_synced(aside, data)
+            os.replace(aside, path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_synced(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a new file and flushes it to the disk; its name is safe only when its folder is flushed too."""
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: str | os.PathLike) -> None:
     """Flushes a folder's entries, so that a rename inside it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with _opened(folder, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -49,18 +84,17 @@ def append_row(path: str | os.PathLike, row: dict) -> None:
     A torn last line, left by a writer that was killed, is closed first: it costs that row alone.
     """
     line = (json.dumps(row, allow_nan=False) + "\n").encode()
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
+    with writing(path, len(line)), _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         end = os.fstat(descriptor).st_size
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
             line = b"\n" + line
         written = os.write(descriptor, line)
         if written != len(line):
-            raise OSError(f"wrote {written} of {len(line)} bytes of a row to {path}")
+            raise WriteError(errno.ENOSPC, f"wrote {written} of {len(line)} bytes of a row", os.fspath(path))
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if not end:
+            sync_folder(Path(path).parent)  # the file itself may be new
 
 
 def read_rows(path: str | os.PathLike) -> tuple[list[dict], int]:
@@ -96,12 +130,11 @@ def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
         BlockingIOError: `wait` is false and another process holds it.
     """
     flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
-    descriptor = os.open(path, flags, 0o666)
-    try:
+    with contextlib.ExitStack() as stack:
+        with writing(path, 0):
+            descriptor = stack.enter_context(_opened(path, flags))
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of_file(path: str | os.PathLike) -> str:
@@ -119,33 +152,37 @@ def pack_arrays(arrays: dict[str, "np.ndarray"]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_arrays(content: bytes) -> dict[str, "np.ndarray"]:
-    """Returns the arrays in the bytes of an .npz file.
+def unpack_arrays(content: bytes | BinaryIO) -> dict[str, "np.ndarray"]:
+    """Returns the arrays in an .npz file, given as its bytes or opened.
 
     Raises:
         ValueError, zipfile.BadZipFile: not such a file, or one that holds anything but plain arrays.
     """
     import numpy as np
 
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+    with np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
-def array_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
-    """Returns name and shape of each array in an .npz file, from the headers: nothing of their size is allocated.
+def array_headers(file: BinaryIO) -> dict[str, tuple[tuple[int, ...], "np.dtype"]]:
+    """Returns name, shape and dtype of each array in an opened .npz file: nothing of their size is allocated.
 
     Raises:
-        ValueError, zipfile.BadZipFile: not such a file.
+        ValueError, zipfile.BadZipFile: not such a file, or one in which two members could stand for one array.
     """
     import zipfile
 
     from numpy.lib import format as npy
 
-    shapes = {}
-    with zipfile.ZipFile(path) as archive:
+    found = {}
+    with zipfile.ZipFile(file) as archive:
         for member in archive.namelist():
-            with archive.open(member) as file:
-                version = npy.read_magic(file)
+            name = member.removesuffix(".npy")
+            if name == member or name in found:
+                raise ValueError(f"{name} is no array, or comes twice")
+            with archive.open(member) as content:
+                version = npy.read_magic(content)
                 read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shapes[member.removesuffix(".npy")] = read(file)[0]
-    return shapes
+                shape, _, dtype = read(content)
+                found[name] = (shape, dtype)
+    return found

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ MOST_LEVELS = 20  # of tables and lists within one another; a preset has five
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """Returns the names of the presets in a folder: numbers first, in order."""
+    """Returns the names of the presets in a folder: numbers first, and everywhere in the order people count."""
     # Names that start with a dot are what editors and file managers leave beside a file.
     found = {path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}
-    return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    return sorted(found, key=_counted)
+
+
+def _counted(name: str) -> list[tuple[bool, int, str]]:
+    """Returns what a name is sorted by: its numbers by value, ahead of letters."""
+    parts = filter(None, re.split(r"(\d+)", name))
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:
@@ -205,7 +212,7 @@ def _levels(values: Any) -> int:
 def record_result(path: Path, result: dict) -> None:
     """Adds a result to a preset file, atomically and under a lock: two evaluations at once both get in.
 
-    A result of the same run, weights, view and resolution replaces the one before.
+    A result of the same run, weights, view, resolution and images replaces the one before.
 
     Raises:
         UserError: the file is no preset any more, or cannot be written.
@@ -214,7 +221,7 @@ def record_result(path: Path, result: dict) -> None:
         with files.locked(path.parent):
             values = read(path)
             presets.from_dict(values, name=path.stem)
-            same = ("run", "view", "weights", "resolution")
+            same = ("run", "view", "weights", "resolution", "data")
             kept = [row for row in values.get("results", []) if any(row.get(key) != result.get(key) for key in same)]
             values["results"] = [*kept, result]
             content = format_json(values) if path.suffix == ".json" else pickle.dumps(values)

@@ -144,7 +144,7 @@ class EvaluationBatches:
 
 
 def _indexable(split: ArraySplit | FileSplit) -> tf.Tensor:
-    """Returns a split's images, or its files' paths, where TensorFlow can index them. It copies: once a split will do."""
+    """Returns a split's images, or its files' paths, where TensorFlow can index them: a copy, so once a split."""
     return tf.constant(split.images if isinstance(split, ArraySplit) else list(split.paths))
 
 

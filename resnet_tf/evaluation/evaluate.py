@@ -1,16 +1,18 @@
 """Scores a finished run on a split it was not selected on, and says how the figure compares."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from resnet_tf import ledger, preset_files
+from resnet_tf import ledger, preset_files, presets
 from resnet_tf.data import sources
 from resnet_tf.data.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.score import score
 from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
+from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
 from resnet_tf.training.tensorboard import write_hparams
 
@@ -21,6 +23,7 @@ def evaluate(
     data: str | None = None,
     weights: str | None = None,
     view: str | None = None,
+    against: Preset | None = None,
     say: Callable[[str], None] = print,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
@@ -32,6 +35,7 @@ def evaluate(
         data: where the images are; default: see `data.sources.load`.
         weights: "last" or "best"; default: as the preset says.
         view: "1-crop" or "10-crop"; default: as the preset says.
+        against: the preset beside whose reference the result stands; default: the run's own.
         say: takes each line meant for people.
         advance: called with the images done and their total after every batch.
 
@@ -65,7 +69,8 @@ def evaluate(
         "date": ledger.now(),
         "run": run.name,
         "preset": preset.name,
-        **{key: about[key] for key in ("preset_hash", "seed", "changed", "steps_planned")},
+        **{key: about[key] for key in ("preset_hash", "seed", "steps_planned")},
+        "changed": about["changed"] if against is None else presets.changes(run.preset, against),
         "steps": loaded["step"],
         "epochs": loaded["epoch"],
         "split": split,
@@ -80,7 +85,7 @@ def evaluate(
         "top1": round(scores.top1, 4),
         "top1_interval": [round(end, 2) for end in ledger.wilson_interval(scores.correct1, scores.count)],
         "top5": round(scores.top5, 4),
-        "loss": round(scores.loss, 6),
+        "loss": round(scores.loss, 6) if math.isfinite(scores.loss) else None,
         "per_class_top1": dict(zip(dataset.class_names, scores.per_class_top1, strict=True)),
         "validation_top1": loaded.get("validation_top1"),
         "training_seconds": about.get("seconds"),
@@ -88,7 +93,7 @@ def evaluate(
         "device": about["device"],
         "versions": ledger.versions(),
     }
-    return {**result, "verdict": ledger.verdict(preset, result)}
+    return {**result, "verdict": ledger.verdict(against or run.preset, result)}
 
 
 def record(run: Run, result: dict, runs: str | Path, preset_file: Path | None) -> None:
@@ -96,7 +101,8 @@ def record(run: Run, result: dict, runs: str | Path, preset_file: Path | None) -
     ledger.append(runs, ledger.EVALUATED, result)
     if result["split"] != "test":
         return
-    write_hparams(run, {"test_top1": result["top1"], "test_loss": result["loss"]})
+    measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
+    write_hparams(run, {name: value for name, value in measured.items() if value is not None})
     if preset_file is not None:
         preset_files.record_result(preset_file, short_form(result))
 

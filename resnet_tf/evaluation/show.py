@@ -25,7 +25,7 @@ def show(result: dict, say: Callable[[str], None] = print) -> None:
     say(f"{result['split']} split of {title}: {result['count']:,} images at {result['resolution']} px")
     say(f"  top-1  {result['top1']:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
     say(f"  top-5  {result['top5']:6.2f} %")
-    say(f"  loss   {result['loss']:7.4f}")
+    say(f"  loss   {'not finite' if result['loss'] is None else format(result['loss'], '7.4f')}")
     say("top-1 by class")
     width = max(map(len, result["per_class_top1"]))
     for name, value in result["per_class_top1"].items():

@@ -1,19 +1,22 @@
 """The state of a training: saved whole or not at all, restored to the bit.
 
-    state/000000703-5f1c/arrays.npz    weights, optimizer slots and metric accumulators, by name; no pickle
-    state/000000703-5f1c/state.json    step, best score, schedule state, ...; SHA-256 of both
+    state/000000703-0/arrays.npz    weights, optimizer slots and metric accumulators, by name; no pickle
+    state/000000703-0/best.npz      the best weights so far, as in weights/best.npz; once there are any
+    state/000000703-0/state.json    step, phase, log rows, best score, schedule state, versions; SHA-256 of all three
 
-A folder is written under a name that starts with a dot, flushed to the disk, then renamed: what bears its final name is
-whole. The two newest are kept, so that one damaged later still leaves one to continue from.
+A folder is written under a name that starts with a dot, flushed to the disk, then renamed. The rename is what
+publishes it, and it is atomic: what bears its final name is whole, and the highest step is the newest. (A separate
+pointer to the newest would be one more file to be torn, stale, or to name a state that is not there.) The two newest
+are kept, so that one damaged later still leaves one to continue from.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-import secrets
 import shutil
-import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,82 +27,123 @@ from resnet_tf.errors import UserError
 KEPT = 2
 
 
-def save(folder: Path, step: int, arrays: dict[str, np.ndarray], values: dict) -> Path:
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that a training needs to go on.
+
+    Attributes:
+        step: updates done.
+        arrays: what must come back to the bit, by name.
+        best: content of the file of best weights; None where there is none yet.
+        values: plain values, JSON-safe.
+    """
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    best: bytes | None
+    values: dict
+
+
+def save(folder: Path, state: State) -> Path:
     """Saves a state and returns its folder.
 
     Args:
         folder: the run's state folder; made if missing.
-        step: updates done; newer states have higher ones.
-        arrays: what must come back to the bit.
-        values: plain values that go into state.json.
+
+    Raises:
+        WriteError: it cannot be written; those saved before are as they were.
     """
-    folder.mkdir(exist_ok=True)
-    name = f"{step:09d}-{secrets.token_hex(2)}"
-    aside = folder / f".{name}"
-    aside.mkdir()
-    try:
-        content = files.pack_arrays(arrays)
-        _write(aside / "arrays.npz", content)
-        state = {"step": step, "arrays_sha256": hashlib.sha256(content).hexdigest(), **values}
-        _write(aside / "state.json", json.dumps({"sha256": _hash(state), "state": state}, indent=1).encode())
-        files.sync_folder(aside)
-        os.rename(aside, folder / name)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    files.sync_folder(folder)
-    for old in _saved(folder)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
-    for left in folder.glob(".*"):
-        # What a killed save left behind; this run's lock says that nobody is writing it.
-        shutil.rmtree(left, ignore_errors=True)
+    contents = {"arrays.npz": files.pack_arrays(state.arrays)}
+    if state.best is not None:
+        contents["best.npz"] = state.best
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    about = {"step": state.step, "files": hashes, **state.values}
+    envelope = {"sha256": _hash(about), "state": about}
+    contents["state.json"] = json.dumps(envelope, indent=1, allow_nan=False).encode()
+    with files.writing(folder, sum(map(len, contents.values()))):
+        if not folder.exists():
+            folder.mkdir()
+            files.sync_folder(folder.parent)
+        # A state of this very step is there only if it could not be read and could not be set aside either.
+        name = f"{state.step:09d}-{len(list(folder.glob(f'{state.step:09d}-*')))}"
+        aside = folder / f".{name}"
+        shutil.rmtree(aside, ignore_errors=True)  # left by a save that was killed
+        try:
+            aside.mkdir()
+            for file, content in contents.items():
+                files.write_synced(aside / file, content)
+            files.sync_folder(aside)
+            os.rename(aside, folder / name)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        files.sync_folder(folder)
+    _tidy(folder)
     return folder / name
 
 
-def load(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, np.ndarray], dict] | None:
-    """Loads the newest whole state: its arrays and values. None where nothing was saved yet.
+def load(folder: Path, say: Callable[[str], None]) -> State | None:
+    """Loads the newest whole state; None where nothing was saved yet.
 
-    A damaged state is named with `say`, and the one before it taken.
+    A damaged state is named with `say` and set aside as damaged-..., and the one before it is taken.
 
     Raises:
-        UserError: states are there, and every one is damaged.
+        UserError: states are there, and every one is damaged; all are left as they are.
     """
-    damaged = []
-    for saved in _saved(folder):
+    damaged = {}
+    for saved in saved_states(folder):
         try:
-            return _read(saved)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            damaged.append(f"{saved} ({reason})")
-            say(f"damaged state passed over: {damaged[-1]}")
+            state = _read(saved)
+        except MemoryError:
+            raise
+        except Exception as error:  # over a damaged file json, zipfile and numpy raise nearly anything
+            damaged[saved] = " ".join(str(error).split()) or type(error).__name__
+            say(f"damaged state passed over: {saved} ({damaged[saved]})")
+            continue
+        for spoilt in damaged:
+            # Out of the way of the states to come: it must not count as one of the two that are kept.
+            with contextlib.suppress(OSError):
+                os.rename(spoilt, spoilt.with_name(f"damaged-{spoilt.name}"))
+        return state
     if damaged:
-        raise UserError(f"to resume, one saved state must be whole. Received: {'; '.join(damaged)}.")
+        told = "; ".join(f"{saved} ({reason})" for saved, reason in damaged.items())
+        raise UserError(f"to resume, one saved state must be whole. Received: {told}.")
     return None
 
 
-def _read(saved: Path) -> tuple[dict[str, np.ndarray], dict]:
+def saved_states(folder: Path) -> list[Path]:
+    """Returns the folders of the saved states, newest first."""
+    return sorted(folder.glob("[0-9]*-*"), key=lambda path: [int(part) for part in path.name.split("-")], reverse=True)
+
+
+def step_of(saved: Path) -> int:
+    """Returns how many updates were done when a state was saved."""
+    return int(saved.name.partition("-")[0])
+
+
+def _read(saved: Path) -> State:
     envelope = json.loads((saved / "state.json").read_bytes())
-    state = envelope["state"]
-    if envelope["sha256"] != _hash(state):
+    about = envelope["state"]
+    if envelope["sha256"] != _hash(about):
         raise ValueError("state.json does not match its checksum")
-    content = (saved / "arrays.npz").read_bytes()
-    if hashlib.sha256(content).hexdigest() != state["arrays_sha256"]:
-        raise ValueError("arrays.npz does not match its checksum")
-    return files.unpack_arrays(content), state
+    contents = {}
+    for name, expected in about.pop("files").items():
+        contents[name] = (saved / name).read_bytes()
+        if hashlib.sha256(contents[name]).hexdigest() != expected:
+            raise ValueError(f"{name} does not match its checksum")
+    arrays = files.unpack_arrays(contents["arrays.npz"])
+    return State(about.pop("step"), arrays, contents.get("best.npz"), about)
 
 
-def _saved(folder: Path) -> list[Path]:
-    """Returns the folders of whole states, newest first."""
-    found = [path for path in folder.glob("[0-9]*-*") if path.is_dir()]
-    return sorted(found, key=lambda path: (int(path.name.split("-")[0]), path.stat().st_mtime_ns), reverse=True)
+def _tidy(folder: Path) -> None:
+    """Removes the states before the two newest, and what a killed save or removal left behind."""
+    with contextlib.suppress(OSError):
+        for old in saved_states(folder)[KEPT:]:
+            os.rename(old, folder / f".{old.name}")  # under its own name a state is whole, to its end too
+        for left in folder.glob(".*"):
+            # This run's lock says that nobody is writing it.
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _hash(state: dict) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _hash(about: dict) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,223 @@
+"""The rules of the house, read from the source: who imports whom, what starts quickly, what is never called, sizes."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "resnet_tf"
+DOORS = ("train", "eval", "predict")
+
+# The floor of each module; the longest matching beginning counts. Imports go down, or sideways on the same floor.
+FLOORS = {
+    "resnet_tf.errors": 0,
+    "resnet_tf.files": 0,
+    "resnet_tf.checked": 0,
+    "resnet_tf.presets": 1,
+    "resnet_tf.preset_files": 1,
+    "resnet_tf.optim.schedules": 1,
+    "resnet_tf.optim.specs": 1,
+    "resnet_tf.data": 1,  # what is known of images without TensorFlow
+    "resnet_tf.data.augment": 2,
+    "resnet_tf.data.framing": 2,
+    "resnet_tf.data.batches": 2,
+    "resnet_tf.optim": 2,
+    "resnet_tf.models": 2,
+    "resnet_tf.run_folder": 3,
+    "resnet_tf.ledger": 3,
+    "resnet_tf.listing": 3,
+    "resnet_tf.cli": 3,
+    "resnet_tf.training": 3,
+    "resnet_tf.evaluation": 3,
+    "resnet_tf.prediction": 3,
+    "resnet_tf": 3,  # a module that has no place yet may import what it likes, but is imported by floor 3 alone
+    **dict.fromkeys(DOORS, 4),
+}
+# Rooms that do not know of each other, whatever their floors.
+STRANGERS = [("resnet_tf.models", "resnet_tf.data"), ("resnet_tf.optim", "resnet_tf.data")]
+STRANGERS += [("resnet_tf.optim", "resnet_tf.models")]
+# These take a second and more to import: nothing that a listing or a message needs may want them.
+HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "tensorboard", "jax", "torch", "scipy", "matplotlib"}
+QUICK_ABOVE_FLOOR_1 = (
+    "resnet_tf",
+    "resnet_tf.cli",
+    "resnet_tf.ledger",
+    "resnet_tf.listing",
+    "resnet_tf.run_folder",
+    "resnet_tf.models.size",
+    "resnet_tf.prediction.photos",
+    "resnet_tf.prediction.decode",
+    *DOORS,
+)
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in (*PACKAGE.rglob("*.py"), *(ROOT / f"{door}.py" for door in DOORS))}
+TREES = {name: ast.parse(path.read_bytes()) for name, path in SOURCES.items()}
+
+
+def within(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+def floor(name: str) -> int:
+    return FLOORS[max((room for room in FLOORS if within(name, room)), key=len)]
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Returns the modules that one statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are written in full"
+        inner = [f"{node.module}.{alias.name}" for alias in node.names]
+        return [name if name in SOURCES else node.module for name in inner]
+    return []
+
+
+def at_top(node: ast.AST) -> Iterator[ast.AST]:
+    """Yields the statements that run when a module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from at_top(child)
+
+
+def imports(name: str, top_only: bool = False) -> set[str]:
+    nodes = at_top(TREES[name]) if top_only else ast.walk(TREES[name])
+    return {target for node in nodes for target in imported(node)}
+
+
+def wanted_at_import(name: str) -> set[str]:
+    """Returns every module, ours and others', that importing one of ours brings in."""
+    seen, waiting = set(), [name]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += imports(module, top_only=True) if module in TREES else ()
+    return seen
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_imports_go_down_or_sideways(name):
+    for target in imports(name) & set(SOURCES):
+        assert floor(target) <= floor(name), f"{name} (floor {floor(name)}) imports {target} (floor {floor(target)})"
+        assert target not in DOORS, f"{name} imports the door {target}"
+        for pair in STRANGERS:
+            for room, other in (pair, pair[::-1]):
+                assert not (within(name, room) and within(target, other)), f"{name} must not know {target}"
+
+
+def test_imports_have_no_circle():
+    graph = {name: imports(name, top_only=True) & set(SOURCES) for name in SOURCES}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
+
+
+@pytest.mark.parametrize("name", sorted({*QUICK_ABOVE_FLOOR_1, *(name for name in SOURCES if floor(name) < 2)}))
+def test_quick_module_wants_nothing_heavy(name):
+    found = {module.split(".")[0] for module in wanted_at_import(name)} & HEAVY
+    assert not found, f"importing {name} imports {', '.join(found)}"
+
+
+def test_a_listing_loads_neither_keras_nor_tensorflow():
+    code = f"""
+import sys
+import resnet_tf, train
+resnet_tf.load_preset("4")
+train.main(["--list"])
+loaded = {HEAVY | {"PIL"}!r} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 6
+
+
+def test_names_of_the_package_are_where_it_says():
+    import resnet_tf
+
+    for name, home in resnet_tf._HOMES.items():
+        defined = {node.name for node in TREES[home].body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert name in defined, f"{home} has no {name}"
+
+
+RUNS_WHAT_IT_READS = ("pickle.load", "yaml.load", "os.system", "os.popen", "torch.load")
+
+
+def forbidden(tree: ast.AST) -> list[str]:
+    """Returns what a source does that could run what a file says."""
+    found = []
+    readers = set()  # `pickle.Unpickler` where it is the base of a class that decides about every name itself
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+            readers |= {id(base) for base in node.bases if "find_class" in methods}
+    for node in ast.walk(tree):
+        text = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+        names = [text]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found += [name for name in names if name.startswith(RUNS_WHAT_IT_READS)]
+        if text == "pickle.Unpickler" and id(node) not in readers:
+            found.append(text)
+        if text.rpartition(".")[2] == "load_model":
+            found.append(text)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found += [node.func.id] * (node.func.id in ("eval", "exec", "compile", "__import__"))
+        if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "shell", "enable_unsafe_deserialization"):
+            found += [node.arg] * (ast.unparse(node.value) != "False")
+        found += [name for name in imported(node) if name.split(".")[0] in ("marshal", "shelve", "dill", "joblib")]
+    return found
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_runs_what_a_file_says(name):
+    assert forbidden(TREES[name]) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "eval('1')",
+        "exec(text)",
+        "compile(text, '', 'exec')",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=flag)",
+        "keras.models.load_model(path)",
+        "from keras.models import load_model\nload_model(path)",
+        "yaml.load(file)",
+        "subprocess.run('ls', shell=True)",
+        "pickle.load(file)",
+        "pickle.loads(content)",
+        "from pickle import loads",
+        "pickle.Unpickler(file).load()",
+        "class Reader(pickle.Unpickler):\n    pass",
+        "os.system('ls')",
+        "import joblib",
+    ],
+)
+def test_the_rule_above_can_fail(code):
+    assert forbidden(ast.parse(code))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sizes_stay_readable(name):
+    lines = len(SOURCES[name].read_text().splitlines())
+    assert lines < 120 if name in DOORS else lines <= 380
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 75, f"{name}.{node.name} has {length} lines"

@@ -1,0 +1,139 @@
+"""Exit codes and messages of the doors' common part."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from resnet_tf import cli
+from resnet_tf.errors import Stopped, UserError
+
+
+def run(capsys, error: BaseException | None, *arguments: str) -> tuple[int, str, str]:
+    """Runs a door that ends with an error, or well; returns its exit code, stdout and stderr."""
+
+    def main(received):
+        assert received == list(arguments)
+        if error is not None:
+            raise error
+
+    code = cli.run_door(main, list(arguments))
+    return code, *capsys.readouterr()
+
+
+def test_a_door_that_does_its_work_ends_with_0(capsys):
+    assert run(capsys, None) == (0, "", "")
+    assert cli.run_door(lambda arguments: 3, []) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("unknown preset 'x'."), 2, "error: unknown preset 'x'.\n"),
+        (Stopped("stopped at step 5", signal.SIGINT), 130, "stopped at step 5\n"),
+        (Stopped("stopped at step 5", signal.SIGTERM), 143, "stopped at step 5\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+        (UserError("a\nb\r\tc\x1b[31m\x07 \u202eé \udcff"), 2, "error: a\\nb\\r\\tc\\x1b[31m\\x07 \\u202eé \\udcff\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs"), 2, "error: [Errno 28] No space left on device: "),
+    ],
+)
+def test_mistake_is_one_line_and_its_exit_code(capsys, error, code, line):
+    found = run(capsys, error)
+    assert found[:2] == (code, "")
+    assert found[2].startswith(line)
+    assert found[2].count("\n") == 1
+    assert "Traceback" not in found[2]
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("x"), Stopped("x", signal.SIGINT), OSError(errno.ENOSPC, "No space left on device")]
+)
+def test_debug_shows_where_it_happened(capsys, error):
+    with pytest.raises(type(error)):
+        run(capsys, error, "--preset", "4", "--debug")
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.ENOENT, "No such file"), OSError("no number")])
+def test_what_is_no_mistake_of_the_users_is_not_hidden(capsys, error):
+    with pytest.raises(type(error)):
+        run(capsys, error)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_reader_that_has_had_enough_is_no_error(lines):
+    code = f"""
+import sys
+from resnet_tf import cli
+def main(arguments):
+    for _ in range({lines}):
+        print("a line")
+sys.exit(cli.run_door(main, []))
+"""
+    read, write = os.pipe()
+    os.close(read)
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+    try:
+        door = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=buffered)
+    finally:
+        os.close(write)
+    assert (door.returncode, door.stderr) == (141, "")
+
+
+def parser() -> cli.Parser:
+    options = cli.Parser("Does something.", "  python door.py --preset 4")
+    options.prog = "door.py"
+    options.add_argument("--preset")
+    options.add_argument("--seed", type=int)
+    options.add_argument("--split", choices=("test", "validation"))
+    cli.add_data_option(options)
+    cli.add_run_options(options)
+    return options
+
+
+def test_options_are_read():
+    options = parser().parse_args(["--preset", "4", "--seed=3", "--data", "x", "--runs", "elsewhere"])
+    assert (options.preset, options.seed, options.data, options.runs) == ("4", 3, "x", "elsewhere")
+    defaults = parser().parse_args([])
+    assert (defaults.data, defaults.runs, defaults.debug) == (None, "runs", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prset", "4"], "unknown option '--prset'. Did you mean '--preset'? See: door.py --help"),
+        (["--sed=4"], "unknown option '--sed'. Did you mean '--seed'? See: door.py --help"),
+        (["--pres", "4"], "unknown option '--pres'. Did you mean '--preset'?"),  # no abbreviations
+        (["4"], "a word must belong to an option. Received: '4'. See: door.py --help"),
+        (["--preset"], "argument --preset: expected one argument. See: door.py --help"),
+        (["--seed", "x"], "argument --seed: invalid int value: 'x'. See: door.py --help"),
+        (["--split", "train"], "argument --split: invalid choice: 'train'"),
+    ],
+)
+def test_mistaken_options_are_told_with_the_nearest(arguments, message):
+    with pytest.raises(UserError) as caught:
+        parser().parse_args(arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_help_is_short_and_shows_examples(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.run_door(parser().parse_args, ["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "  python door.py --preset 4" in text
+    assert len(text.splitlines()) < 40
+
+
+def test_notices_of_tensorflow_are_told_from_its_errors():
+    quiet = [
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+        "I0000 00:00:1700000000.123456    1 cpu_feature_guard.cc:210] This TensorFlow binary is optimized",
+        "E0000 00:00:1700000000.123456    1 cuda_executor.cc:1] failed call to cuInit: UNKNOWN ERROR (303)",
+    ]
+    loud = ["E0000 00:00:1700000000.123456    1 op_kernel.cc:1] OOM when allocating tensor", "F0000 00:00 fatal"]
+    assert all(cli._NOTICE.match(line) for line in quiet)
+    assert not any(cli._NOTICE.match(line) for line in loud)

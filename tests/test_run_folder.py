@@ -1,0 +1,145 @@
+"""Runs on disk: made, found, chosen, and told apart."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from resnet_tf import files, presets, run_folder
+from resnet_tf.errors import UserError
+
+VALUES = {
+    "name": "mine",
+    "model": {"num_residual_units": 3},
+    "data": {},
+    "train": {"epochs": 100},
+    "optimizer": {"name": "sgd", "learning_rate": 0.1},
+    "schedule": {"name": "constant"},
+    "results": [{"test_top1": 80.0}],
+}
+PRESET = presets.from_dict(VALUES)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Sets the time that new runs are given: seconds after 2026-01-01 12:00."""
+
+    def set_to(seconds: int):
+        moment = time.strptime(f"2026-01-01 12:{seconds // 60:02}:{seconds % 60:02}", "%Y-%m-%d %H:%M:%S")
+        monkeypatch.setattr(time, "gmtime", lambda: moment)
+
+    set_to(0)
+    return set_to
+
+
+def told(call, *arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_run_holds_its_recipe_and_what_it_is_told(tmp_path, clock):
+    run = run_folder.create(PRESET, 3, tmp_path, class_names=["a", "b"])
+    assert run.name == "mine/20260101T120000Z-s3"
+    assert run.folder == tmp_path / "mine" / "20260101T120000Z-s3"
+    assert run.preset.hash == PRESET.hash
+    assert run.preset.results == ()  # results belong to the preset's file
+    assert run.about == {
+        "seed": 3,
+        "status": "running",
+        "started": "2026-01-01T12:00:00Z",
+        "class_names": ["a", "b"],
+    }
+    run.update(status="finished", step=5)
+    assert run.about["status"] == "finished"
+    assert run.about["seed"] == 3
+    assert run.rows == []
+    files.append_row(run.log, {"epoch": 1})
+    assert run.rows == [{"epoch": 1}]
+    assert run.last.parent.is_dir()
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, clock):
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: run_folder.create(PRESET, 0, tmp_path), range(24)))
+    assert len({run.folder for run in runs}) == 24
+    assert len(run_folder.every(tmp_path)) == 24
+
+
+def test_folder_that_cannot_be_made(tmp_path, clock):
+    (tmp_path / "file").write_text("")
+    line = told(run_folder.create, PRESET, 0, tmp_path / "file")
+    assert line.startswith("a run needs a folder it can write to. Received: ")
+    assert "Not a directory" in line
+
+
+def test_runs_are_found_by_name_and_by_path(tmp_path, clock, monkeypatch):
+    run = run_folder.create(PRESET, 0, tmp_path / "runs")
+    for name in (run.name, str(run.folder)):
+        assert run_folder.find(name, tmp_path / "runs").name == run.name
+    monkeypatch.chdir(run.folder.parent)
+    assert run_folder.find(run.folder.name, tmp_path / "elsewhere").name == run.name
+
+
+@pytest.mark.parametrize("name", ["mine/20260101T120001Z-s0", "", "mine", "a" * 5000, "nul\0"])
+def test_run_that_is_not_there(tmp_path, clock, name):
+    assert "There are no runs there yet." in told(run_folder.find, name, tmp_path)
+    run_folder.create(PRESET, 0, tmp_path)
+    assert "Newest there: mine/20260101T120000Z-s0." in told(run_folder.find, name, tmp_path)
+
+
+def test_newest_run_of_the_wanted_status_is_chosen(tmp_path, clock):
+    for seconds, status in ((0, "finished"), (61, "finished"), (62, "stopped"), (63, "diverged")):
+        clock(seconds)
+        run_folder.create(PRESET, 0, tmp_path).update(status=status)
+    other = presets.from_dict({**VALUES, "name": "mine-too"})
+    clock(70)
+    run_folder.create(other, 0, tmp_path).update(status="finished")
+    finished = run_folder.latest(tmp_path, "mine", ("finished",), "needs")
+    assert finished.name == "mine/20260101T120101Z-s0"
+    assert run_folder.latest(tmp_path, "mine", ("running", "stopped"), "needs").name == "mine/20260101T120102Z-s0"
+    assert run_folder.choose(None, None, tmp_path, "predict").name == "mine-too/20260101T120110Z-s0"
+    line = told(run_folder.latest, tmp_path, "mine", ("running",), "To go on, start one.")
+    assert line == f"To go on, start one. Received: no such run of preset 'mine' in {tmp_path}."
+
+
+def test_choice_without_runs_says_how_to_get_one(tmp_path):
+    line = told(run_folder.choose, "4", None, tmp_path, "evaluate")
+    assert "to evaluate, a finished run is needed: train one with python train.py --preset 4." in line
+
+
+def test_run_and_preset_must_belong_together(tmp_path, clock):
+    run = run_folder.create(PRESET, 0, tmp_path)
+    assert run_folder.choose(None, run.name, tmp_path, "evaluate") == run
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(VALUES))
+    assert run_folder.choose(str(path), run.name, tmp_path, "evaluate") == run
+    line = told(run_folder.choose, "4", run.name, tmp_path, "evaluate")
+    assert line == f"a run must be of the preset named with it, 4. Received: {run.name}."
+
+
+def test_names_are_no_patterns(tmp_path, clock):
+    for name in ("a", "ab"):
+        run_folder.create(presets.from_dict({**VALUES, "name": name}), 0, tmp_path)
+    assert [run.name[:2] for run in run_folder.every(tmp_path, "a")] == ["a/"]
+    assert run_folder.every(tmp_path, "[a]") == run_folder.every(tmp_path, "a*") == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"null"])
+def test_damaged_file_of_a_run_is_named(tmp_path, clock, content):
+    run = run_folder.create(PRESET, 0, tmp_path)
+    for name, read in (("run.json", lambda: run.about), ("preset.json", lambda: run.preset)):
+        (run.folder / name).write_bytes(content)
+        assert str(run.folder / name) in told(read)
+
+
+def test_preset_file_is_known_as_long_as_it_is_there(tmp_path, clock):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(VALUES))
+    run = run_folder.create(PRESET, 0, tmp_path / "runs", preset_file=str(path))
+    assert run.preset_file == path
+    path.unlink()
+    assert run.preset_file is None
+    assert run_folder.create(PRESET, 1, tmp_path / "runs", preset_file=None).preset_file is None
