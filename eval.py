@@ -34,10 +34,10 @@ def main(arguments: list[str]) -> None:
     preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
     cli.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
-    from resnet_tf.evaluation.show import counting, show
+    from resnet_tf.evaluation.show import show
 
     against = None if preset_file is None else preset_files.load_preset(preset_file)
-    with counting() as advance:
+    with cli.counting("evaluating") as advance:
         result = evaluate(run, options.split, options.data, options.weights, options.view, against, advance=advance)
     show(result)
     record(run, result, options.runs, preset_file)

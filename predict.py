@@ -46,8 +46,12 @@ def main(arguments: list[str]) -> None:
     from resnet_tf.prediction import figure, table
     from resnet_tf.prediction.predict import predict_photos
 
-    pairs = list(predict_photos(paths, run, options.top, options.weights))
-    rows = [row for row, _ in pairs]
+    rows, shown = [], []
+    with cli.counting("predicting") as advance:
+        for row, photo in predict_photos(paths, run, options.top, options.weights, advance):
+            rows.append(row)
+            if options.figure and len(shown) < figure.MAX_TILES:
+                shown.append(photo)
     about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
     if options.json:
         print(table.as_json(rows))
@@ -57,7 +61,7 @@ def main(arguments: list[str]) -> None:
     if options.csv:
         table.write_csv(rows, options.csv)
     if options.figure:
-        figure.contact_sheet(rows, [photo for _, photo in pairs], options.figure, about)
+        figure.contact_sheet(rows, shown, options.figure, about)
     if all(row["error"] for row in rows):
         raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
 

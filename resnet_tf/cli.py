@@ -5,9 +5,11 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from resnet_tf.errors import Stopped, UserError, shown, unknown
+from resnet_tf.text import printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,7 +68,7 @@ def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | Non
     except (UserError, Stopped) as error:
         if "--debug" in arguments:
             raise
-        print(f"{'error: ' if isinstance(error, UserError) else ''}{one_line(str(error))}", file=sys.stderr)
+        print(f"{'error: ' if isinstance(error, UserError) else ''}{printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -78,12 +80,25 @@ def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | Non
     except OSError as error:
         if "--debug" in arguments or error.errno not in _DISK_ERRORS:
             raise
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return UserError.exit_code
 
 
 # A full or a protected disk is the user's to mend, wherever it is met.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows a bar on a terminal while something is counted, with the time left; gives what moves it: (done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def start_tensorflow() -> None:
@@ -113,8 +128,3 @@ def start_tensorflow() -> None:
 _NOTICE = re.compile(
     r"WARNING: All log messages before absl|[IW]\d{4} |E\d{4} .*(cuInit|cuda|computation_placer|Unable to register)"
 )
-
-
-def one_line(text: str) -> str:
-    """Returns a text without line breaks and other control characters, which are shown as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -63,11 +63,14 @@ def differences(preset: Preset, result: dict) -> list[str]:
         found.append(f"data: {result['data']['title']}")
     if not result["same_data_as_training"]:
         found.append("data: not those that the run was trained on")
-    if result["split"] != "test":
-        found.append(f"split: {result['split']}, the reference's is test")
+    _, split = _reference(preset, result["split"])
+    if result["split"] != split:
+        found.append(f"split: {result['split']}, the reference's is {split}")
     for key, (ours, preset_value) in result["changed"].items():
         found.append(f"{key}: {ours}, the preset's is {preset_value}")
-    if result["steps"] < result["steps_planned"]:
+    if result["steps"] is None:
+        found.append("training: of a length that the weights do not say")
+    elif result["steps"] < result["steps_planned"]:
         found.append(f"training: {result['steps']:,} of {result['steps_planned']:,} steps")
     if preset.reference.protocol and result["protocol"] != preset.reference.protocol:
         found.append(f"protocol: {result['protocol']}, the reference's is {preset.reference.protocol}")
@@ -76,7 +79,7 @@ def differences(preset: Preset, result: dict) -> list[str]:
 
 def verdict(preset: Preset, result: dict) -> str:
     """Puts a result beside its preset's reference: within noise, above, below, or not comparable and why."""
-    reference = preset.reference.test_top1
+    reference, _ = _reference(preset, result["split"])
     if reference is None:
         return "no reference to compare with" + (f" ({preset.reference.note})" if preset.reference.note else "")
     low, high = result["top1_interval"]
@@ -89,3 +92,10 @@ def verdict(preset: Preset, result: dict) -> str:
     if low <= reference <= high:
         return f"{line}; within the 95 % interval"
     return f"{line}; {'above' if gap > 0 else 'below'} it beyond the 95 % interval"
+
+
+def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
+    """Returns the preset's reference top-1 for a split, or else what it has for the other, and whose it is."""
+    figures = {"test": preset.reference.test_top1, "validation": preset.reference.validation_top1}
+    known = [name for name in (split, *figures) if figures[name] is not None]
+    return (figures[known[0]], known[0]) if known else (None, "test")

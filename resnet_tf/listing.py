@@ -6,13 +6,16 @@ import textwrap
 from itertools import zip_longest
 
 from resnet_tf import preset_files
-from resnet_tf.cli import one_line
 from resnet_tf.errors import UserError
 from resnet_tf.models.size import describe_network, describe_stages, large, network_size
+from resnet_tf.optim.schedules import thousands
 from resnet_tf.presets import Preset
+from resnet_tf.text import printable
 
 HEADINGS = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference", "best recorded")
-NUMBERS = ("parameters", "mult-adds", "reference")
+NUMBERS = ("parameters", "mult-adds", "reference")  # set to the right
+PROSE = {"schedule": 19}  # characters below which a column is hard to read
+SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where there is too little room
 
 
 def print_presets() -> None:
@@ -41,14 +44,20 @@ def print_summary(preset: Preset) -> None:
 
 
 def table(rows: list[list[str]], room: int | None) -> list[str]:
-    """Returns the lines of a table whose first row is its headings; long cells are folded to stay within `room`."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while room and sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > 12:
-        widths[widths.index(max(widths))] -= 1
+    """Returns the lines of a table whose first row is its headings.
+
+    To stay within `room`, long cells are folded between words, the first column apart, which people copy from. Where
+    that is not enough, columns are left out.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
+    for heading in SPARE:
+        if room and _needed(_least(rows)) > room and heading in rows[0]:
+            place = rows[0].index(heading)
+            rows = [[*row[:place], *row[place + 1 :]] for row in rows]
+    widths = _widths(rows, room)
     lines = []
     for row in rows:
-        folded = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        folded = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             cells = [
                 part.rjust(width) if heading in NUMBERS else part.ljust(width)
@@ -58,20 +67,59 @@ def table(rows: list[list[str]], room: int | None) -> list[str]:
     return lines
 
 
+def _widths(rows: list[list[str]], room: int | None) -> list[int]:
+    """Returns the width of each column: where there is too little room, as few cells as possible are folded."""
+    columns = list(zip(*rows, strict=True))
+    widths, least = [max(map(len, column)) for column in columns], _least(rows)
+    while room and _needed(widths) > room and widths != least:
+        able = [i for i, width in enumerate(widths) if width > least[i]]
+        widths[min(able, key=lambda i: (sum(len(cell) >= widths[i] for cell in columns[i]), -widths[i]))] -= 1
+    return widths
+
+
+def _least(rows: list[list[str]]) -> list[int]:
+    """Returns how narrow each column may become: no word is broken, and what is mostly prose stays readable."""
+    least = []
+    for column in zip(*rows, strict=True):
+        whole = max(map(len, column))
+        word = max(len(word) for cell in column for word in cell.split())
+        least.append(max(word, min(whole, PROSE.get(column[0], 0))) if least else whole)
+    return least
+
+
+def _needed(widths: list[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
 def preset_line(preset: Preset) -> list[str]:
     """Returns the cells of a preset's line."""
     size = network_size(preset.model, preset.data.image_size, preset.classes or 0)
-    length = f"{preset.train.epochs} epochs" if preset.train.epochs else f"{preset.train.steps:,} steps"
     return [
         preset.name,
         f"ResNet-{preset.model.depth}",
         f"{size.parameters:,}{'' if preset.classes else ' + head'}",
         large(size.multiply_adds),
         preset.data.dataset,
-        f"{preset.optimizer.learning_rate:g}, {preset.schedule.describe()}; {length}",
-        _percent(preset.reference.test_top1),
+        f"{preset.optimizer.learning_rate:g}, {preset.schedule.brief()}; {length(preset)}",
+        reference(preset),
         best_recorded(preset),
     ]
+
+
+def length(preset: Preset) -> str:
+    """Returns how long a preset trains: "64k steps", or "300 + 140 epochs at 70, 120 px" in phases."""
+    phases = preset.in_phases
+    numbers = " + ".join(str(phase.train.epochs or thousands(phase.train.steps)) for phase in phases)
+    at = f" at {', '.join(str(phase.data.image_size) for phase in phases)} px" if len(phases) > 1 else ""
+    return f"{numbers} {'epochs' if preset.train.epochs else 'steps'}{at}"
+
+
+def reference(preset: Preset) -> str:
+    """Returns the reference's top-1, and what sets it apart from one crop of the test split."""
+    known = preset.reference
+    if known.test_top1 is not None:
+        return f"{known.test_top1:.2f} %{' 10-crop' if known.protocol.startswith('10-crop') else ''}"
+    return "-" if known.validation_top1 is None else f"{known.validation_top1:.2f} % validation"
 
 
 def best_recorded(preset: Preset) -> str:
@@ -81,9 +129,7 @@ def best_recorded(preset: Preset) -> str:
         return "-"
     best = max(measured, key=lambda row: row["test_top1"])
     data = best.get("data")
-    title = data.get("title") if isinstance(data, dict) else None
-    return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs, {title or 'data not said'})"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} %"
+    title = data.get("title", "") if isinstance(data, dict) else "data not said"
+    # What sets this copy of the data apart, if anything does: "cifar10 (folder copy, not ...)".
+    apart = title.removeprefix(preset.data.dataset).strip(" ()").partition(",")[0]
+    return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{f', {apart}' if apart else ''})"

@@ -12,6 +12,7 @@ runs/<preset>/<utc>-s<seed>/
 import glob
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,11 @@ class Run:
     def best(self) -> Path:
         return self.folder / "weights" / "best.npz"
 
+    def write_preset(self, preset: Preset) -> None:
+        """Writes the recipe, without the results, which belong to the preset's own file."""
+        values = {**presets.to_dict(preset), "results": []}
+        files.write_atomically(self.folder / "preset.json", preset_files.format_json(values))
+
     def update(self, **values) -> None:
         """Writes values into run.json, atomically."""
         path = self.folder / "run.json"
@@ -104,10 +110,15 @@ def create(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
             raise UserError(f"a run needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
     else:
         raise UserError(f"a run needs a folder of its own. Received: {folder}, which is the hundredth of this second.")
-    values = {**presets.to_dict(preset), "results": []}
-    files.write_atomically(folder / "preset.json", preset_files.format_json(values))
     run = Run(folder)
-    run.update(seed=seed, status="running", started=time.strftime("%Y-%m-%dT%H:%M:%SZ", moment), **about)
+    try:
+        run.write_preset(preset)
+        run.update(seed=seed, status="running", started=time.strftime("%Y-%m-%dT%H:%M:%SZ", moment), **about)
+        for above in (parent, parent.parent):
+            files.sync_folder(above)  # the entries of the new folders
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(f"a run needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
     return run
 
 

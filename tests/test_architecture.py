@@ -18,6 +18,7 @@ FLOORS = {
     "resnet_tf.errors": 0,
     "resnet_tf.files": 0,
     "resnet_tf.checked": 0,
+    "resnet_tf.text": 0,
     "resnet_tf.presets": 1,
     "resnet_tf.preset_files": 1,
     "resnet_tf.optim.schedules": 1,

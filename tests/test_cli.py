@@ -36,7 +36,7 @@ def test_a_door_that_does_its_work_ends_with_0(capsys):
         (Stopped("stopped at step 5", signal.SIGINT), 130, "stopped at step 5\n"),
         (Stopped("stopped at step 5", signal.SIGTERM), 143, "stopped at step 5\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
-        (UserError("a\nb\r\tc\x1b[31m\x07 \u202eé \udcff"), 2, "error: a\\nb\\r\\tc\\x1b[31m\\x07 \\u202eé \\udcff\n"),
+        (UserError("a\nb\r\tc\x1b[31m\x07 \u202eé \udcff"), 2, "error: a\\nb\\r\\tc\\x1b[31m\\x07 \\u202eé \\xff\n"),
         (OSError(errno.ENOSPC, "No space left on device", "runs"), 2, "error: [Errno 28] No space left on device: "),
     ],
 )

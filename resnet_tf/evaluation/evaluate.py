@@ -9,6 +9,7 @@ from resnet_tf import ledger, preset_files, presets
 from resnet_tf.data import sources
 from resnet_tf.data.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
+from resnet_tf.evaluation.metrics import Scores
 from resnet_tf.evaluation.score import score
 from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
@@ -71,8 +72,8 @@ def evaluate(
         "preset": preset.name,
         **{key: about[key] for key in ("preset_hash", "seed", "steps_planned")},
         "changed": about["changed"] if against is None else presets.changes(run.preset, against),
-        "steps": loaded["step"],
-        "epochs": loaded["epoch"],
+        "steps": loaded.get("step"),
+        "epochs": loaded.get("epoch"),
         "split": split,
         "view": batches.view,
         "resolution": batches.size,
@@ -80,13 +81,7 @@ def evaluate(
         "protocol": f"{batches.view}, {'last epoch' if which == 'last' else 'best validation epoch'}",
         "data": ledger.describe_data(dataset),
         "same_data_as_training": dataset.fingerprint == about["data"]["fingerprint"],
-        "count": scores.count,
-        "correct": scores.correct1,
-        "top1": round(scores.top1, 4),
-        "top1_interval": [round(end, 2) for end in ledger.wilson_interval(scores.correct1, scores.count)],
-        "top5": round(scores.top5, 4),
-        "loss": round(scores.loss, 6) if math.isfinite(scores.loss) else None,
-        "per_class_top1": dict(zip(dataset.class_names, scores.per_class_top1, strict=True)),
+        **_figures(scores, dataset.class_names),
         "validation_top1": loaded.get("validation_top1"),
         "training_seconds": about.get("seconds"),
         "seconds": round(time.monotonic() - began, 2),
@@ -94,6 +89,18 @@ def evaluate(
         "versions": ledger.versions(),
     }
     return {**result, "verdict": ledger.verdict(against or run.preset, result)}
+
+
+def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
+    return {
+        "count": scores.count,
+        "correct": scores.correct1,
+        "top1": round(scores.top1, 4),
+        "top1_interval": [round(end, 2) for end in ledger.wilson_interval(scores.correct1, scores.count)],
+        "top5": round(scores.top5, 4),
+        "loss": round(scores.loss, 6) if math.isfinite(scores.loss) else None,
+        "per_class_top1": dict(zip(class_names, scores.per_class_top1, strict=True)),
+    }
 
 
 def record(run: Run, result: dict, runs: str | Path, preset_file: Path | None) -> None:

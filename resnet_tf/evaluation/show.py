@@ -1,20 +1,6 @@
-"""An evaluation as a person reads it: a bar while it runs, then the figures beside the reference."""
+"""An evaluation as a person reads it: the figures, beside the reference."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-
-@contextmanager
-def counting() -> Iterator[Callable[[int, int], None]]:
-    """Shows a bar of images on a terminal; gives the function that moves it: (done, total)."""
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        task = progress.add_task("evaluating", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+from collections.abc import Callable
 
 
 def show(result: dict, say: Callable[[str], None] = print) -> None:

@@ -11,11 +11,14 @@ from resnet_tf.models.size import network_size
 from resnet_tf.presets import Preset
 
 
-def build_network(preset: Preset, classes: int, *, image_size: int | None = None, seed: int = 0) -> keras.Model:
+def build_network(
+    preset: Preset, classes: int, *, image_size: int | None = None, any_size: bool = False, seed: int = 0
+) -> keras.Model:
     """Builds a preset's network with fresh weights, a pure function of the seed.
 
     Args:
         image_size: height and width of the input in pixels; default: the preset's.
+        any_size: the input may have any size, another one at every call.
 
     Raises:
         UserError: it would have more parameters than the preset allows.
@@ -30,7 +33,8 @@ def build_network(preset: Preset, classes: int, *, image_size: int | None = None
         )
     per_pixel = preset.data.normalize == "per_pixel"
     shape = (image_size, image_size, 3) if per_pixel else (3,)
-    return resnet(preset.model, image_size=image_size, classes=classes, statistics_shape=shape, seed=seed)
+    taken = None if any_size else image_size
+    return resnet(preset.model, image_size=taken, classes=classes, statistics_shape=shape, seed=seed)
 
 
 def load_network(preset: Preset, classes: int, path: Path, image_size: int | None = None) -> tuple[keras.Model, dict]:

@@ -126,7 +126,8 @@ class IdentityPad(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
-        return batch, -(-height // self.strides), -(-width // self.strides), self.filters
+        rows, columns = (None if side is None else -(-side // self.strides) for side in (height, width))
+        return batch, rows, columns, self.filters
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}

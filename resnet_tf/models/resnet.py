@@ -18,7 +18,7 @@ from resnet_tf.presets import Network
 def resnet(
     network: Network | None = None,
     *,
-    image_size: int = 32,
+    image_size: int | None = 32,
     classes: int = 10,
     statistics_shape: tuple[int, ...] = (3,),
     seed: int = 0,
@@ -30,7 +30,7 @@ def resnet(
 
     Args:
         network: the shape of the network; see `presets.Network` for every key.
-        image_size: height and width of the input in pixels.
+        image_size: height and width of the input in pixels; None: any.
         classes: number of logits.
         statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
         seed: initial weights are a pure function of it and the layer's name.

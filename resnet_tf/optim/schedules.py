@@ -90,11 +90,16 @@ class Schedule:
         """Returns one line for people: "/10 at steps 32k, 48k"."""
         line = self._describe()
         if self.warmup is not None:
-            line = f"{_count(self.warmup.steps)} steps of warm-up, then {line}"
+            line = f"{thousands(self.warmup.steps)} steps of warm-up, then {line}"
         if self.warmup_until is not None:
             rule = self.warmup_until
             line = f"{rule.learning_rate:g} until training error < {100 * rule.training_error_below:g} %, then {line}"
         return line
+
+    def brief(self) -> str:
+        """Returns `describe` without its finer points, for a table."""
+        warm = self.warmup is not None or self.warmup_until is not None
+        return f"{'warm-up, ' if warm else ''}{self._brief()}"
 
     def _rates(self, learning_rate: float, step: np.ndarray, steps_per_epoch: int) -> np.ndarray:
         """Returns the rates without warm-up; `step` is 0, 1, ... to the phase's last."""
@@ -102,6 +107,9 @@ class Schedule:
 
     def _describe(self) -> str:
         raise NotImplementedError
+
+    def _brief(self) -> str:
+        return self._describe()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +174,7 @@ class MultiStep(Schedule):
 
     def _describe(self):
         unit = "epochs" if self.boundaries_steps is None else "steps"
-        return f"/{1 / self.factor:g} at {unit} {', '.join(map(_count, self._boundaries()))}"
+        return f"/{1 / self.factor:g} at {unit} {', '.join(map(thousands, self._boundaries()))}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +216,10 @@ class Plateau(Schedule):
     def _describe(self):
         unit = "epochs" if self.every_steps is None else "steps"
         wait = self.patience * (self.every_steps or 1)
-        return f"/{1 / self.factor:g} when {self.metric} stalls for over {_count(wait)} {unit}"
+        return f"/{1 / self.factor:g} when {self.metric} stalls for over {thousands(wait)} {unit}"
+
+    def _brief(self):
+        return f"/{1 / self.factor:g} on plateaus"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +269,9 @@ class CosineRestarts(Schedule):
         lower = "" if self.peak_decay == 1 else f", peak x{self.peak_decay:g}"
         return f"cosine, restart every {self.period_epochs} epochs{longer}{lower}"
 
+    def _brief(self):
+        return self._describe() if self.period_epochs is None else "cosine with restarts"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
@@ -295,7 +309,7 @@ class OneCycle(Schedule):
         return f"one {self.shape} cycle, peak at {100 * self.warmup_fraction:g} %"
 
 
-def _count(number: int) -> str:
+def thousands(number: int) -> str:
     """Returns 32000 as "32k" and 500 as "500"."""
     return f"{number / 1000:g}k" if number >= 1000 else str(number)
 

@@ -10,9 +10,11 @@ from math import ceil
 import numpy as np
 
 from resnet_tf.prediction.photos import Photo
-from resnet_tf.prediction.table import common_folder, printable, save
+from resnet_tf.prediction.table import common_folder, save
+from resnet_tf.text import printable
 
 MAX_TILES = 120
+_MAX_BARS = 5
 _DPI = 120
 _TILE_WIDTH, _TILE_HEIGHT = 4.25, 1.5  # inches, as all lengths below
 _MARGIN, _HEADER, _GAP = 0.25, 0.75, 0.1
@@ -25,7 +27,7 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
     """Draws a PNG with a tile for each of the first `MAX_TILES` photos, in order.
 
     A tile holds the file's name, the whole photo, the square that the network saw with its pixels enlarged, and the
-    most likely classes with a bar as long as their probability; or the reason why the photo could not be read.
+    five most likely classes with a bar as long as their probability; or the reason why the photo could not be read.
 
     Args:
         rows: see `table`; one for each of `photos`.
@@ -80,14 +82,15 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
     left += _PHOTO_WIDTH + _GAP
     _picture(axes, photo.fitted, left, top, _SIDE, _SIDE, "nearest")
     left += _SIDE + _GAP
-    step = min(_SIDE / len(row["top"]), 0.25)
-    for place, guess in enumerate(row["top"]):
+    guesses = row["top"][:_MAX_BARS]
+    step = min(_SIDE / len(guesses), 0.25)
+    for place, guess in enumerate(guesses):
         upper, middle = top + place * step, top + place * step + (step - 0.03) / 2
         _box(axes, left, upper, _BARS_WIDTH, step - 0.03, _TRACK)
         _box(axes, left, upper, _BARS_WIDTH * guess["probability"], step - 0.03, _OTHER if place else _BEST)
         style = {"size": 8, "color": _MUTED} if place else {"size": 8, "weight": "bold"}
-        name = textwrap.shorten(printable(guess["class"]), 16, placeholder="…")
-        _write(axes, left + 0.05, middle, name, **style)
+        name = printable(guess["class"])
+        _write(axes, left + 0.05, middle, name if len(name) <= 16 else f"{name[:15]}…", **style)
         _write(axes, left + _BARS_WIDTH - 0.05, middle, f"{guess['probability']:.1%}", ha="right", **style)
 
 

@@ -1,6 +1,7 @@
 """The classes of the user's own photos, by a trained run."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ from resnet_tf.prediction.photos import Photo
 from resnet_tf.run_folder import Run
 
 BATCH = 32
+SECONDS = 4.0  # for one photo
 
 
 def predict(
@@ -50,12 +52,12 @@ def predict_photos(
     run: Run,
     top: int,
     weights: str | None = None,
-    advance: Callable[[int], None] = lambda photos: None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[dict, Photo]]:
     """Yields each photo's row beside the photo itself, in order.
 
     Args:
-        advance: called after each portion with its number of photos.
+        advance: called with the photos done and their total after each portion.
 
     Raises:
         UserError: the run has no such weights, or `top` is out of range.
@@ -67,18 +69,20 @@ def predict_photos(
     side, crop = photo_framing(preset)
     path = run.best if which == "best" else run.last
     model, _ = load_network(preset, len(classes), path, image_size=crop)
-    margin = (side - crop) // 2
-    loaded = photos.load_all(paths, side)
+    middle = slice((side - crop) // 2, (side - crop) // 2 + crop)
+    loaded, done = photos.load_all(paths, side, SECONDS), 0
     while portion := list(islice(loaded, BATCH)):
+        portion = [photo if photo.error else replace(photo, fitted=photo.fitted[middle, middle]) for photo in portion]
         good = [photo for photo in portion if photo.error is None]
         # Always a full batch: one shape, one compiled function.
         images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)
         for place, photo in enumerate(good):
-            images[place] = photo.fitted[margin : margin + crop, margin : margin + crop]
+            images[place] = photo.fitted
         probabilities = iter(np.exp(log_softmax(model.predict_on_batch(images))))
         for photo in portion:
             yield _row(photo, None if photo.error else next(probabilities), classes, top), photo
-        advance(len(portion))
+        done += len(portion)
+        advance(done, len(paths))
 
 
 def _row(photo: Photo, probabilities: np.ndarray | None, classes: list[str], top: int) -> dict:

@@ -16,21 +16,7 @@ from pathlib import Path
 
 from resnet_tf.errors import UserError
 from resnet_tf.files import write_atomically
-
-
-def printable(text: str) -> str:
-    """Returns the text with all that is not a visible sign or a space written as an escape.
-
-    So no terminal takes a name for a command (C0 and C1 controls), no name reads backwards (bidi controls) or spans
-    two lines, and a byte that is not UTF-8 (a surrogate, in Python) shows as \\xff.
-    """
-    return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
-
-
-def _escape(sign: str) -> str:
-    if "\udc80" <= sign <= "\udcff":  # what os.fsdecode makes of the byte 0x80 to 0xff
-        return f"\\x{ord(sign) - 0xDC00:02x}"
-    return sign.encode("unicode_escape").decode("ascii")
+from resnet_tf.text import printable
 
 
 def common_folder(rows: Sequence[dict]) -> str:
@@ -47,8 +33,8 @@ def common_folder(rows: Sequence[dict]) -> str:
 
 
 def as_json(rows: Sequence[dict]) -> str:
-    """Returns the rows as a JSON array in ASCII, so that nothing in it steers a terminal."""
-    return json.dumps(list(rows), indent=2, allow_nan=False).replace("\x7f", "\\u007f")  # DEL is ASCII, but no sign
+    """Returns the rows as a JSON array in visible ASCII signs, so that nothing in it steers a terminal."""
+    return json.dumps(list(rows), indent=2, allow_nan=False)
 
 
 def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:

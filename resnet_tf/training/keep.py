@@ -1,11 +1,8 @@
 """Keeps a run while Keras trains it: log rows, best weights, the state to resume from, and stopping when told to."""
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import keras
@@ -18,6 +15,10 @@ from resnet_tf.optim.watchers import Watcher
 from resnet_tf.run_folder import Run
 from resnet_tf.training import state
 from resnet_tf.training.plan import Plan
+from resnet_tf.training.state import State
+from resnet_tf.training.stop import Stop
+
+MADE_WITH = ("versions", "device", "backend", "precision")  # what the last bits of a result depend on, in run.json
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Progress:
 
     Attributes:
         step: updates done.
-        rows: rows in the log.
+        phase: the phase they belong to, counted from 1.
+        rows: the log's rows, so that a spoilt log costs nothing.
         best_top1: highest validation top-1 so far, in percent.
         epoch_seconds: training time of the current epoch, over stops and resumes.
         seconds: training time of the epochs before.
@@ -34,36 +36,12 @@ class Progress:
     """
 
     step: int = 0
-    rows: int = 0
+    phase: int = 1
+    rows: list[dict] = field(default_factory=list)
     best_top1: float | None = None
     epoch_seconds: float = 0.0
     seconds: float = 0.0
     watchers: list[dict] = field(default_factory=list)
-
-
-class Stop:
-    """A wish to stop, from Ctrl-C or a TERM signal: kept at the next step's end. A second Ctrl-C stops at once."""
-
-    def __init__(self):
-        self.signal: int | None = None
-
-    @contextmanager
-    def listening(self):
-        """Takes the signals while a training runs; only a main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number, frame):
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
 
 
 class KeepRun(keras.callbacks.Callback):
@@ -77,6 +55,10 @@ class KeepRun(keras.callbacks.Callback):
         listeners: called with each epoch's row.
         stop: the wish to stop.
         arrays: metric accumulators to take up in the middle of an epoch, from a saved state.
+        best: content of the file of best weights, if there are any yet.
+
+    Attributes:
+        diverged: what was not finite, and where; None as long as all is.
     """
 
     def __init__(
@@ -88,14 +70,17 @@ class KeepRun(keras.callbacks.Callback):
         listeners: list[Callable[[dict], None]],
         stop: Stop,
         arrays: dict[str, np.ndarray],
+        best: bytes | None,
     ):
         super().__init__()
         self.run, self.progress, self.plan, self.watchers = run, progress, plan, watchers
-        self.listeners, self.stop = listeners, stop
+        self.listeners, self.stop, self.best = listeners, stop, best
         self.saved_at = time.monotonic()
         self.metric_arrays = {name: array for name, array in arrays.items() if name.startswith("metric/")}
         self.diverged: dict | None = None
         self.recent_losses: list[float] = []
+        about = run.about
+        self.made_with = {key: about[key] for key in MADE_WITH}
 
     @property
     def phase_step(self) -> int:
@@ -130,25 +115,23 @@ class KeepRun(keras.callbacks.Callback):
         values = self._step_values()
         self.recent_losses = [*self.recent_losses[-4:], values["loss"]]
         if not math.isfinite(values["loss"]):
-            self.diverged = {"step": self.progress.step, "learning_rate": self.rate}
-            # JSON has no word for what these are.
-            self.diverged["last_losses"] = [str(value) for value in self.recent_losses]
-            self.model.stop_training = True
+            self._diverge("the loss", values["loss"])
             return
         if self._follow(values, each_step=True):
             self._set_scale()
         if self.at_epoch_end:
             return  # it saves when it has validated
         if self.stop.signal is not None:
-            self.save_state()
             self.model.stop_training = True
-        elif time.monotonic() - self.saved_at > 60 * self.plan.preset.train.state_minutes:
+        elif time.monotonic() - self.saved_at < 60 * self.plan.preset.train.state_minutes:
+            return
+        if self._weights_are_finite():
             self.save_state()
 
     def on_epoch_end(self, epoch, logs=None):
-        progress, plan = self.progress, self.plan
-        if self.diverged or not self.at_epoch_end:
+        if self.diverged or not self.at_epoch_end or not self._weights_are_finite():
             return
+        progress, plan = self.progress, self.plan
         row = {
             "epoch": plan.first_epoch + epoch + 1,
             "step": progress.step,
@@ -157,6 +140,9 @@ class KeepRun(keras.callbacks.Callback):
             "top1": 100 * float(logs["top1"]),
             **self._validate(),
         }
+        if not math.isfinite(row.get("validation_loss", 0.0)):
+            self._diverge("the validation loss", row["validation_loss"])
+            return
         images = (self.phase_step - epoch * plan.steps_per_epoch) * plan.preset.train.batch_size
         rate = images / max(progress.epoch_seconds, 1e-9)
         row["timing"] = {"seconds": round(progress.epoch_seconds, 3), "images_per_second": round(rate, 1)}
@@ -166,12 +152,28 @@ class KeepRun(keras.callbacks.Callback):
             self._set_scale()
         self._keep_best(row)
         files.append_row(self.run.log, row)
-        progress.rows += 1
+        progress.rows.append(row)
         self.save_state()
         for listener in self.listeners:
             listener(row)
         if self.stop.signal is not None:
             self.model.stop_training = True
+
+    def _diverge(self, what: str, value: float) -> None:
+        """Ends the training without a save: the states before are the last good ones."""
+        self.diverged = {"what": what, "value": str(value), "step": self.progress.step, "learning_rate": self.rate}
+        # As text: JSON has no word for what some of these are.
+        self.diverged["last_losses"] = [str(loss) for loss in self.recent_losses]
+        self.model.stop_training = True
+
+    def _weights_are_finite(self) -> bool:
+        """Says whether every variable is finite; diverges if not. A loss shows it only a step later, if at all."""
+        for name, variable in training_variables(self.model).items():
+            array = np.asarray(variable)
+            if not np.isfinite(array).all():
+                self._diverge(name, array[~np.isfinite(array)][0])
+                return False
+        return True
 
     def _validate(self) -> dict:
         if self.plan.validation is None:
@@ -183,8 +185,8 @@ class KeepRun(keras.callbacks.Callback):
         top1 = row.get("validation_top1")
         if top1 is not None and (self.progress.best_top1 is None or top1 > self.progress.best_top1):
             self.progress.best_top1 = top1
-            about = {key: row[key] for key in ("step", "epoch", "validation_top1")}
-            weights.save(self.model, self.run.best, about)
+            self.best = weights.pack(self.model, {key: row[key] for key in ("step", "epoch", "validation_top1")})
+            files.write_atomically(self.run.best, self.best)
 
     def _metric_sums(self) -> np.ndarray:
         """Returns the epoch's sums so far, float64 [loss sum, images, correct, images]."""
@@ -213,14 +215,14 @@ class KeepRun(keras.callbacks.Callback):
         variables = training_variables(self.model)
         if not self.at_epoch_end:
             variables |= metric_variables(self.model)  # at an epoch's end they start anew
-        arrays = {name: np.array(variable) for name, variable in variables.items()}
-        state.save(self.run.state, self.progress.step, arrays, {"progress": asdict(self.progress)})
+        values = {"progress": asdict(self.progress), "made_with": self.made_with}
+        state.save(self.run.state, State(self.progress.step, copied(variables), self.best, values))
         self.saved_at = time.monotonic()
 
 
-def training_arrays(model: keras.Model) -> dict[str, np.ndarray]:
-    """Returns a copy of every variable that a training carries from step to step, by name."""
-    return {name: np.array(variable) for name, variable in training_variables(model).items()}
+def copied(variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:
+    """Returns a copy of each variable, by name."""
+    return {name: np.array(variable) for name, variable in variables.items()}
 
 
 def training_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -1,26 +1,28 @@
 """Carries a preset out: from its images to a finished run."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from resnet_tf import files, ledger, presets, run_folder
+from resnet_tf import files, ledger, run_folder
 from resnet_tf.data import sources
-from resnet_tf.data.splits import Dataset
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.models import weights
 from resnet_tf.models.size import describe_network, describe_stages, network_size
-from resnet_tf.optim.watchers import Watcher
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training import keep, state
+from resnet_tf.training import keep, resuming, state
 from resnet_tf.training.device import device_description
-from resnet_tf.training.keep import KeepRun, Progress, Stop
+from resnet_tf.training.keep import KeepRun, Progress
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
+from resnet_tf.training.state import State
+from resnet_tf.training.stop import Stop
 from resnet_tf.training.tensorboard import TensorBoardLog, write_hparams
 
 
@@ -50,7 +52,7 @@ def train(
         UserError: a mistake of the user's, in one line.
         Stopped: Ctrl-C or a TERM signal; the state is saved.
     """
-    run = _find_unfinished(preset, runs, resume) if resume else None
+    run = resuming.find_run(preset, runs, resume) if resume else None
     if run is not None:
         seed = run.about["seed"]
     dataset = sources.load(preset.data.dataset, data, say=say)
@@ -60,85 +62,150 @@ def train(
             preset,
             seed,
             runs,
-            preset_hash=preset.hash,
             preset_file=None if preset_file is None else str(preset_file),
             data=ledger.describe_data(dataset),
             class_names=list(dataset.class_names),
             changed=changed or {},
-            steps_planned=plans[-1].last_step,
         )
-    _check_same_data(run, dataset)
     try:
-        with files.locked(run.lock, wait=False):
+        with contextlib.ExitStack() as stack:
+            _lock(run, stack)
+            saved = state.load(run.state, say)
+            progress = Progress(**saved.values["progress"]) if saved else Progress()
+            if resume:
+                resuming.check_data(run, dataset)
+                _grow(run, preset, changed, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
             run.update(
                 status="running",
+                preset_hash=preset.hash,
+                steps_planned=plans[-1].last_step,
                 backend=keras.backend.backend(),
                 device=device_description(),
                 precision=keras.config.dtype_policy().name,
                 versions=ledger.versions(),
             )
-            return _carry_out(run, preset, plans, runs, say)
+            if saved:
+                say(f"resuming {run.name} after step {progress.step:,}")
+                resuming.say_what_changed(run, saved.values["made_with"], say)
+            resuming.restore_files(run, progress, saved.best if saved else None, say)
+            return _carry_out(run, preset, plans, progress, saved, runs, say)
+    except files.WriteError as error:
+        raise _cannot_write(run, error) from error
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        batch, size = preset.train.batch_size, preset.data.image_size
+        raise UserError(
+            f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
+            f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network."
+        ) from error
+
+
+def _lock(run: Run, stack: contextlib.ExitStack) -> None:
+    try:
+        stack.enter_context(files.locked(run.lock, wait=False))
     except BlockingIOError:
         raise UserError(f"a run can have one training at a time. Received: {run.name}, which has another.") from None
 
 
-def _carry_out(run: Run, preset: Preset, plans: list[Plan], runs: str | Path, say: Callable[[str], None]) -> Run:
+def _grow(run: Run, preset: Preset, changed: dict | None, grown: dict[str, list], step: int) -> None:
+    """Writes into a run that it has become longer than it began."""
+    if grown:
+        earlier = run.about.get("grown", [])
+        run.update(grown=[*earlier, {"after_step": step, **grown}], **({} if changed is None else {"changed": changed}))
+        run.write_preset(preset)
+
+
+def _cannot_write(run: Run, error: files.WriteError) -> UserError:
+    """Returns the one line for a full disk, a read-only folder, a missing permission."""
+    states = state.saved_states(run.state)
+    safe = f"Its state after step {state.step_of(states[0]):,} is whole" if states else "No step of it was saved yet"
+    return UserError(
+        f"a run's files must be writable. Received: {error.filename}: {error.strerror}. {safe}: mend this, then go on "
+        f"with --resume {run.name}."
+    )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Says whether an error means that memory ran out, on any backend."""
+    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _carry_out(
+    run: Run,
+    preset: Preset,
+    plans: list[Plan],
+    progress: Progress,
+    saved: State | None,
+    runs: str | Path,
+    say: Callable[[str], None],
+) -> Run:
     """Trains phase by phase from where the run stands; writes its end into run.json and the ledger."""
-    saved = state.load(run.state, say)
-    progress = Progress(**saved[1]["progress"]) if saved else Progress()
-    arrays = saved[0] if saved else {}
-    _drop_later_rows(run, progress)
-    if saved:
-        say(f"resuming {run.name} after step {progress.step:,}")
+    arrays, best = (saved.arrays, saved.best) if saved else ({}, None)
     _introduce(run, preset, plans, say)
     size = network_size(preset.model, preset.data.image_size, plans[0].dataset.classes)
     show = ShowProgress(plans[-1].last_step, plans[-1].first_epoch + plans[-1].epochs, progress.step, say)
     board = TensorBoardLog(run, first_images(plans[0]), describe_stages(size), say)
-    stop = Stop()
+    stop = Stop(say)
     with stop.listening():
-        for plan in plans:
+        for number, plan in enumerate(plans, start=1):
             if progress.step >= plan.last_step and plan is not plans[-1]:
                 continue
+            progress.phase = number
             model = plan.compiled_network()
             watchers = plan.watchers
             if arrays:
-                _take_up(model, watchers, plan, progress, arrays)
+                resuming.take_up(model, watchers, plan, progress, arrays)
             show.start_phase(plan)
-            keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays)
-            _train_phase(plan, model, keeper, [show, board])
+            keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays, best)
+            _train_phase(plan, model, keeper, show, board)
             if progress.step < plan.last_step or keeper.diverged or stop.signal is not None:
                 break
-            arrays = keep.training_arrays(model)  # the next phase goes on with these weights
-    _close(run, preset, plans[-1].last_step, model, keeper, runs)
+            # The next phase goes on with these weights.
+            arrays, best = keep.copied(keep.training_variables(model)), keeper.best
+    _close(run, preset, plans[-1].last_step, model, keeper, runs, say)
     if keeper.diverged:
-        raise UserError(
-            f"a loss must be finite. Received: {keeper.diverged['last_losses'][-1]} at step {progress.step:,}, rate "
-            f"{keeper.diverged['learning_rate']:g}; the run is marked as diverged. Try a lower optimizer.learning_rate."
-        )
+        raise UserError(_diverged(run, keeper.diverged))
     if progress.step < plans[-1].last_step:
+        settings = "".join(f" --set {key}={json.dumps(ours)}" for key, (ours, _) in run.about["changed"].items())
         raise Stopped(
             f"stopped at step {progress.step:,} of {plans[-1].last_step:,}; saved in {run.folder}. "
-            f"Go on with: python train.py --preset {preset.name} --resume",
+            f"Go on with: python train.py --preset {preset.name}{settings} --resume",
             stop.signal,
         )
     say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")
     return run
 
 
-def _train_phase(plan: Plan, model: keras.Model, keeper: KeepRun, shown: list[keras.callbacks.Callback]) -> None:
+def _diverged(run: Run, diverged: dict) -> str:
+    states = state.saved_states(run.state)
+    kept = f" and its state after step {state.step_of(states[0]):,} is kept" if states else ""
+    return (
+        f"a training must stay finite. Received: {diverged['what']} = {diverged['value']} at step "
+        f"{diverged['step']:,}, rate {diverged['learning_rate']:g}, last losses {', '.join(diverged['last_losses'])}; "
+        f"the run is marked as diverged{kept}. Try a lower optimizer.learning_rate, in a new run."
+    )
+
+
+def _train_phase(
+    plan: Plan, model: keras.Model, keeper: KeepRun, show: ShowProgress, board: keras.callbacks.Callback
+) -> None:
     """Trains a phase from where it stands to its end, or until the training is told to stop."""
-    for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
-        model.fit(
-            plan.batches.dataset(keeper.phase_step, plan.total_steps),
-            initial_epoch=epoch,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            callbacks=[*shown, keeper],
-            shuffle=False,  # the order is ours
-            verbose=0,
-        )
-        if model.stop_training:
-            return
+    try:
+        for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
+            model.fit(
+                plan.batches.dataset(keeper.phase_step, plan.total_steps),
+                initial_epoch=epoch,
+                epochs=epochs,
+                steps_per_epoch=steps,
+                callbacks=[show, board, keeper],
+                shuffle=False,  # the order is ours
+                verbose=0,
+            )
+            if model.stop_training:
+                return
+    finally:
+        show.stop_bar()  # whatever ended it: a message must not meet a running bar
 
 
 def fit_calls(step: int, total_steps: int, per_epoch: int) -> list[tuple[int, int, int]]:
@@ -161,50 +228,6 @@ def fit_calls(step: int, total_steps: int, per_epoch: int) -> list[tuple[int, in
     return calls
 
 
-def _find_unfinished(preset: Preset, runs: str | Path, resume: bool | str) -> Run:
-    """Returns the run to go on with; refuses one that is finished or follows another recipe."""
-    if isinstance(resume, str):
-        run = run_folder.find(resume, runs)
-        if run.about["status"] == "finished":
-            raise UserError(f"only an unfinished run can be resumed. Received: {run.name}, which is finished.")
-    else:
-        needs = "--resume needs an unfinished run; start one without --resume."
-        run = run_folder.latest(runs, preset.name, ("running", "stopped"), needs)
-    changed = presets.changes(preset, run.preset)
-    if changed:
-        told = ", ".join(f"{key}: {theirs} -> {ours}" for key, (ours, theirs) in changed.items())
-        raise UserError(f"a run is resumed with the recipe it began with. Received: {told} ({run.name}).")
-    return run
-
-
-def _check_same_data(run: Run, dataset: Dataset) -> None:
-    before = run.about["data"]
-    if before["fingerprint"] != dataset.fingerprint:
-        raise UserError(
-            f"a run is resumed on the images it began with: {before['title']} ({before['fingerprint'][:12]}). "
-            f"Received: {dataset.title} ({dataset.fingerprint[:12]})."
-        )
-
-
-def _drop_later_rows(run: Run, progress: Progress) -> None:
-    """Cuts the log to what the state knows: rows after it belong to steps that will be done again."""
-    rows = files.read_rows(run.log)[0][: progress.rows]
-    files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _take_up(
-    model: keras.Model, watchers: list[Watcher], plan: Plan, progress: Progress, arrays: dict[str, np.ndarray]
-) -> None:
-    """Gives a phase the variables to go on with: all of them in its middle, at its start the weights alone."""
-    within = progress.step > plan.first_step
-    for name, variable in keep.training_variables(model).items():
-        if within or name.startswith("model/"):
-            variable.assign(arrays[name])
-    if within:
-        for watcher, kept in zip(watchers, progress.watchers, strict=True):
-            watcher.restore(kept)
-
-
 def _introduce(run: Run, preset: Preset, plans: list[Plan], say: Callable[[str], None]) -> None:
     about = run.about
     say(f"run {run.folder}")
@@ -221,33 +244,49 @@ def first_images(plan: Plan) -> np.ndarray:
     return images.numpy()
 
 
-def _close(run: Run, preset: Preset, total_steps: int, model: keras.Model, keeper: KeepRun, runs: str | Path) -> None:
-    """Says in run.json how the run stands and, when it is over, writes the last weights and its row in the ledger."""
+def _close(
+    run: Run,
+    preset: Preset,
+    total_steps: int,
+    model: keras.Model,
+    keeper: KeepRun,
+    runs: str | Path,
+    say: Callable[[str], None],
+) -> None:
+    """Says in run.json how the run stands and, when it is over, writes the last weights and its row in the ledger.
+
+    A kill in the middle leaves the run unfinished; the next start comes here again and does what is missing.
+    """
     progress = keeper.progress
     if not keeper.diverged and progress.step < total_steps:
         run.update(status="stopped", step=progress.step)
         return
-    rows = run.rows
-    last = {key: value for key, value in (rows[-1] if rows else {}).items() if key != "timing"}
+    last = {key: value for key, value in (progress.rows[-1] if progress.rows else {}).items() if key != "timing"}
     status = "diverged" if keeper.diverged else "finished"
     if status == "finished":
         about = {key: last[key] for key in ("step", "epoch", "validation_top1") if key in last}
         weights.save(model, run.last, about)
-    seconds = round(progress.seconds, 1)
-    run.update(status=status, step=progress.step, seconds=seconds, finished=ledger.now(), last=last)
-    about = run.about
+    about = {
+        **run.about,
+        "status": status,
+        "step": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "finished": ledger.now(),
+    }
     keys = ("preset_hash", "seed", "data", "changed", "status", "step", "steps_planned", "seconds", "device")
-    ledger.append(
-        runs,
-        ledger.TRAINED,
-        {
-            "date": about["finished"],
-            "run": run.name,
-            "preset": preset.name,
-            **{key: about[key] for key in (*keys, "backend", "precision", "versions")},
-            **last,
-            "best_validation_top1": progress.best_top1,
-            **({"diverged": keeper.diverged} if keeper.diverged else {}),
-        },
-    )
-    write_hparams(run, {key: last[key] for key in ("validation_top1", "validation_loss") if key in last})
+    row = {
+        "date": about["finished"],
+        "run": run.name,
+        "preset": preset.name,
+        **{key: about[key] for key in (*keys, "backend", "precision", "versions")},
+        **last,
+        "best_validation_top1": progress.best_top1,
+        **({"diverged": keeper.diverged} if keeper.diverged else {}),
+    }
+    rows, torn = files.read_rows(Path(runs) / ledger.TRAINED)
+    if torn:
+        say(f"{Path(runs) / ledger.TRAINED}: {torn} torn row{'s' * (torn > 1)} passed over")
+    if not any(all(known.get(key) == row[key] for key in ("run", "step", "status")) for known in rows):
+        ledger.append(runs, ledger.TRAINED, row)
+    run.update(**{key: about[key] for key in ("status", "step", "seconds", "finished")}, last=last)
+    write_hparams(run, {key: last[key] for key in ("validation_top1", "validation_loss") if key in last}, say)

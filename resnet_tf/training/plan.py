@@ -67,10 +67,9 @@ class Plan:
 
     def compiled_network(self) -> keras.Model:
         """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
-        # One size all the way, or any: validation may look at another size than training.
-        size = self.preset.data.image_size
-        fixed = self.validation is None or self.validation.size == size
-        model = build_network(self.preset, self.dataset.classes, image_size=size if fixed else None, seed=self.seed)
+        # Validation may look at another size than training.
+        any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
+        model = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
         set_input_statistics(model, self.mean, self.deviation)
         model.compile(
             optimizer=build_optimizer(self.preset.optimizer, self.rates),
@@ -144,7 +143,7 @@ def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, 
     pixels keeps activations near 1, which changes nothing else: the stem's batch norm takes any scale out again.
     """
     if normalize == "per_channel":
-        return measured.mean, measured.std
+        return measured.mean, np.maximum(measured.std, 1.0)  # a channel without variation has nothing to divide by
     if normalize == "imagenet":
         return statistics.IMAGENET.mean, statistics.IMAGENET.std
     overall = np.sqrt(np.mean(measured.std**2))

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,12 +114,16 @@ def load(folder: Path, say: Callable[[str], None]) -> State | None:
 
 def saved_states(folder: Path) -> list[Path]:
     """Returns the folders of the saved states, newest first."""
-    return sorted(folder.glob("[0-9]*-*"), key=lambda path: [int(part) for part in path.name.split("-")], reverse=True)
+    found = [path for path in folder.glob("*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (step_of(path), path.name), reverse=True)
 
 
 def step_of(saved: Path) -> int:
     """Returns how many updates were done when a state was saved."""
     return int(saved.name.partition("-")[0])
+
+
+_NAME = re.compile(r"\d+-\w+")
 
 
 def _read(saved: Path) -> State:

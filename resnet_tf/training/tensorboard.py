@@ -28,10 +28,21 @@ class TensorBoardLog(keras.callbacks.Callback):
         super().__init__()
         self.run, self.images, self.overview, self.say = run, images, overview, say
         self.writers: dict[str, tf.summary.SummaryWriter] | None = None
+        self.broken = False
 
     def on_train_begin(self, logs=None):
-        if self.writers is not None:
-            return
+        if self.writers is None:
+            self._attempt(self._open)
+
+    def write_row(self, row: dict) -> None:
+        """Adds an epoch's figures to the curves."""
+        self._attempt(lambda: self._write(row))
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        if not self.broken:
+            self.broken = not _succeeds(write, self.say)
+
+    def _open(self) -> None:
         folder = self.run.tensorboard
         self.writers = {}
         for part in ("train", "validation"):
@@ -43,8 +54,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             tf.summary.text("network", _as_markdown_code(self.overview))
             tf.summary.image("augmented batch", contact_image(self.images)[None])
 
-    def write_row(self, row: dict) -> None:
-        """Adds an epoch's figures to the curves."""
+    def _write(self, row: dict) -> None:
         step = row["step"]
         with self.writers["train"].as_default(step=step):
             tf.summary.scalar("loss", row["loss"])
@@ -59,8 +69,27 @@ class TensorBoardLog(keras.callbacks.Callback):
             writer.flush()
 
 
-def write_hparams(run: Run, metrics: dict[str, float]) -> None:
-    """Adds a run to TensorBoard's HParams table: what its preset chose beside its metrics ("validation_top1", ...)."""
+def write_hparams(run: Run, metrics: dict[str, float], say: Callable[[str], None] = print) -> None:
+    """Adds a run to TensorBoard's HParams table: what its preset chose beside its metrics ("validation_top1", ...).
+
+    Args:
+        say: takes one warning if it cannot be written.
+    """
+    _succeeds(lambda: _write_hparams(run, metrics), say)
+
+
+def _succeeds(write: Callable[[], None], say: Callable[[str], None]) -> bool:
+    """Writes event files and says whether that went well; no trouble with them may end a training."""
+    try:
+        write()
+    except Exception as error:  # TensorFlow has an error of its own for each thing that a disk can do
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        say(f"warning: nothing more is written for TensorBoard ({reason}); all else goes on")
+        return False
+    return True
+
+
+def _write_hparams(run: Run, metrics: dict[str, float]) -> None:
     preset, about = run.preset, run.about
     chosen = {
         "preset": preset.name,

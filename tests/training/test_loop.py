@@ -25,7 +25,7 @@ def trained(image_tree, tiny_preset, tmp_path_factory):
 
 
 def final_arrays(run) -> dict[str, np.ndarray]:
-    return state.load(run.state, quiet)[0]
+    return state.load(run.state, quiet).arrays
 
 
 def without_timing(run) -> list[dict]:
@@ -104,7 +104,7 @@ def test_rows_after_the_saved_state_are_done_again(trained, image_tree, tiny_pre
 
 def test_a_diverging_loss_ends_the_run_and_is_recorded(image_tree, tiny_preset, tmp_path):
     preset = load_preset(tiny_preset, optimizer={"learning_rate": 1e30})
-    with pytest.raises(UserError, match=r"a loss must be finite.*nan.*learning_rate"):
+    with pytest.raises(UserError, match=r"a training must stay finite.*nan.*learning_rate"):
         loop.train(preset, str(image_tree), tmp_path, say=quiet)
     (run,) = run_folder.every(tmp_path)
     assert run.about["status"] == "diverged"

@@ -1,0 +1,161 @@
+"""May this run go on, and from what: the same recipe, the same images, a whole state, a log that fits it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from resnet_tf import files, presets, run_folder
+from resnet_tf.data.splits import Dataset
+from resnet_tf.errors import UserError
+from resnet_tf.optim.watchers import Watcher
+from resnet_tf.presets import Preset
+from resnet_tf.run_folder import Run
+from resnet_tf.training.keep import MADE_WITH, Progress, training_variables
+from resnet_tf.training.plan import Plan
+
+# What may differ from the recipe that a run began with: its length, where that leaves every step done as it was.
+# (`train.state_minutes` and what only describes a preset are no part of the recipe.)
+MAY_GROW = ("train.epochs", "train.steps")
+
+
+def find_run(preset: Preset, runs: str | Path, resume: bool | str) -> Run:
+    """Returns the run to go on with: the one named, or the preset's newest unfinished one.
+
+    Raises:
+        UserError: there is none.
+    """
+    if isinstance(resume, str):
+        return run_folder.find(resume, runs)
+    needs = "--resume needs an unfinished run; start one without --resume."
+    return run_folder.latest(runs, preset.name, ("running", "stopped"), needs)
+
+
+def check_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> dict[str, list]:
+    """Returns how a run's recipe has grown since it was last trained: {"train.epochs": [100, 120]}; mostly empty.
+
+    A longer training is allowed where it makes the run just what it would be had it begun so: the steps done keep
+    their rates, and no phase or last short epoch that is over becomes longer. So a schedule that stretches over the
+    whole training (one cycle, a cosine without restarts) cannot grow once it has begun.
+
+    Args:
+        plans: of `preset`, which is to go on.
+        step: updates done.
+
+    Raises:
+        UserError: the run is over, or the recipe differs in any other way; names old and new values.
+    """
+    before = run.preset
+    grown = _differences(before, preset)
+    told = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in grown.items())
+    status = run.about["status"]
+    if status == "diverged" or (status == "finished" and not grown):
+        raise UserError(f"only an unfinished run can be resumed. Received: {run.name}, which is {status}.")
+    if not all(key.endswith(MAY_GROW) for key in grown):
+        raise UserError(
+            f"a run is resumed with the recipe it began with; only {' and '.join(MAY_GROW)} may grow. "
+            f"Received: {told} ({run.name})."
+        )
+    if grown:
+        obstacle = _obstacle(before, plans, step)
+        if obstacle:
+            raise UserError(f"a run can grow only if all steps done stay as they were. Received: {told}; {obstacle}.")
+    return grown
+
+
+def check_data(run: Run, dataset: Dataset) -> None:
+    """Raises UserError where the images are not those that a run began with."""
+    before = run.about["data"]
+    if before["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"a run is resumed on the images it began with: {before['title']} ({before['fingerprint'][:12]}). "
+            f"Received: {dataset.title} ({dataset.fingerprint[:12]})."
+        )
+
+
+def restore_files(run: Run, progress: Progress, best: bytes | None, say: Callable[[str], None]) -> None:
+    """Brings a run's log and best weights to where its state stands; what came after is done again."""
+    rows, torn = files.read_rows(run.log)
+    if torn:
+        say(f"{run.log}: {torn} torn row{'s' * (torn > 1)} left out")
+    if torn or rows != progress.rows:
+        kept = len(progress.rows)
+        if rows[:kept] != progress.rows:
+            say(f"{run.log}: rows were missing or changed; the state's are put back")
+        elif len(rows) > kept:
+            say(f"{run.log}: {len(rows) - kept} after the saved state left out, as those steps are done again")
+        files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in progress.rows))
+    if best is None:
+        run.best.unlink(missing_ok=True)
+    elif not run.best.exists() or run.best.read_bytes() != best:
+        files.write_atomically(run.best, best)
+
+
+def say_what_changed(run: Run, before: dict, say: Callable[[str], None]) -> None:
+    """Says where software or device are not those that the steps before were done with.
+
+    Args:
+        before: the values of `MADE_WITH` that the state was saved with.
+    """
+    now = run.about
+    changed = [f"{key} {before[key]} -> {now[key]}" for key in MADE_WITH if before[key] != now[key]]
+    if changed:
+        say(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
+
+
+def take_up(
+    model: keras.Model, watchers: list[Watcher], plan: Plan, progress: Progress, arrays: dict[str, np.ndarray]
+) -> None:
+    """Gives a phase the variables to go on with: all of them in its middle, at its start the weights alone.
+
+    Raises:
+        UserError: the state is of another network or optimizer; nothing is loaded.
+    """
+    within = progress.step > plan.first_step
+    wanted = {
+        name: variable for name, variable in training_variables(model).items() if within or name.startswith("model/")
+    }
+    for name, variable in wanted.items():
+        if name not in arrays or arrays[name].shape != tuple(variable.shape) or arrays[name].dtype != variable.dtype:
+            raise UserError(
+                f"a state must be of the network and optimizer that the preset builds. Received: one whose {name} is "
+                f"{'another' if name in arrays else 'missing'}."
+            )
+    for name, variable in wanted.items():
+        variable.assign(arrays[name])
+    if within:
+        for watcher, kept in zip(watchers, progress.watchers, strict=True):
+            watcher.restore(kept)
+
+
+def _differences(before: Preset, now: Preset) -> dict[str, list]:
+    """Returns where two recipes differ, phase by phase: {"train.epochs": [old, new]}."""
+    if len(before.in_phases) != len(now.in_phases):
+        return {"phases": [len(before.in_phases), len(now.in_phases)]}
+    found = {}
+    for number, (old, new) in enumerate(zip(before.in_phases, now.in_phases, strict=True), start=1):
+        prefix = f"phases.{number}." if before.phases else ""
+        found |= {prefix + key: [theirs, ours] for key, (ours, theirs) in presets.changes(new, old).items()}
+    return found
+
+
+def _obstacle(before: Preset, plans: list[Plan], step: int) -> str | None:
+    """Returns why a run of `before` cannot become the longer one that is planned; None where it can."""
+    first = 0
+    for plan, old in zip(plans, before.in_phases, strict=True):
+        total = old.train.total_steps(plan.steps_per_epoch)
+        done = min(step - first, total)
+        if plan.total_steps < total:
+            return "it would become shorter"
+        if plan.total_steps > total and done > 0:
+            if step > first + total:
+                return "that phase is over"
+            if done == total and total % plan.steps_per_epoch:
+                return "its last epoch was a short one"
+            rates = old.schedule.rates(old.optimizer.learning_rate, total, plan.steps_per_epoch)
+            if not np.array_equal(rates[:done], plan.rates[:done]):
+                return "the schedule stretches over the whole training"
+        first += total
+    return None

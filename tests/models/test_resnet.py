@@ -1,0 +1,245 @@
+"""The network against independent torch implementations, its initial weights against He's and torch's rules."""
+
+import importlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet_tf.models.layers import BatchNormalization
+from resnet_tf.models.resnet import resnet, set_input_statistics
+from resnet_tf.presets import Network
+
+CIFAR = {"num_residual_units": 3}
+WIDE = {"filters": (64, 128, 256, 512), "shortcut": "projection"}
+STL10 = {
+    "stage_sizes": (4, 9, 8),
+    "filters": (30, 60, 96),
+    "unit": "bottleneck",
+    "stem": "4x4-valid-pool",
+    "stem_filters": 64,
+    "shortcut": "projection",
+    "activation": "leaky_relu",
+    "negative_slope": 0.1,
+}
+LEAKY_POOL = {"num_residual_units": 1, "filters": (8, 12), "stem": "7x7-pool", "shortcut": "projection"}
+# Our keys, pixels, classes; the same network for torch: kind, stage sizes, widths, stem, its width, further arguments.
+FORMS = {
+    "ResNet-20 A": (CIFAR, 32, 10, ("basic", (3, 3, 3), (16, 32, 64), "cifar", 16), {"option_a": True}),
+    "ResNet-29 A, bottleneck": (
+        {**CIFAR, "unit": "bottleneck"},
+        32,
+        10,
+        ("bottleneck", (3, 3, 3), (16, 32, 64), "cifar", 16),
+        {"option_a": True},
+    ),
+    "ResNet-18, small stem": (
+        {"stage_sizes": (2, 2, 2, 2), **WIDE},
+        32,
+        10,
+        ("basic", (2, 2, 2, 2), WIDE["filters"], "cifar", 64),
+        {},
+    ),
+    "ResNet-34 B": (
+        {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", **WIDE},
+        64,
+        100,
+        ("basic", (3, 4, 6, 3), WIDE["filters"], "imagenet", 64),
+        {},
+    ),
+    "ResNet-50": (
+        {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", "unit": "bottleneck", **WIDE},
+        64,
+        100,
+        ("bottleneck", (3, 4, 6, 3), WIDE["filters"], "imagenet", 64),
+        {},
+    ),
+    "STL-10": (STL10, 45, 10, ("bottleneck", (4, 9, 8), (30, 60, 96), "stl10", 64), {"slope": 0.1}),
+    "leaky before a padded pool": (
+        {**LEAKY_POOL, "activation": "leaky_relu", "negative_slope": 0.3},
+        33,
+        5,
+        ("basic", (1, 1), (8, 12), "imagenet", 8),
+        {"slope": 0.3},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    pytest.importorskip("torch")
+    return importlib.import_module("torch_reference")
+
+
+def pair(reference, form: str, pixels: int | None = None):
+    """Returns our network, torch's with the same weights, images as ours takes them, and as torch's does."""
+    keys, usual, classes, shape, further = FORMS[form]
+    pixels = pixels or usual
+    model = resnet(**keys, image_size=pixels, classes=classes, seed=3)
+    rng = np.random.default_rng(7)
+    mean, deviation = np.array([125.3, 122.9, 113.8]), np.array([63.0, 62.1, 66.7])
+    set_input_statistics(model, mean, deviation)
+    for layer in model.layers:
+        if isinstance(layer, BatchNormalization):  # what training would have moved, moved
+            width = layer.scale.shape
+            layer.scale.assign(rng.uniform(0.5, 1.5, width))
+            layer.offset.assign(rng.normal(0, 0.3, width))
+            layer.running_mean.assign(rng.normal(0, 0.5, width))
+            layer.running_variance.assign(rng.uniform(0.5, 2.0, width))
+    with reference.torch.device("meta"):  # no initial values are drawn: all are copied
+        network = reference.TorchResNet(*shape, classes, **further)
+    reference.copy_weights(model, network.to_empty(device="cpu"))
+    images = rng.integers(0, 256, (8, pixels, pixels, 3)).astype(np.float32)
+    normalised = reference.torch.tensor(np.moveaxis((images - mean) / deviation, 3, 1).astype(np.float32))
+    return model, network, images, normalised
+
+
+def distance(ours, theirs) -> float:
+    """Largest difference, as a share of the largest value where that is above 1."""
+    theirs = np.asarray(theirs)
+    return float(np.max(np.abs(np.asarray(ours) - theirs)) / max(1.0, np.max(np.abs(theirs))))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_logits_and_running_statistics_equal_torch(form, reference):
+    model, network, images, normalised = pair(reference, form)
+    with reference.torch.inference_mode():
+        assert distance(model(images, training=False), network.eval()(normalised)) < 1e-4
+        assert distance(model(images, training=True), network.train()(normalised)) < 1e-4
+    state = network.state_dict()
+    moved = [weight for weight in model.weights if "running_" in weight.path]
+    assert len(moved) == 2 * sum(isinstance(layer, BatchNormalization) for layer in model.layers)
+    for weight in moved:
+        assert distance(weight, state[reference.torch_name(weight.path)]) < 1e-4, weight.path
+
+
+def test_gradients_equal_torch(reference):
+    """Cross entropy of ResNet-20 in training mode, by every trainable weight.
+
+    On 16 pixels: among a million activations some lie so near 0 that rounding decides whether a ReLU lets them pass.
+    """
+    model, network, images, normalised = pair(reference, "ResNet-20 A", pixels=16)
+    labels = np.arange(len(images)) % 10
+    loss = reference.functional.cross_entropy(network.train()(normalised), reference.torch.tensor(labels))
+    loss.backward()
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        ours = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    assert float(ours) == pytest.approx(loss.item(), rel=1e-5)
+    gradients = tape.gradient(ours, [weight.value for weight in model.trainable_weights])
+    theirs = dict(network.named_parameters())
+    assert len(gradients) == len(theirs)
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        expected = theirs[reference.torch_name(weight.path)].grad.numpy()
+        got = reference.as_torch(gradient.numpy()).numpy()
+        assert np.max(np.abs(got - expected)) < 1e-4 * np.max(np.abs(expected)), weight.path
+
+
+def test_logits_have_no_activation():
+    """A ReLU after the last dense layer stops learning altogether."""
+    model = resnet(num_residual_units=1, filters=(4, 6), image_size=9, classes=7)
+    assert model.input_shape == (None, 9, 9, 3)
+    logits = np.asarray(model(np.random.default_rng(0).uniform(0, 255, (6, 9, 9, 3)).astype(np.float32)))
+    assert logits.shape == (6, 7)
+    assert logits.min() < 0 < logits.max()
+
+
+@pytest.mark.parametrize(("policy", "error"), [("mixed_bfloat16", 0.05), ("mixed_float16", 0.01)])
+def test_mixed_precision_comes_near_float32(policy, error):
+    """Weights, statistics and logits stay float32; the convolutions between round to 8 or 11 bits."""
+    images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
+    wide = resnet(**STL10 | {"stage_sizes": (1, 1, 1)}, image_size=16, seed=1)
+    keras.config.set_dtype_policy(policy)
+    try:
+        narrow = resnet(**STL10 | {"stage_sizes": (1, 1, 1)}, image_size=16, seed=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for model in (wide, narrow):
+        set_input_statistics(model, [125.3, 122.9, 113.8], [63.0, 62.1, 66.7])
+    assert {weight.dtype for weight in narrow.weights} == {"float32"}
+    for training in (True, False):
+        logits, expected = narrow(images, training=training), np.asarray(wide(images, training=training))
+        assert logits.dtype == "float32"
+        assert np.abs(logits - expected).max() < error * np.abs(expected).max()
+
+
+def test_overrides_change_the_given_network():
+    network = Network(num_residual_units=1, filters=(4, 6))
+    assert resnet(network, image_size=8, unit="bottleneck").name == "resnet8"
+    assert resnet(network, image_size=8, num_residual_units=2).name == "resnet10"
+    assert resnet(network, image_size=8).output_shape == (None, 10)
+
+
+@pytest.mark.parametrize(
+    ("initializer", "slope", "variance"),
+    [
+        ("he_fan_in", 0.0, lambda k, n, m: 2 / (k * k * n)),
+        ("he_fan_out", 0.0, lambda k, n, m: 2 / (k * k * m)),
+        ("he_fan_out", 0.5, lambda k, n, m: 2 / (1.25 * k * k * m)),
+    ],
+)
+def test_initial_kernels_are_normal_with_hes_deviation(initializer, slope, variance):
+    model = resnet(
+        num_residual_units=2,
+        filters=(24, 48),
+        shortcut="projection",
+        initializer=initializer,
+        activation="leaky_relu" if slope else "relu",
+        negative_slope=slope,
+        seed=1,
+    )
+    kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert len(kernels) == 10
+    for kernel in kernels:
+        height, width, inputs, outputs = kernel.shape
+        assert height == width
+        values = np.asarray(kernel).ravel()
+        expected = variance(height, inputs, outputs) ** 0.5
+        # The deviation of n normal values errs by 1 / sqrt(2n), their mean by 1 / sqrt(n): five times that is allowed.
+        assert abs(values.std() / expected - 1) < 5 / (2 * values.size) ** 0.5, kernel.path
+        assert abs(values.mean()) < 5 * expected / values.size**0.5, kernel.path
+        if values.size > 5000:  # not truncated: 4.6 % of normal values lie beyond two deviations
+            assert np.mean(np.abs(values) > 2 * expected) == pytest.approx(0.0455, abs=0.012), kernel.path
+
+
+def test_initial_head_is_torchs_linear():
+    """Kernel and bias uniform within 1 / sqrt(inputs), as torch.nn.Linear's documentation says."""
+    head = resnet(num_residual_units=1, filters=(4, 64), image_size=8, classes=400, seed=2).get_layer("head")
+    for values in (np.asarray(head.kernel).ravel(), np.asarray(head.bias)):
+        bound = 1 / 8
+        assert 0.95 * bound < np.abs(values).max() <= bound
+        assert values.std() == pytest.approx(bound / 3**0.5, rel=5 / (2 * values.size) ** 0.5)
+        assert abs(values.mean()) < 5 * bound / (3 * values.size) ** 0.5
+
+
+def test_initial_norms_start_at_one_or_zero():
+    for zero_last_scale, unit, last in (
+        (False, "basic", "norm2"),
+        (True, "basic", "norm2"),
+        (True, "bottleneck", "norm3"),
+    ):
+        model = resnet(
+            num_residual_units=2, filters=(4, 6), shortcut="projection", unit=unit, zero_last_scale=zero_last_scale
+        )
+        for layer in model.layers:
+            if isinstance(layer, BatchNormalization):
+                zero = zero_last_scale and layer.name.startswith("stage") and layer.name.endswith(f"_{last}")
+                np.testing.assert_array_equal(layer.scale, 0.0 if zero else 1.0, layer.name)
+                np.testing.assert_array_equal(layer.offset, 0.0)
+
+
+def test_initial_weights_are_a_function_of_the_seed():
+    def kernels(seed: int) -> dict[str, np.ndarray]:
+        model = resnet(num_residual_units=1, filters=(4, 4), image_size=8, seed=seed)
+        return {weight.path: np.asarray(weight) for weight in model.weights if "kernel" in weight.path}
+
+    first = kernels(5)
+    keras.utils.set_random_seed(99)  # the global seed has no part in it
+    again, other = kernels(5), kernels(6)
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+        assert not np.any(values == other[name]), name
+    same_shape = [values for values in first.values() if values.shape == (3, 3, 4, 4)]
+    assert len(same_shape) == 4
+    assert not np.any(same_shape[0] == same_shape[1])  # each layer draws its own

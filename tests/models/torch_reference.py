@@ -1,0 +1,99 @@
+"""Residual networks in torch, written after torchvision's `resnet.py` and section 4.2 of the paper; no code of ours."""
+
+import re
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+torch.set_num_threads(1)  # networks this small lose more to waiting threads than they gain
+
+
+class Unit(nn.Module):
+    """BasicBlock and Bottleneck; `option_a` subsamples and appends zero channels, otherwise a projection."""
+
+    def __init__(self, kind: str, inputs: int, width: int, strides: int, option_a: bool, slope: float):
+        super().__init__()
+        outputs = width * (4 if kind == "bottleneck" else 1)
+        if kind == "basic":
+            kernels = [(3, inputs, width, strides), (3, width, width, 1)]
+        else:
+            kernels = [(1, inputs, width, 1), (3, width, width, strides), (1, width, outputs, 1)]
+        for number, (kernel, before, after, stride) in enumerate(kernels, start=1):
+            self.add_module(f"conv{number}", nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False))
+            self.add_module(f"bn{number}", nn.BatchNorm2d(after))
+        self.last, self.slope, self.strides, self.missing = len(kernels), slope, strides, outputs - inputs
+        self.downsample = None
+        if (strides > 1 or inputs != outputs) and not option_a:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, strides, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = x
+        for number in range(1, self.last + 1):
+            y = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(y))
+            if number < self.last:
+                y = functional.leaky_relu(y, self.slope)
+        if self.downsample is not None:
+            x = self.downsample(x)
+        elif self.strides > 1 or self.missing:
+            x = functional.pad(x[:, :, :: self.strides, :: self.strides], (0, 0, 0, 0, 0, self.missing))
+        return functional.leaky_relu(x + y, self.slope)
+
+
+class TorchResNet(nn.Module):
+    """Input [batch, 3, height, width], already normalised. `slope` 0 is ReLU."""
+
+    def __init__(self, kind, stage_sizes, widths, stem, stem_width, classes, option_a=False, slope=0.0):
+        super().__init__()
+        conv, self.pool = {
+            "cifar": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.Identity()),
+            "imagenet": (nn.Conv2d(3, stem_width, 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)),
+            "stl10": (nn.Conv2d(3, stem_width, 4, 1, 0, bias=False), nn.MaxPool2d(2, 2)),
+        }[stem]
+        self.conv1, self.bn1, self.slope = conv, nn.BatchNorm2d(stem_width), slope
+        inputs, stages = stem_width, []
+        for stage, (units, width) in enumerate(zip(stage_sizes, widths, strict=True)):
+            layers = []
+            for number in range(units):
+                layers.append(Unit(kind, inputs, width, 2 if stage and not number else 1, option_a, slope))
+                inputs = width * (4 if kind == "bottleneck" else 1)
+            stages.append(nn.Sequential(*layers))
+        self.layers = nn.ModuleList(stages)
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.pool(functional.leaky_relu(self.bn1(self.conv1(x)), self.slope))
+        for stage in self.layers:
+            x = stage(x)
+        return self.fc(x.mean((2, 3)))
+
+
+def torch_name(path: str) -> str:
+    """Translates a Keras weight's path: "stage2_unit1_shortcut_norm/scale" -> "layers.1.0.downsample.1.weight"."""
+    layer, weight = path.split("/")
+    words = {"scale": "weight", "kernel": "weight", "offset": "bias", "running_variance": "running_var"}
+    place = ""
+    if found := re.match(r"stage(\d+)_unit(\d+)_(.+)", layer):
+        place = f"layers.{int(found[1]) - 1}.{int(found[2]) - 1}."
+        layer = found[3]
+    outside = {"stem": "conv1", "stem_norm": "bn1", "head": "fc"}
+    inside = {"shortcut": "downsample.0", "shortcut_norm": "downsample.1"}
+    layer = {**outside, **inside}.get(layer, layer.replace("norm", "bn"))
+    return f"{place}{layer}.{words.get(weight, weight)}"
+
+
+def as_torch(array: np.ndarray) -> torch.Tensor:
+    """Returns a kernel in torch's order: [height, width, in, out] becomes [out, in, height, width]."""
+    order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
+    return torch.tensor(np.transpose(array, order).copy())
+
+
+def copy_weights(model, network: TorchResNet) -> None:
+    """Copies a Keras model's weights into the network; each side must have just what the other has."""
+    weights = [weight for weight in model.weights if not weight.path.startswith("normalization/")]
+    state = {torch_name(weight.path): as_torch(np.asarray(weight)) for weight in weights}
+    assert len(state) == len(weights)
+    left = network.load_state_dict(state, strict=False)
+    assert not left.unexpected_keys, left
+    assert all(name.endswith("num_batches_tracked") for name in left.missing_keys), left

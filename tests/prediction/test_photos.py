@@ -1,0 +1,280 @@
+"""Whatever the files are called and whatever is in them: one photo for each, its own, in order, in bounded time."""
+
+import os
+import re
+import resource
+import string
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import MODES, NOISE, saved
+from PIL import Image
+
+from resnet_tf.errors import UserError
+from resnet_tf.prediction import decode, photos
+
+# A decoder that does to the photos of certain names what a broken codec might do to any.
+BROKEN_DECODER = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+import decode
+whole = decode.upright_rgb
+def upright_rgb(path, shorter_side=None):
+    match os.path.basename(path).split(".")[0]:
+        case "hang": sum(range(10**12))  # in C, where no Python signal handler would run
+        case "crash": os.kill(os.getpid(), signal.SIGSEGV)
+        case "killed": os.kill(os.getpid(), signal.SIGKILL)
+        case "exit": os._exit(3)
+        case "greedy": bytearray(8 << 30)
+        case "noisy": os.write(1, b"to stdout" * 9999); os.write(2, b"to stderr" * 9999)
+        case "modules": raise decode.BadPhoto(" ".join([*sys.modules, *sys.path]))
+    return whole(path, shorter_side)
+decode.upright_rgb = upright_rgb
+decode.serve(int(sys.argv[1]), float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def broken_decoder(tmp_path, monkeypatch):
+    script = tmp_path / "broken_decoder.py"
+    script.write_text(BROKEN_DECODER.format(folder=os.path.dirname(decode.__file__)))
+    monkeypatch.setattr(photos, "_DECODER", str(script))
+
+
+def write(path, content=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(saved(NOISE, "PNG") if content is None else content)
+    return path
+
+
+def test_find_takes_files_folders_and_patterns_in_the_order_named_the_same_file_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ["z.jpg", "in/b.JPG", "in/a.png", "in/deep/c.webp", "in/notes.txt", "in/.hidden.jpg", "in/.git/d.jpg"]:
+        write(Path(name))
+    write(Path("in/phone.HEIC"))
+    Path("link.jpg").symlink_to("z.jpg")
+    found = photos.find(["z.jpg", "in", "in/*.txt", "./z.jpg", "link.jpg", "in/**/c.webp", "nothing-*.jpg"])
+    names = ["z.jpg", "in/a.png", "in/b.JPG", "in/deep/c.webp", "in/phone.HEIC", "in/notes.txt", "nothing-*.jpg"]
+    assert [os.fspath(path) for path in found] == names
+
+
+def test_find_never_takes_a_name_that_exists_for_a_pattern(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ["a[1].jpg", "a1.jpg", "*.jpg", "d[x]/p.jpg", "dx/p.jpg"]:
+        write(Path(name))
+    assert photos.find(["a[1].jpg"]) == [Path("a[1].jpg")]
+    assert photos.find(["*.jpg"]) == [Path("*.jpg")]
+    assert photos.find(["d[x]"]) == [Path("d[x]/p.jpg")]
+    assert photos.find(["a?.jpg", "[a]*"]) == [Path("a1.jpg"), Path("a[1].jpg")]
+    for name in "dgbfaech":
+        write(Path(f"many/{name}"))
+    assert [path.name for path in photos.find(["many/?"])] == list("abcdefgh")
+
+
+def test_find_keeps_what_has_no_photo_and_refuses_only_when_nothing_at_all_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.jpg"))
+    Path("empty").mkdir()
+    named = ["missing.jpg", "empty", "nul\0.jpg", "x" * 5000, "a.jpg"]
+    assert [os.fspath(path) for path in photos.find(named)] == named
+    reasons = [photo.error for photo in photos.load_all(photos.find(named), 8)]
+    assert reasons[0] == "no such file, and none that matches it as a pattern"
+    assert reasons[1] == "a folder, and no picture file was found in it"
+    assert None not in reasons[:4]
+    assert reasons[4] is None
+    for nothing in (["missing.jpg"], ["empty"], ["*.png", "empty"], []):
+        with pytest.raises(UserError, match="no photo found") as caught:
+            photos.find(nothing)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_has_a_reason(tmp_path):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "secret.jpg").chmod(0)
+    write(tmp_path / "locked" / "b.jpg").parent.chmod(0)
+    reasons = {photo.path.name: photo.error for photo in photos.load_all(photos.find([str(tmp_path)]), 8)}
+    assert reasons == {"a.jpg": None, "locked": "Permission denied", "secret.jpg": "Permission denied"}
+
+
+def test_a_photo_has_its_size_its_fit_and_its_preview(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    tall = write(tmp_path / "tall.png", saved(np.zeros((30, 600, 3), np.uint8) + 7, "PNG", exif=exif))
+    plain = write(tmp_path / "plain.png")
+    first, second = photos.load_all([tall, str(plain)], 16)
+    assert (first.path, first.error, first.width, first.height) == (tall, None, 30, 600)
+    assert first.fitted.shape == (16, 16, 3)
+    assert first.preview.shape == (256, 13, 3)
+    assert (second.path, second.width, second.height) == (plain, 40, 24)
+    assert second.fitted.dtype == second.preview.dtype == np.uint8
+    np.testing.assert_array_equal(second.preview, NOISE)
+    np.testing.assert_array_equal(second.fitted, decode.fit(Image.fromarray(NOISE), 16))
+
+
+def test_a_phones_108_megapixels_are_read_and_a_png_of_as_many_is_not(tmp_path):
+    large = Image.new("L", (12_000, 9_000), 77)
+    jpeg, png = write(tmp_path / "a.jpg", saved(large, "JPEG")), write(tmp_path / "a.png", saved(large, "PNG"))
+    read, refused = photos.load_all([jpeg, png], 8)
+    assert (read.error, read.width, read.height) == (None, 12_000, 9_000)
+    assert (read.fitted == 77).all()
+    assert refused.error == "too large: 12000 x 9000 pixels; the limit is 100 million"
+
+
+def hostile_names():
+    """Names as bytes: every ASCII sign but / and NUL, control and bidi characters, broken UTF-8, formulas, options."""
+    signs = [chr(code) for code in range(1, 160) if chr(code) not in string.ascii_letters + string.digits + "/."]
+    signs += ["\u200b", "\u2028", "\u202e", "\u2066", "\ufeff", "\U0001f600", "=1+1", "\x1b[2J\x1b]0;me\7"]
+    names = [f"{sign}x.png".encode() for sign in signs]
+    names += [b"\xff\xfe.png", b"caf\xe9.png", b"\xed\xa0\x80.png", b"-", b"--help", b"[bold]x.png", b"$x_{1}$.png"]
+    return [*names, b"a" * 255, b"..png", b"%s%n.png", b"{0}.png", b"`id`.png", b"$(id).png", b" .png ", b"\n=1\n.png"]
+
+
+def test_any_file_name_will_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = hostile_names()
+    assert len(set(names)) == len(names) >= 100
+    for i, name in enumerate(names):
+        with open(name, "wb") as file:
+            file.write(saved(np.full((8, 8, 3), i, np.uint8), "PNG"))
+    named = [os.fsdecode(name) for name in names]
+    found = photos.find(named)
+    assert [os.fsencode(path) for path in found] == names
+    assert {os.fsencode(path) for path in photos.find([str(tmp_path)])} == {
+        os.path.join(os.fsencode(tmp_path), name) for name in names if name.endswith(b".png") and name[0] != ord(".")
+    }
+    for i, photo in enumerate(photos.load_all(found, 8)):
+        assert photo.error is None
+        assert (photo.fitted == i).all()
+
+
+def test_pipes_and_devices_are_refused_and_nothing_waits_for_them(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    start = time.perf_counter()
+    paths = photos.find([str(tmp_path / "pipe.jpg"), "/dev/zero", "/dev/tty", str(write(tmp_path / "a.jpg"))])
+    loaded = list(photos.load_all(paths, 8))
+    assert [photo.error for photo in loaded] == ["not an ordinary file (a pipe, socket or device)"] * 3 + [None]
+    assert time.perf_counter() - start < 3
+
+
+def test_a_decoder_that_hangs_or_dies_costs_one_photo(tmp_path, broken_decoder, capfd):
+    names = ["a", "hang", "b", "crash", "killed", "c", "exit", "greedy", "noisy", "hang.2", "d", "crash.2"]
+    colour = {name: i * 20 for i, name in enumerate(names)}
+    paths = [write(tmp_path / name, saved(np.full((8, 8, 3), colour[name], np.uint8), "PNG")) for name in names]
+    loaded = {photo.path.name: photo for photo in photos.load_all(paths, 8, seconds=0.5)}
+    assert list(loaded) == names
+    assert {name: photo.error for name, photo in loaded.items() if photo.error} == {
+        "hang": "decoding took longer than 0.5 s",
+        "crash": "the decoder crashed (SIGSEGV)",
+        "killed": "the decoder was killed (out of memory?)",
+        "exit": "the decoder failed (exit code 3)",
+        "greedy": "resizing it needs too much memory",
+        "hang.2": "decoding took longer than 0.5 s",
+        "crash.2": "the decoder crashed (SIGSEGV)",
+    }
+    for name in ("a", "b", "c", "noisy", "d"):
+        assert (loaded[name].fitted == colour[name]).all()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_decoder_imports_no_tensorflow_and_not_even_numpy(tmp_path, broken_decoder):
+    (photo,) = photos.load_all([write(tmp_path / "modules")], 8)
+    imported = {name.split(".")[0] for name in photo.error.split()}
+    assert "PIL" in imported
+    assert not imported & {"tensorflow", "keras", "numpy", "scipy", "matplotlib", "resnet_tf"}
+    assert str(tmp_path) not in photo.error.split()  # nor anything that lies beside the script
+
+
+def test_finding_photos_imports_no_tensorflow():
+    check = "import sys, resnet_tf.prediction.photos; print({'tensorflow', 'keras', 'scipy'} & set(sys.modules))"
+    root = Path(decode.__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+def test_leaving_early_ends_the_decoders(tmp_path, monkeypatch):
+    started = []
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kw: started.append(start(*args, **kw)) or started[-1])
+    paths = [write(tmp_path / f"{i}.png") for i in range(9)]
+    loading = photos.load_all(paths, 8)
+    next(loading)
+    loading.close()
+    assert started
+    assert all(process.returncode is not None for process in started)
+
+
+def test_a_photo_that_is_slow_to_decode_for_real_meets_the_time_limit(tmp_path):
+    content = saved(Image.new("L", (4000, 4000), 100), "JPEG", progressive=True)
+    last_scan = content[content.rindex(b"\xff\xda") : -2]
+    bomb = write(tmp_path / "scans.jpg", content[:-2] + last_scan * 5000 + content[-2:])
+    start = time.perf_counter()
+    slow, good = photos.load_all([bomb, write(tmp_path / "a.png")], 8, seconds=0.5)
+    assert slow.error == "decoding took longer than 0.5 s"
+    assert good.error is None
+    assert time.perf_counter() - start < 3
+
+
+def mutated(rng, seeds):
+    """One picture file with bits flipped, its end or middle cut out, a stretch zeroed, or another spliced in."""
+    content = bytearray(seeds[rng.integers(len(seeds))])
+    start, stop = sorted(rng.integers(0, len(content) + 1, 2))
+    match rng.integers(6):
+        case 0:
+            for _ in range(rng.integers(1, 20)):
+                content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        case 1:
+            content[rng.integers(min(64, len(content)))] = rng.integers(256)  # headers are where the sizes are
+        case 2:
+            del content[start:]
+        case 3:
+            del content[start:stop]
+        case 4:
+            content[start:stop] = bytes(stop - start)
+        case 5:
+            other = seeds[rng.integers(len(seeds))]
+            content[start:] = other[rng.integers(len(other)) :]
+    return bytes(content)
+
+
+LONG = pytest.param(int(os.environ.get("RESNET_FUZZ", "10000")), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("count", [500, LONG])
+def test_mutated_pictures_cost_no_row_no_crash_and_no_hang(tmp_path, capfd, count):
+    """RESNET_FUZZ=N sets the count of the long form (pytest -m slow)."""
+    rng = np.random.default_rng(count)
+    seeds = [content for _, content, _ in MODES]
+    paths = []
+    for i in range(count):
+        solid = saved(np.full((9, 9, 3), i // 10 % 256, np.uint8), "PNG")
+        paths.append(write(tmp_path / f"{i:05}", mutated(rng, seeds) if i % 10 else solid))
+    loaded, slowest, last = [], 0.0, time.perf_counter()
+    for photo in photos.load_all(paths, 16, seconds=4):
+        loaded.append(photo)
+        slowest, last = max(slowest, time.perf_counter() - last), time.perf_counter()
+    assert [photo.path for photo in loaded] == paths
+    for i, photo in enumerate(loaded):
+        if photo.error is None:
+            assert photo.fitted.shape == (16, 16, 3)
+        else:
+            assert photo.error
+            assert "\n" not in photo.error
+        if i % 10 == 0:
+            assert (photo.fitted == i // 10 % 256).all()
+    spoilt = sum(photo.error is not None for photo in loaded)
+    assert 0.2 * count < spoilt < 0.8 * count
+    assert slowest < 5  # seconds: the limit, and what it takes to end the decoder and start another
+    start, peak = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    assert peak < start + (1 << 20)  # KiB on Linux: 1 GiB above this process, from which a child's count starts
+    assert capfd.readouterr() == ("", "")
+    died = [
+        photo.error
+        for photo in loaded
+        if re.search("decoder (crashed|was|failed)|longer than|memory", photo.error or "")
+    ]
+    print(f"{count} files, {spoilt} refused, slowest {slowest:.2f} s, peak {peak / 1024:.0f} MiB, died: {died}")

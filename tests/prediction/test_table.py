@@ -1,0 +1,159 @@
+"""What people and programs read of the predictions, with names that were chosen to do harm."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from resnet_tf.errors import UserError
+from resnet_tf.prediction import table
+from resnet_tf.text import printable
+
+
+def row(file, *top, error=None):
+    size = (None, None) if error else (640, 480)
+    guesses = [{"class": name, "probability": share} for name, share in top]
+    return {"file": file, "error": error, "width": size[0], "height": size[1], "top": guesses}
+
+
+ROWS = [
+    row("photos/cat/tom.jpg", ("cat", 0.9), ("dog", 0.07), ("frog", 0.03)),
+    row("photos/notes.txt", error="not a JPEG picture"),
+    row("photos/rex.jpg", ("dog", 0.625)),
+]
+NASTY = [
+    *(
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "＝1",
+        "'=1",
+        "a\nb",
+        'quo"te',
+        "com,ma",
+        "semi;=1",
+    ),
+    *("\x1b[2J\x1b]0;me\x07", "\x9b31m", "a\u202egpj.exe", "\u2066x", "\u200b", "\ud800", "\x7f", "[red]x[/red]"),
+    *(os.fsdecode(b"caf\xe9\xff.jpg"), "日本語 🐈.jpg", "back\\slash"),
+]
+
+
+def printed(rows, width=100):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    table.print_table(rows, console)
+    return console.file.getvalue()
+
+
+def test_printable_shows_every_sign_that_could_steer_a_terminal_as_an_escape():
+    for code in [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        0x200E,
+        0x200F,
+        0x061C,
+    ]:
+        shown = printable(f"a{chr(code)}b")
+        assert shown.isascii()
+        assert shown[1] == "\\"
+    assert printable("\x1b[31m\n\t") == r"\x1b[31m\n\t"
+    assert printable("\u202e\u2028") == r"\u202e\u2028"
+    assert printable(os.fsdecode(b"caf\xe9 \xff")) == r"caf\xe9 \xff"
+    assert printable("Ünïcödé 日本語 🐈 [x] $y_1$") == "Ünïcödé 日本語 🐈 [x] $y_1$"
+
+
+def test_json_gives_the_rows_back_and_any_name_to_the_byte():
+    rows = ROWS + [row(name, ("cat", 1 / 3)) for name in NASTY]
+    text = table.as_json(rows)
+    assert json.loads(text) == rows
+    assert all(0x20 <= ord(sign) < 0x7F or sign == "\n" for sign in text)
+    name = json.loads(table.as_json([row(os.fsdecode(b"\xff\xe9\x1b.jpg"))]))[0]["file"]
+    assert os.fsencode(name) == b"\xff\xe9\x1b.jpg"
+
+
+def test_csv_has_a_line_a_row_and_a_column_pair_a_class(tmp_path):
+    table.write_csv(ROWS, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text() == (
+        '"file","error","width","height","class_1","probability_1","class_2","probability_2","class_3","probability_3"\n'
+        '"photos/cat/tom.jpg","",640,480,"cat",0.9,"dog",0.07,"frog",0.03\n'
+        '"photos/notes.txt","not a JPEG picture","","","","","","","",""\n'
+        '"photos/rex.jpg","",640,480,"dog",0.625,"","","",""\n'
+    )
+
+
+def test_no_csv_cell_becomes_a_formula_or_a_second_line(tmp_path):
+    table.write_csv(
+        [row(name, (name, 0.5)) for name in NASTY] + [row("x", error=name) for name in NASTY], tmp_path / "x"
+    )
+    content = (tmp_path / "x").read_bytes()
+    assert content.count(b"\n") == 1 + 2 * len(NASTY)
+    for cells in list(csv.reader(io.StringIO(content.decode())))[1:]:
+        assert len(cells) == 6
+        for cell in cells:
+            assert cell.strip()[:1] not in tuple("=+-@＝＋－＠\t\r\n") or not cell.strip()
+            assert cell.isprintable()
+    first = next(csv.DictReader(io.StringIO(content.decode())))
+    assert (first["file"], first["probability_1"]) == ("'=1+1", "0.5")
+
+
+def test_what_is_printed_steers_no_terminal_and_is_not_markup():
+    rows = [row(name, (name, 0.5), (name, 0.25)) for name in NASTY] + [row("x", error=name) for name in NASTY]
+    text = printed(rows)
+    assert all(sign.isprintable() or sign == "\n" for sign in text)
+    assert "[red]x[/red]" in text
+    assert r"caf\xe9\xff.jpg" in text
+
+
+def test_the_table_says_the_shared_folder_once_and_keeps_every_row_in_order():
+    lines = printed(ROWS).splitlines()
+    assert lines[0].strip() == "in photos/"
+    assert lines[2].split() == ["cat/tom.jpg", "cat", "90.0%", "dog", "7.0%,", "frog", "3.0%"]
+    assert lines[3].split() == ["notes.txt", "-", "not", "a", "JPEG", "picture"]
+    assert lines[4].split() == ["rex.jpg", "dog", "62.5%"]
+    assert "in " not in printed([row("/a.jpg", ("cat", 1)), row("/b.jpg", ("cat", 1))]).splitlines()[0]
+    assert printed(ROWS[:1]).splitlines()[1].startswith("photos/cat/tom.jpg")
+    assert printed([]).startswith("photo")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_loses_nothing(width):
+    text = printed([row("z" * 200, ("y" * 30, 0.5), ("x" * 99, 0.25))], width)
+    assert {sign: text.count(sign) for sign in "xyz"} == {"x": 99, "y": 30, "z": 200}
+    assert "50.0%" in text
+
+
+def test_a_terminal_without_unicode_gets_escapes():
+    script = "from resnet_tf.prediction.table import *; print_table([{'file': '\\u65e5', 'error': 'x', 'top': []}])"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    root = Path(table.__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, check=True)
+    assert rb"\u65e5" in run.stdout
+
+
+def test_a_result_that_cannot_be_written_is_said_in_one_line(tmp_path):
+    for path, reason in [(tmp_path / "no" / "rows.csv", "No such file"), (tmp_path, "Is a directory")]:
+        with pytest.raises(UserError, match=reason) as caught:
+            table.write_csv(ROWS, path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_link_or_pipe_is_written_into_and_not_replaced(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    table.save(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "text"
+    reader, writer = os.pipe()
+    table.save(f"/dev/fd/{writer}", "text")
+    assert os.read(reader, 9) == b"text"

@@ -1,0 +1,370 @@
+"""Every preset in `presets/`: what its file says beside outside figures, and that it trains and is scored.
+
+Families are tried on small generated images of their own input size. What is reduced is said where it is.
+"""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train as train_door
+from resnet_tf import cli, ledger, listing, preset_files, presets
+from resnet_tf.data import augmentations, prepared
+from resnet_tf.data.augmentation_specs import RandomCrop, RandomResizedCrop, ShorterSide
+from resnet_tf.data.sources import DATASETS
+from resnet_tf.errors import UserError
+from resnet_tf.models.size import network_size
+from resnet_tf.optim.watchers import watchers_of
+
+NAMES = preset_files.names()
+
+# Trainable parameters. CIFAR form: He et al. 2015, table 6 (0.27M ... 19.4M), to the last digit as other open
+# implementations of option A count them; ImageNet form: torchvision's, with 1,000, 10 and 100 classes.
+PARAMETERS = {
+    "demo": 75_290,
+    "1": 464_154,
+    "2": 464_154,
+    "3": 269_722,
+    "4": 853_018,
+    "5": 853_018,
+    "resnet20-cifar10-paper": 269_722,
+    "resnet32-cifar10-paper": 464_154,
+    "resnet32-cifar10-plateau": 464_154,
+    "resnet32-cifar10-adam": 464_154,
+    "resnet32-cifar10-adam-no-decay": 464_154,
+    "resnet44-cifar10-paper": 658_586,
+    "resnet56-cifar10-paper": 853_018,
+    "resnet110-cifar10-paper": 1_727_962,
+    "resnet1202-cifar10-paper": 19_421_274,
+    "resnet34-cifar10": 21_289_802,
+    "resnet34-cifar100": 21_335_972,
+    "resnet18-small-stem-cifar10": 11_173_962,
+    "resnet34-small-stem-cifar10": 21_282_122,
+    "stl10": 1_996_986,
+    "stl10-label-smoothing": 1_996_986,
+    **dict.fromkeys((f"imagenet-resnet34-exp{number}" for number in ("0", "0b", "1", "2", "3")), 21_797_672),
+}
+
+# Errors of He et al. 2015, table 6; ImageNet and STL-10: what the authors of the recipes report.
+PAPER_ERRORS = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61, 1202: 7.93}
+REPORTED = {
+    **{f"resnet{depth}-cifar10-paper": {"test_top1": 100 - error} for depth, error in PAPER_ERRORS.items()},
+    **{"1": {"test_top1": 85.92}, "2": {"test_top1": 85.64}, "3": {"test_top1": 85.10}, "4": {"test_top1": 86.59}},
+    "stl10": {"validation_top1": 84.0},
+    "imagenet-resnet34-exp0b": {"test_top1": 73.016},
+    "imagenet-resnet34-exp2": {"test_top1": 75.266, "test_top5": 91.678},
+    "imagenet-resnet34-exp3": {"test_top1": 75.114, "test_top5": 92.362},
+}
+
+
+def load(name):
+    return preset_files.load_preset(name)
+
+
+def phase_rates(name):
+    """Returns the table of rates of each phase on the real data set's number of images."""
+    rates = []
+    for phase in load(name).in_phases:
+        images = DATASETS[phase.data.dataset].train_size - phase.data.validation_size
+        per_epoch = images // phase.train.batch_size
+        steps = phase.train.total_steps(per_epoch)
+        rates.append(phase.schedule.rates(phase.optimizer.learning_rate, steps, per_epoch))
+    return rates
+
+
+# --- what the files say
+
+
+def test_every_preset_is_in_these_tables():
+    assert set(PARAMETERS) == set(NAMES)
+    assert set(REPORTED) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network_has_the_known_number_of_parameters(name):
+    preset = load(name)
+    found = network_size(preset.model, preset.data.image_size, preset.classes).parameters
+    assert found == PARAMETERS[name]
+    assert found <= (preset.model.parameter_limit or math.inf)
+
+
+def test_multiply_adds_of_resnet34():
+    def multiply_adds(name):
+        preset = load(name)
+        return network_size(preset.model, preset.data.image_size, preset.classes).multiply_adds
+
+    assert multiply_adds("imagenet-resnet34-exp0") == pytest.approx(3.66e9, abs=0.005e9)
+    assert multiply_adds("resnet34-cifar10") == pytest.approx(75e6, abs=0.5e6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reference_is_what_was_reported_and_says_how(name):
+    reference = load(name).reference
+    figures = {key: getattr(reference, key) for key in ("test_top1", "test_top5", "validation_top1")}
+    expected = {**dict.fromkeys(figures), **REPORTED.get(name, {})}
+    assert figures == pytest.approx(expected)
+    if name != "demo":
+        view = "10-crop" if name.endswith(("exp2", "exp3")) else "1-crop"
+        assert reference.protocol == f"{view}, last epoch"
+        assert reference.source
+        assert reference.note or any(figures.values())  # where there is no figure, it says why
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "demo" and not name.isdecimal()])
+def test_cost_estimate_is_the_stated_arithmetic(name):
+    (line,) = (note for note in load(name).notes if note.startswith("Cost, an estimate"))
+    units = {"M": 1e6, "G": 1e9}
+    terms = re.findall(r"([\d.]+)([MG]) multiply-adds x ([\d.]+)M images", line)
+    total = 0.0
+    for phase, (each, unit, images) in zip(load(name).in_phases, terms, strict=True):
+        size = network_size(phase.model, phase.data.image_size, phase.classes)
+        assert float(each) * units[unit] == pytest.approx(size.multiply_adds, rel=0.005)
+        per_epoch = (DATASETS[phase.data.dataset].train_size - phase.data.validation_size) // phase.train.batch_size
+        trained = phase.train.total_steps(per_epoch) * phase.train.batch_size
+        assert float(images) * 1e6 == pytest.approx(trained, rel=0.005)
+        total += 3 * size.multiply_adds * trained
+    stated = float(re.search(r"= ([\d.e+]+);", line)[1])
+    number, unit = re.search(r"about ([\d.]+) (h|days) on two CPU cores at 3.5e10 a second", line).groups()
+    assert stated == pytest.approx(total, rel=0.01)
+    assert float(number) * {"h": 3600, "days": 86400}[unit] == pytest.approx(total / 3.5e10, rel=0.05)
+
+
+def test_list_shows_every_preset(capsys):
+    listing.print_presets()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == NAMES
+    for line, name in zip(lines[1:], NAMES, strict=True):
+        assert f"{PARAMETERS[name]:,}" in line
+
+
+@pytest.mark.parametrize("room", [80, 100, 120, 160])
+def test_list_stays_within_the_terminal_and_keeps_names_whole(room):
+    rows = [listing.preset_line(load(name)) for name in NAMES]
+    lines = listing.table([list(listing.HEADINGS), *rows], room)
+    assert max(map(len, lines)) <= room
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["preset", *NAMES]
+
+
+def test_list_says_how_figures_differ():
+    assert listing.reference(load("resnet32-cifar10-paper")) == "92.49 %"
+    assert listing.reference(load("imagenet-resnet34-exp3")) == "75.11 % 10-crop"
+    assert listing.reference(load("stl10")) == "84.00 % validation"
+    assert listing.reference(load("5")) == "-"
+    assert listing.length(load("stl10")) == "300 + 140 epochs at 70, 120 px"
+
+
+# --- schedules, by hand
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name.endswith("-paper")] + ["resnet34-cifar10", "resnet34-cifar100"]
+)
+def test_rates_of_the_paper(name):
+    (rates,) = phase_rates(name)
+    assert len(rates) == 64_000
+    assert rates[[0, 31_999, 32_000, 47_999, 48_000, 63_999]] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+@pytest.mark.parametrize("name", ["resnet110-cifar10-paper", "resnet1202-cifar10-paper"])
+def test_warm_up_ends_with_the_training_error_below_80_percent(name):
+    preset = load(name)
+    (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
+    for top1, rate in ((15.0, 0.01), (20.0, 0.01), (20.1, 0.1), (10.0, 0.1)):
+        for _ in range(100):
+            assert 0.1 * watcher.scale == pytest.approx(0.01 if rate == 0.01 or top1 == 20.1 else 0.1)
+            watcher.add(top1)
+        assert 0.1 * watcher.scale == pytest.approx(rate)
+
+
+def test_plateau_counts_steps_and_stops_at_its_floor():
+    preset = load("resnet32-cifar10-plateau")
+    (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
+    changed = [step for step in range(5_000) if watcher.add(1.0)]
+    assert changed == [1001, 2002]  # the first sets the best; then each time one more than 1,000 without improvement
+    assert 0.1 * watcher.scale == pytest.approx(0.001)
+
+
+def test_rates_of_adam():
+    for name, decay in (("resnet32-cifar10-adam", 1e-4), ("resnet32-cifar10-adam-no-decay", 0.0)):
+        assert load(name).optimizer.weight_decay == decay
+        assert load(name).optimizer.decay == "coupled"
+        (rates,) = phase_rates(name)
+        assert rates[[0, 31_999, 32_000, 48_000]] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+
+
+@pytest.mark.parametrize("name", ["stl10", "stl10-label-smoothing"])
+def test_restarts_of_stl10_have_ever_lower_peaks(name):
+    first, second = phase_rates(name)
+    # 4,000 images in batches of 64: 62 steps an epoch. Restarts every 50 epochs = 3,100 steps, then every 35 = 2,170.
+    assert (len(first), len(second)) == (300 * 62, 140 * 62)
+    assert first[::3_100] == pytest.approx([0.1, 0.08, 0.064, 0.0512, 0.04096, 0.032768])
+    assert first[[1_550, 3_100 + 1_550]] == pytest.approx([0.05, 0.04])  # halfway down
+    assert first[3_099] < 1e-7
+    assert second[::2_170] == pytest.approx([0.01, 0.008, 0.0064, 0.00512])
+    assert second[-1] < 1e-7
+
+
+def test_rates_of_imagenet():
+    for name in ("imagenet-resnet34-exp2", "imagenet-resnet34-exp3"):
+        (rates,) = phase_rates(name)
+        epoch = 4_965  # 1,271,167 images in batches of 256
+        assert len(rates) == 120 * epoch
+        places = [0, 30 * epoch - 1, 30 * epoch, 60 * epoch, 90 * epoch - 1, 90 * epoch, -1]
+        assert rates[places] == pytest.approx([0.1, 0.1, 0.01, 0.001, 0.001, 1e-4, 1e-4])
+
+
+def test_slow_progress_lets_experiment_0_go_on_and_lowers_the_rate_of_0b():
+    losses = [2.0 * 0.998**epoch for epoch in range(5)]  # a fifth of a percent better each time
+    for name, firing in (("exp0", []), ("exp0b", [4]), ("exp1", [4])):
+        preset = load(f"imagenet-resnet34-{name}")
+        (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
+        assert [epoch for epoch, loss in enumerate(losses) if watcher.update(loss)] == firing
+    (watcher,) = watchers_of(load("imagenet-resnet34-exp0").schedule, 0.1)
+    assert [epoch for epoch in range(8) if watcher.update(2.0)] == [6]  # patience 5 is exceeded by the sixth
+
+
+def test_what_tells_the_experiments_apart():
+    chains = {
+        name: [type(step) for step in augmentations.parse(load(f"imagenet-resnet34-{name}").data.augment)][:-1]
+        for name in ("exp0", "exp1", "exp2", "exp3")
+    }
+    assert chains["exp0"] == chains["exp1"] == [RandomResizedCrop]
+    assert chains["exp2"] == [ShorterSide, RandomResizedCrop]
+    assert chains["exp3"] == [ShorterSide, RandomCrop]
+    smoothed, plain = load("stl10-label-smoothing"), load("stl10")
+    found = presets.changes(smoothed, plain)
+    assert found == {"loss.label_smoothing": [0.1, 0.0], "loss.smoothing_form": ["others", "keras"]}
+
+
+# --- real data that is missing
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "demo"])
+def test_an_empty_folder_is_answered_with_what_it_should_hold(name, tmp_path, capsys):
+    assert cli.run_door(train_door.main, ["--preset", name, "--data", str(tmp_path), "--runs", str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert load(name).data.dataset in line
+    assert ("train/<wnid>" if "imagenet" in name else "train/<class>/*") in line
+
+
+@pytest.mark.parametrize("name", ["4", "resnet34-cifar100", "stl10", "imagenet-resnet34-exp3"])
+def test_without_data_it_says_in_one_line_what_it_wants(name, tmp_path, capsys, monkeypatch):
+    def no_network(official):
+        raise UserError("no network")
+
+    monkeypatch.setattr(prepared, "download", no_network)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert cli.run_door(train_door.main, ["--preset", name, "--runs", str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    dataset = load(name).data.dataset
+    assert f"{dataset} was not found" in line
+    assert line.strip().endswith(f"set RESNET_DATA to {DATASETS[dataset].wants}.")
+
+
+# --- carried out on generated images
+
+# Per class: training images, test images. Not one class of ImageNet's 1,000 matters here: a tree of three is read too.
+WNIDS = ("n01440764", "n01443537", "n01484850")
+COUNTS = {"cifar10": (4, 2), "cifar100": (2, 1), "stl10": (4, 2), "imagenet": (4, 2)}
+VALIDATION = {"shapes10": 10, "cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 3}
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """Returns a function from a data set's name to a folder tree of a few images a class, of its own input size."""
+    made = {}
+
+    def tree(dataset):
+        if dataset not in made and dataset in COUNTS:
+            made[dataset] = tmp_path_factory.mktemp(dataset)
+            draw_tree(made[dataset], dataset)
+        return None if dataset == "shapes10" else str(made[dataset])
+
+    return tree
+
+
+def draw_tree(root, dataset):
+    """Writes soft random pictures: PNG of the data set's size, or for ImageNet JPEG of varying sizes."""
+    draws = np.random.default_rng(0)
+    side = DATASETS[dataset].image_size
+    test = "val" if dataset == "imagenet" else "test"
+    for name in DATASETS[dataset].class_names or WNIDS:
+        for split, count in zip(("train", test), COUNTS[dataset], strict=True):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                size = (side, side) if side else tuple(draws.integers(200, 400, 2).tolist())
+                picture = Image.fromarray(draws.integers(0, 256, (6, 6, 3), np.uint8)).resize(size)
+                picture.save(folder / f"{number}.{'png' if side else 'jpg'}")
+
+
+def carry_out(name, data, runs, steps, batch_size, settings=()):
+    """Does what a user does: a dry run, a training of `steps` steps in each phase, an evaluation on the test split."""
+    from resnet_tf.evaluation.evaluate import evaluate
+    from resnet_tf.training.dry_run import dry_run
+    from resnet_tf.training.loop import train
+
+    written = load(name)
+    lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(written.phases) + 1)]
+    held_out = VALIDATION[written.data.dataset]
+    preset = preset_files.apply_settings(
+        written,
+        [
+            *(lengths or [f"train.steps={steps}"]),
+            f"train.batch_size={batch_size}",
+            f"data.validation_size={held_out}",
+            *settings,
+        ],
+    )
+    said = []
+    dry_run(preset, data, say=said.append)
+    assert sum("images/s" in line for line in said) == max(1, len(lengths))
+    run = train(preset, data, runs, say=said.append, changed=presets.changes(preset, written))
+    total = steps * max(1, len(lengths))
+    assert run.about["status"] == "finished"
+    assert run.rows[-1]["step"] == total
+    assert all(math.isfinite(row[key]) for row in run.rows for key in ("loss", "validation_loss"))
+    result = evaluate(run, data=data, say=said.append)
+    classes = len(run.about["class_names"])
+    assert result["count"] == (2_000 if data is None else classes * COUNTS[written.data.dataset][1])
+    assert (result["steps"], result["view"]) == (total, written.evaluation.view)
+    assert 0 < result["loss"] < math.inf
+    return run, result
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "resolution"),
+    [  # one unit a stage; everything else is the recipe's
+        ("resnet110-cifar10-paper", ["model.num_residual_units=1"], 32),
+        ("resnet18-small-stem-cifar10", ["model.stage_sizes=[1,1,1,1]"], 32),
+        ("stl10", ["model.stage_sizes=[1,1,1]"], 120),
+        ("imagenet-resnet34-exp3", ["model.stage_sizes=[1,1,1,1]"], 224),
+    ],
+)
+def test_a_shallow_one_of_each_kind_trains_and_is_scored(name, settings, resolution, trees, tmp_path):
+    data = trees(load(name).data.dataset)
+    run, result = carry_out(name, data, tmp_path, steps=3, batch_size=4, settings=settings)
+    assert result["resolution"] == resolution
+    if name == "stl10":
+        assert "reference 84.00" in result["verdict"]
+        assert "split: test, the reference's is validation" in result["verdict"]
+        assert "split" not in ledger.verdict(run.preset, {**result, "split": "validation"})
+    else:
+        assert ("no reference" in result["verdict"]) == (name not in REPORTED)
+
+
+# A few steps suffice where tracing a thousand layers is what takes the time.
+LESS = {"resnet1202-cifar10-paper": (1, 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_each_preset_trains_ten_steps_and_is_scored(name, trees, tmp_path):
+    steps, batch_size = LESS.get(name, (10, 4))
+    preset = load(name)
+    carry_out(name, trees(preset.data.dataset), tmp_path, steps, batch_size)
