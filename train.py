@@ -2,7 +2,7 @@
 
 import sys
 
-from resnet_tf import cli, preset_files, presets
+from resnet_tf import cli, lint, preset_files, presets, run_folder
 from resnet_tf.errors import UserError
 from resnet_tf.listing import print_presets, print_summary
 
@@ -12,6 +12,7 @@ EXAMPLES = """\
   python train.py --preset 4 --data cifar10/              a preset on your copy of its images
   python train.py --preset 4 --resume                     go on after Ctrl-C or a crash
   python train.py --preset 3 --set train.epochs=3 --seed 1
+  python train.py --preset 4 --check                      is the recipe sound?
   python train.py --preset 4 --summary                    the network, stage by stage
   python train.py --preset 4 --dry-run                    what it would do and cost"""
 
@@ -29,6 +30,13 @@ def parser() -> cli.Parser:
         "--list", action="store_true", help="all presets: network, cost, schedule, reference, best result"
     )
     look.add_argument("--summary", action="store_true", help="stages, output shapes, parameters and multiply-adds")
+    look.add_argument(
+        "--check",
+        metavar="RUN",
+        nargs="?",
+        const="",
+        help="whether the recipe is sound; with a run: when a plateau would have lowered the rate in it",
+    )
     look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
     look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png)")
     cli.add_data_option(options)
@@ -36,26 +44,25 @@ def parser() -> cli.Parser:
     return options
 
 
-def main(arguments: list[str]) -> None:
-    """Carries out the command line."""
+def main(arguments: list[str]) -> int | None:
+    """Carries out the command line; returns an exit code where it is not 0."""
     options = parser().parse_args(arguments)
     if options.list:
-        print_presets()
-        return
+        return print_presets()
     if options.preset is None:
         raise UserError("choose what to train with --preset NAME; see the names with --list.")
     path = preset_files.find(options.preset)
     written = preset_files.load_preset(path)
     preset = preset_files.apply_settings(written, options.set)
     if options.summary:
-        print_summary(preset)
-        return
+        return print_summary(preset)
+    if options.check is not None:
+        return lint.print_check(preset, run_folder.find(options.check, options.runs) if options.check else None)
     if options.dry_run:
         cli.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
-        dry_run(preset, options.data, options.seed, options.figure)
-        return
+        return dry_run(preset, options.data, options.seed, options.figure)
     cli.start_tensorflow()
     from resnet_tf.training.loop import train
 

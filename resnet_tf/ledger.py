@@ -5,7 +5,7 @@ import platform
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from resnet_tf import files
 from resnet_tf.presets import Preset
@@ -77,21 +77,55 @@ def differences(preset: Preset, result: dict) -> list[str]:
     return found
 
 
-def verdict(preset: Preset, result: dict) -> str:
-    """Puts a result beside its preset's reference: within noise, above, below, or not comparable and why."""
+class Standing(NamedTuple):
+    """Where a result stands beside its preset's reference; accuracies in percent.
+
+    Attributes:
+        word: "no reference", "not comparable", "within noise", "above" or "below".
+        reference, gap: None where there is no reference.
+        reasons: all that forbids the comparison.
+    """
+
+    word: str
+    reference: float | None = None
+    gap: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def standing(preset: Preset, result: dict) -> Standing:
+    """Puts a result beside its preset's reference."""
     reference, _ = _reference(preset, result["split"])
     if reference is None:
-        return "no reference to compare with" + (f" ({preset.reference.note})" if preset.reference.note else "")
+        return Standing("no reference")
     low, high = result["top1_interval"]
     gap = result["top1"] - reference
-    source = f" ({preset.reference.source})" if preset.reference.source else ""
-    line = f"reference {reference:.2f}{source}, gap {gap:+.2f}"
-    reasons = differences(preset, result)
+    reasons = tuple(differences(preset, result))
     if reasons:
-        return f"{line}; not comparable: " + "; ".join(reasons)
-    if low <= reference <= high:
-        return f"{line}; within the 95 % interval"
-    return f"{line}; {'above' if gap > 0 else 'below'} it beyond the 95 % interval"
+        word = "not comparable"
+    elif low <= reference <= high:
+        word = "within noise"
+    else:
+        word = "above" if gap > 0 else "below"
+    return Standing(word, reference, gap, reasons)
+
+
+def verdict(preset: Preset, result: dict) -> str:
+    """Says in a line where a result stands beside its preset's reference, or why it cannot be compared."""
+    found = standing(preset, result)
+    known = preset.reference
+    if found.reference is None:
+        return "no reference to compare with" + (f" ({known.note})" if known.note else "")
+    ending = {
+        "not comparable": f"not comparable: {'; '.join(found.reasons)}",
+        "within noise": "within the 95 % interval",
+    }.get(found.word, f"{found.word} it beyond the 95 % interval")
+    source = f" ({known.source})" if known.source else ""
+    return f"reference {found.reference:.2f}{source}, gap {found.gap:+.2f}; {ending}"
+
+
+def protocol(view: str, weights: str) -> str:
+    """Returns how a result was measured, in the words of a preset's reference."""
+    return f"{view}, {'last epoch' if weights == 'last' else 'best validation epoch'}"
 
 
 def _reference(preset: Preset, split: str) -> tuple[float | None, str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from resnet_tf import checked
 from resnet_tf.data import augmentations
-from resnet_tf.data.sources import DATASETS
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.optim.schedules import SCHEDULES
 from resnet_tf.optim.specs import OPTIMIZERS, LossSpec
@@ -220,7 +220,7 @@ class Preset:
     """A recipe with its reference and recorded results. Made by `from_dict`; `to_dict` gives the plain values back.
 
     `phases` lists what each phase of the training changes in the sections before, one phase after another; empty: one
-    phase, which changes nothing.
+    phase, which changes nothing. `silence` names rules of the recipe check (`lint`) that are broken on purpose.
     """
 
     name: str
@@ -235,6 +235,7 @@ class Preset:
     phases: tuple[dict, ...] = ()
     reference: Reference = field(default_factory=Reference)
     notes: tuple[str, ...] = ()
+    silence: tuple[str, ...] = ()
     results: tuple[dict, ...] = ()
 
     @property
@@ -317,8 +318,8 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
     for section, table in NAMED_SECTIONS.items():
         values[section] = checked.build_named(table, values[section], f"{section!r} of {title}")
     values.setdefault("title", name)
-    tables = tuple[dict, ...]
-    for key, hint in {"title": str, "notes": tuple[str, ...], "phases": tables, "results": tables}.items():
+    texts, tables = tuple[str, ...], tuple[dict, ...]
+    for key, hint in {"title": str, "notes": texts, "silence": texts, "phases": tables, "results": tables}.items():
         if key in values:
             values[key] = checked.convert(values[key], hint, f"{key!r} of {title}")
     preset = Preset(**values)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "resnet_tf"
-DOORS = ("train", "eval", "predict")
+DOORS = ("train", "eval", "predict", "report")
 
 # The floor of each module; the longest matching beginning counts. Imports go down, or sideways on the same floor.
 FLOORS = {
@@ -26,12 +26,18 @@ FLOORS = {
     "resnet_tf.data": 1,  # what is known of images without TensorFlow
     "resnet_tf.data.augment": 2,
     "resnet_tf.data.framing": 2,
+    "resnet_tf.data.turning": 2,
+    "resnet_tf.data.broken": 2,
     "resnet_tf.data.batches": 2,
     "resnet_tf.optim": 2,
     "resnet_tf.models": 2,
     "resnet_tf.run_folder": 3,
     "resnet_tf.ledger": 3,
     "resnet_tf.listing": 3,
+    "resnet_tf.readme": 3,
+    "resnet_tf.recipe_rules": 3,
+    "resnet_tf.lint": 3,
+    "resnet_tf.report": 3,
     "resnet_tf.cli": 3,
     "resnet_tf.training": 3,
     "resnet_tf.evaluation": 3,
@@ -48,7 +54,9 @@ QUICK_ABOVE_FLOOR_1 = (
     "resnet_tf",
     "resnet_tf.cli",
     "resnet_tf.ledger",
+    "resnet_tf.lint",
     "resnet_tf.listing",
+    "resnet_tf.report.page",
     "resnet_tf.run_folder",
     "resnet_tf.models.size",
     "resnet_tf.prediction.photos",
@@ -131,6 +139,10 @@ def test_imports_have_no_circle():
 def test_quick_module_wants_nothing_heavy(name):
     found = {module.split(".")[0] for module in wanted_at_import(name)} & HEAVY
     assert not found, f"importing {name} imports {', '.join(found)}"
+
+
+def test_a_listing_does_without_numpy():
+    assert not [module for module in wanted_at_import("resnet_tf.listing") if within(module, "numpy")]
 
 
 def test_a_listing_loads_neither_keras_nor_tensorflow():

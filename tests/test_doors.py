@@ -51,6 +51,10 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert np.mean(list(row["per_class_top1"].values())) == pytest.approx(row["top1"], abs=1e-3)  # seven of each class
     (result,) = json.loads(preset.read_text())["results"]
     assert (result["test_top1"], result["epochs"], result["data"]["official"]) == (row["top1"], 3.0, False)
+    stored = np.load(run_folder.every(runs)[0].folder / "predictions" / "test-1-crop-last.npz")
+    assert np.sum(stored["labels"] == stored["predicted"]) == row["correct"]
+    assert np.bincount(stored["labels"]).tolist() == [7] * 10
+    assert np.mean(-np.log(stored["probability"])) == pytest.approx(row["loss"], abs=1e-4)
 
     run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--split", "validation", code=0)
     logged = run_folder.every(runs)[0].rows[-1]

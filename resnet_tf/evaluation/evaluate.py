@@ -5,17 +5,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from resnet_tf import ledger, preset_files, presets
 from resnet_tf.data import sources
 from resnet_tf.data.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
+from resnet_tf.evaluation import predictions
 from resnet_tf.evaluation.metrics import Scores
+from resnet_tf.evaluation.predictions import Predictions, fingerprint_of_order
 from resnet_tf.evaluation.score import score
 from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
 from resnet_tf.training.tensorboard import write_hparams
+
+
+class Result(dict):
+    """A result: a row of plain values, and beside it what was predicted image by image.
+
+    Attributes:
+        predictions: of every image scored; None for a row made by hand.
+    """
+
+    predictions: Predictions | None = None
 
 
 def evaluate(
@@ -27,8 +41,8 @@ def evaluate(
     against: Preset | None = None,
     say: Callable[[str], None] = print,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> dict:
-    """Scores a run's network and returns the result, a row of plain values; writes nothing.
+) -> Result:
+    """Scores a run's network and returns the result, a dict of plain values; writes nothing.
 
     Args:
         run: a finished or stopped run.
@@ -55,7 +69,9 @@ def evaluate(
             f"Received: {', '.join(dataset.class_names)}."
         )
     which = weights or preset.evaluation.weights
-    batches = evaluation_batches(preset, _images(run, dataset, split), view)
+    part, chosen = _images(run, dataset, split)
+    images = dataset.test if part == "test" else dataset.train.take(chosen)
+    batches = evaluation_batches(preset, images, view)
     path = run.best if which == "best" else run.last
     model, loaded = load_network(preset, dataset.classes, path, image_size=batches.size)
     began, done = time.monotonic(), 0
@@ -78,7 +94,7 @@ def evaluate(
         "view": batches.view,
         "resolution": batches.size,
         "weights": which,
-        "protocol": f"{batches.view}, {'last epoch' if which == 'last' else 'best validation epoch'}",
+        "protocol": ledger.protocol(batches.view, which),
         "data": ledger.describe_data(dataset),
         "same_data_as_training": dataset.fingerprint == about["data"]["fingerprint"],
         **_figures(scores, dataset.class_names),
@@ -88,7 +104,9 @@ def evaluate(
         "device": about["device"],
         "versions": ledger.versions(),
     }
-    return {**result, "verdict": ledger.verdict(against or run.preset, result)}
+    found = Result(result, verdict=ledger.verdict(against or run.preset, result))
+    found.predictions = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
+    return found
 
 
 def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
@@ -103,8 +121,14 @@ def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
     }
 
 
-def record(run: Run, result: dict, runs: str | Path, preset_file: Path | None) -> None:
-    """Appends a result to the overall log; a test result also goes into the preset's file and the run's TensorBoard."""
+def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None) -> None:
+    """Keeps a result: its predictions in the run, its row in the overall log.
+
+    A test result also goes into the preset's file and the run's TensorBoard.
+    """
+    if result.predictions is not None:
+        place = predictions.path_of(run, *(result[key] for key in ("split", "view", "weights")))
+        predictions.save(place, result.predictions)
     ledger.append(runs, ledger.EVALUATED, result)
     if result["split"] != "test":
         return
@@ -116,9 +140,9 @@ def record(run: Run, result: dict, runs: str | Path, preset_file: Path | None) -
 
 def short_form(result: dict) -> dict:
     """Returns what a preset's file keeps of a test result."""
-    keys = ("run", "date", "seed", "epochs", "changed", "view", "weights", "resolution", "validation_top1")
+    keys = ("run", "date", "seed", "epochs", "steps", "steps_planned", "changed", "view", "weights", "resolution")
     return {
-        **{key: result[key] for key in keys},
+        **{key: result[key] for key in (*keys, "same_data_as_training", "validation_top1")},
         "test_top1": result["top1"],
         "test_top1_interval": result["top1_interval"],
         "test_top5": result["top5"],
@@ -129,10 +153,11 @@ def short_form(result: dict) -> dict:
     }
 
 
-def _images(run: Run, dataset: Dataset, split: str):
+def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray]:
+    """Returns which split of the data set the images of `split` lie in, and their places there."""
     if split == "test":
-        return dataset.test
+        return "test", np.arange(len(dataset.test))
     _, held_out = split_train_validation(dataset.train.labels, run.preset.data.validation_size, run.about["seed"])
     if not len(held_out):
         raise UserError("--split validation needs a preset with data.validation_size above 0. Received: 0.")
-    return dataset.train.take(held_out)
+    return "train", held_out

@@ -15,6 +15,7 @@ class Scores:
         correct1, correct5: images whose class came first, or among the first five.
         loss_sum: sum over images of the cross entropy in nats, from unsmoothed probabilities.
         confusion: int64 [classes, classes], rows the true class, columns the predicted one.
+        batches: image by image what `predictions` joins.
     """
 
     classes: int
@@ -23,6 +24,7 @@ class Scores:
     correct5: int = 0
     loss_sum: float = 0.0
     confusion: np.ndarray = field(init=False)
+    batches: list[tuple[np.ndarray, ...]] = field(default_factory=list, repr=False)
 
     def __post_init__(self):
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
@@ -43,7 +45,15 @@ class Scores:
         self.correct1 += int((rank == 0).sum())
         self.correct5 += int((rank < 5).sum())
         self.loss_sum -= float(own.sum())
-        np.add.at(self.confusion, (labels, log_probabilities.argmax(axis=1)), 1)
+        first = log_probabilities.argmax(axis=1)
+        np.add.at(self.confusion, (labels, first), 1)
+        self.batches.append((labels, np.where(np.isnan(own), -1, first), np.exp(own)))
+
+    @property
+    def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image by image: its class, the class put first (-1: not a number), the probability given to its class."""
+        labels, first, own = map(np.concatenate, zip(*self.batches, strict=True))
+        return labels.astype(np.int32), first.astype(np.int32), own.astype(np.float32)
 
     @property
     def top1(self) -> float:

@@ -1,0 +1,59 @@
+"""Reports what was measured: python report.py --html report.html"""
+
+import sys
+from pathlib import Path
+
+from resnet_tf import cli, run_folder
+from resnet_tf.prediction.table import save
+from resnet_tf.report import compare, measured, page, tables
+
+EXAMPLES = """\
+  python report.py                                        one page, report.html: results, studies, costs, curves
+  python report.py --markdown - --csv results.csv         the results as a table, and for a spreadsheet
+  python report.py --compare 4/20260101T120000Z-s0 4/20260102T120000Z-s1 --html two.html"""
+
+
+def parser() -> cli.Parser:
+    """Returns the options of this door."""
+    options = cli.Parser("Report what was measured, beside what the presets' authors report.", EXAMPLES)
+    what = options.add_argument_group("what to write")
+    what.add_argument("--html", metavar="FILE", help="a page that needs no network (default: report.html)")
+    what.add_argument("--markdown", metavar="FILE", help="the results as tables; - prints them")
+    what.add_argument("--csv", metavar="FILE", help="the results for a spreadsheet; - prints them")
+    what.add_argument("--compare", metavar="RUN", nargs=2, help="two runs side by side, with a paired test")
+    cli.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the command line."""
+    options = parser().parse_args(arguments)
+    if options.compare:
+        ours, theirs = (run_folder.find(name, options.runs) for name in options.compare)
+        found = compare.compare(ours, theirs, options.runs)
+        print(compare.as_text(found, ours, theirs))
+        if options.html:
+            write(options.html, page.comparison_page(ours, theirs, found, Path(options.html)))
+        return
+    presets = measured.shipped_presets()
+    found = measured.gather(options.runs, presets)
+    if options.markdown:
+        write(options.markdown, tables.markdown(found, measured.groups(found)))
+    if options.csv:
+        write(options.csv, tables.as_csv(found))
+    if options.html or not (options.markdown or options.csv):
+        place = Path(options.html or "report.html")
+        write(str(place), page.report_page(presets, found, run_folder.every(options.runs), place))
+
+
+def write(name: str, content: str) -> None:
+    """Writes a file and says so; "-" is standard output."""
+    if name == "-":
+        print(content, end="")
+        return
+    save(name, content)
+    print(f"written: {name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_door(main))

@@ -1,0 +1,141 @@
+"""What was measured, gathered: the ledger's rows and the results that presets carry, each beside its reference."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_tf import files, ledger, preset_files, run_folder
+from resnet_tf.ledger import Standing
+from resnet_tf.presets import Preset
+from resnet_tf.run_folder import Run
+
+# What makes two evaluations one measurement, made again: the later row stands for both.
+SAME = ("run", "split", "view", "weights", "resolution")
+NEEDED = {*SAME, "preset", "seed", "date", "changed", "data", "top1", "top1_interval", "epochs", "count"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement.
+
+    Attributes:
+        row: as in the ledger.
+        preset: None where neither the package nor the run knows it any more.
+        run: its folder; None where only the preset's file tells of it.
+    """
+
+    row: dict
+    preset: Preset | None
+    run: Run | None
+
+    @property
+    def standing(self) -> Standing:
+        return Standing("no reference") if self.preset is None else ledger.standing(self.preset, self.row)
+
+    @property
+    def verdict(self) -> str:
+        return self.row.get("verdict", "") if self.preset is None else ledger.verdict(self.preset, self.row)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Measurements that differ in the seed alone; one a seed, the latest."""
+
+    members: tuple[Measured, ...]
+
+    @property
+    def row(self) -> dict:
+        return self.members[0].row
+
+    @property
+    def preset(self) -> Preset | None:
+        return self.members[0].preset
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(member.row["seed"] for member in self.members)
+
+    @property
+    def mean(self) -> float:
+        """Of top-1, in percent."""
+        return statistics.fmean(member.row["top1"] for member in self.members)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of top-1 over the seeds, in points, by n - 1; None for a single seed."""
+        return statistics.stdev(member.row["top1"] for member in self.members) if len(self.members) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of top-1, in percent: a single seed's 95 % interval; of more, the lowest and the highest seed."""
+        top1 = [member.row["top1"] for member in self.members]
+        return (min(top1), max(top1)) if len(top1) > 1 else tuple(self.row["top1_interval"])
+
+
+def shipped_presets() -> dict[str, Preset]:
+    """Returns the package's presets by name, in the order of the listing."""
+    return {name: preset_files.load_preset(name) for name in preset_files.names()}
+
+
+def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
+    """Returns all measurements, a preset's after another's in the order of `presets`, each by date.
+
+    A result that a preset's file carries is added where the overall log has not got it. Rows of an older form, without
+    what a comparison needs, are left out.
+    """
+    rows = [row for row in files.read_rows(Path(runs) / ledger.EVALUATED)[0] if row.keys() >= NEEDED]
+    rows += [from_recorded(preset, result) for preset in presets.values() for result in preset.results]
+    latest: dict[tuple, dict] = {}
+    for row in rows:
+        key = (*(row[key] for key in SAME), row["data"]["fingerprint"])
+        if key not in latest or row["date"] > latest[key]["date"]:
+            latest[key] = row
+    known = {run.name: run for run in run_folder.every(runs)}
+    found = []
+    for row in latest.values():
+        run = known.get(row["run"])
+        preset = presets.get(row["preset"]) or (run.preset if run else None)
+        found.append(Measured(row, preset, run))
+    order = [*presets, *(row["preset"] for row in rows)]
+    return sorted(found, key=lambda one: (order.index(one.row["preset"]), one.row["split"], one.row["date"]))
+
+
+def from_recorded(preset: Preset, result: dict) -> dict:
+    """Returns what a preset's file keeps of a test result in the form of the ledger's row."""
+    plain = {key: value for key, value in result.items() if not key.startswith("test_")}
+    return {
+        "steps": None,
+        "steps_planned": None,
+        "same_data_as_training": True,  # older files do not say
+        **plain,
+        "preset": preset.name,
+        "split": "test",
+        "protocol": ledger.protocol(result["view"], result["weights"]),
+        "count": result["images"],
+        "top1": result["test_top1"],
+        "top1_interval": result["test_top1_interval"],
+        "top5": result["test_top5"],
+        "loss": result["test_loss"],
+    }
+
+
+def groups(measured: Iterable[Measured]) -> list[Group]:
+    """Puts measurements together that differ in the seed alone."""
+    members: dict[str, dict[int, Measured]] = {}
+    for one in measured:
+        row = one.row
+        same = [row[key] for key in ("preset", "changed", "epochs", *SAME[1:])]
+        members.setdefault(json.dumps([*same, row["data"]["fingerprint"]]), {})[row["seed"]] = one
+    return [Group(tuple(seeds.values())) for seeds in members.values()]
+
+
+def leading(found: Sequence[Group], preset: str) -> Group | None:
+    """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds."""
+    own = [group for group in found if group.row["preset"] == preset and group.row["split"] == "test"]
+    return max(own, key=_weight, default=None)
+
+
+def _weight(group: Group) -> tuple:
+    return group.row["epochs"] or 0, -len(group.row["changed"]), len(group.members), group.row["weights"] == "last"

@@ -1,0 +1,75 @@
+"""McNemar's exact test against scipy, and what a comparison of two runs names."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from resnet_tf import presets, run_folder
+from resnet_tf.evaluation import predictions
+from resnet_tf.evaluation.predictions import Predictions
+from resnet_tf.report import compare
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [*itertools.product(range(7), repeat=2), (776, 889), (3000, 2000), (5000, 5003)]
+)
+def test_mcnemar_is_scipys_binomial_test(ours, theirs):
+    expected = stats.binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
+    assert compare.mcnemar(ours, theirs) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_pairs_are_those_of_a_contingency_table():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 10, 2000).astype(np.int32)
+    answers = [np.where(generator.random(2000) < share, labels, (labels + 1) % 10) for share in (0.8, 0.7)]
+    ours, theirs = (Predictions("x", labels, answer.astype(np.int32), np.ones(2000, np.float32)) for answer in answers)
+    table = stats.contingency.crosstab(answers[0] == labels, answers[1] == labels).count  # rows ours, wrong then right
+    test = compare.paired(ours, theirs)
+    assert (test.ours, test.theirs, test.count) == (table[1, 0], table[0, 1], 2000)
+    assert test.gap == pytest.approx(100 * (np.mean(answers[0] == labels) - np.mean(answers[1] == labels)))
+    assert test.p == pytest.approx(stats.binomtest(int(table[1, 0]), int(table[1, 0] + table[0, 1])).pvalue)
+
+
+@pytest.fixture
+def two_runs(tmp_path, tiny_preset):
+    """Two runs that differ in the rate and the seed, with stored predictions of the same four images."""
+    made = []
+    for seed, rate in ((0, 0.05), (1, 0.1)):
+        preset = presets.from_dict({**tiny_preset, "optimizer": {"name": "sgd", "learning_rate": rate}})
+        run = run_folder.create(preset, seed, tmp_path, data={"title": "cifar10", "fingerprint": "f"}, versions={})
+        run.log.write_text(f'{{"epoch": 1, "loss": {1 + seed}.5, "learning_rate": {rate}, "validation_top1": 50.0}}\n')
+        first = np.array([0, 1, seed, seed], np.int32)
+        stored = Predictions("same", np.array([0, 1, 0, 0], np.int32), first, np.ones(4, np.float32))
+        predictions.save(predictions.path_of(run, "test", "1-crop", "last"), stored)
+        made.append(run)
+    return made
+
+
+def test_what_differs_is_named_and_nothing_else(two_runs, tmp_path):
+    tables = compare.compare(*two_runs, tmp_path)
+    assert tables["recipe"] == [["optimizer.learning_rate", "0.05", "0.1"]]
+    assert tables["run"] == [["seed", "0", "1"]]
+    assert tables["figures"] == [
+        ["last epoch, loss", "1.5", "2.5", "-1"],
+        ["last epoch, learning_rate", "0.05", "0.1", "-0.05"],
+    ]
+    # Two images that only the first gets right: p = 2 * (1/2)**2.
+    assert tables["paired test"] == [["test-1-crop-last, 4", "2", "0", "+50.00", "0.5"]]
+    printed = compare.as_text(tables, *two_runs)
+    assert "optimizer.learning_rate  0.05" in printed
+    assert "McNemar" in printed
+
+
+def test_other_images_are_not_paired(two_runs, tmp_path):
+    path = predictions.path_of(two_runs[1], "test", "1-crop", "last")
+    stored = predictions.load(path)
+    predictions.save(path, Predictions("other", stored.labels, stored.predicted, stored.probability))
+    assert compare.compare(*two_runs, tmp_path)["paired test"] == [
+        ["test-1-crop-last", "-", "-", "-", "not the same images"]
+    ]
+    path.unlink()
+    tables = compare.compare(*two_runs, tmp_path)
+    assert tables["paired test"] == []
+    assert "python eval.py" in compare.as_text(tables, *two_runs)

@@ -1,0 +1,256 @@
+"""The report: its tables are the ledger's rows, and its page needs nothing but itself."""
+
+import csv
+import html.parser
+import io
+import json
+import statistics
+from dataclasses import replace
+
+import pytest
+
+import report as report_door
+from resnet_tf import cli, files, ledger, presets, run_folder
+from resnet_tf.report import measured, page, studies, tables
+
+COPY = "cifar10 (folder copy, not the official bytes)"
+VOID = {"meta", "link", "br"}
+
+
+def row(preset="3", seed=0, correct=9039, **values) -> dict:
+    low, high = ledger.wilson_interval(correct, 10_000)
+    return {
+        **{"date": "2026-01-01T00:00:00Z", "run": f"{preset}/20260101T000000Z-s{seed}", "preset": preset, "seed": seed},
+        **{"changed": {}, "steps": 35100, "steps_planned": 35100, "epochs": 100, "split": "test", "view": "1-crop"},
+        **{"resolution": 32, "weights": "last", "protocol": "1-crop, last epoch", "same_data_as_training": True},
+        "data": {"name": "cifar10", "title": "cifar10", "fingerprint": "f" * 64, "official": True},
+        **{"count": 10_000, "correct": correct, "top1": correct / 100, "top5": 99.5, "loss": 0.4},
+        "top1_interval": [round(low, 2), round(high, 2)],
+        "training_seconds": 5400.0,
+        **values,
+    }
+
+
+ROWS = [
+    row(seed=0, correct=9027),
+    row(seed=1, correct=9062),
+    row(seed=2, correct=8500),
+    row("2", correct=8564, changed={"data.augment": ["pad_crop(4)", "pad_crop(4) | flip_horizontal"]}),
+    row("4", correct=8000, data={"name": "cifar10", "title": COPY, "fingerprint": "c" * 64, "official": False}),
+    row("5", correct=8650),
+    row("1", correct=8580),
+]
+
+
+@pytest.fixture(autouse=True)
+def only_these_rows(monkeypatch):
+    """The package's presets without the results that they carry."""
+    shipped = {name: replace(preset, results=()) for name, preset in measured.shipped_presets().items()}
+    monkeypatch.setattr(measured, "shipped_presets", lambda: shipped)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder of runs: the ledger's rows, and two folders with logs."""
+    for one in ROWS:
+        ledger.append(tmp_path, ledger.EVALUATED, one)
+    shipped = measured.shipped_presets()
+    for name, seed in (("3", 0), ("4", 7)):
+        run = run_folder.create(shipped[name], seed, tmp_path, device="CPU <2 threads>")
+        for epoch in range(1, 6):
+            figures = {"loss": 2 / epoch, "top1": 10.0 * epoch, "learning_rate": 0.1 * 0.96**epoch}
+            files.append_row(run.log, {"epoch": epoch, "step": 351 * epoch, **figures, "validation_top1": 9.0 * epoch})
+    return tmp_path
+
+
+@pytest.fixture
+def found(runs):
+    return measured.gather(runs, measured.shipped_presets())
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page: its tables as text, its addresses, and whether every element is closed in its turn."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.tables, self.addresses, self.tags, self.ids = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        values = dict(attributes)
+        self.addresses += [value for key, value in attributes if key in ("src", "href", "srcset", "action", "data")]
+        self.ids += [values["id"]] if "id" in values else []
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+def written(runs, *arguments) -> str:
+    place = runs / "report.html"
+    assert cli.run_door(report_door.main, ["--runs", str(runs), "--html", str(place), *arguments]) == 0
+    return place.read_text()
+
+
+def test_page_holds_the_rows_of_the_ledger(runs):
+    results = Page(written(runs)).tables[0]
+    shown = [dict(zip(results[0], cells, strict=True)) for cells in results[1:]]
+    assert len(shown) == len(ROWS)
+    for one in ROWS:
+        same = [cells for cells in shown if (cells["preset"], cells["seed"]) == (one["preset"], str(one["seed"]))]
+        (cells,) = same
+        assert cells["top-1"] == f"{one['top1']:.2f} %"
+        assert cells["95 % interval"] == "{:.2f} to {:.2f}".format(*one["top1_interval"])
+        assert cells["images"] == one["data"]["title"]
+        assert cells["epochs"] == "100"
+
+
+def test_verdicts_are_worked_out_by_hand(runs):
+    results = Page(written(runs)).tables[0]
+    shown = {(cells[0], cells[7]): dict(zip(results[0], cells, strict=True)) for cells in results[1:]}
+    # Reported: 85.92, 85.64, 85.10, 86.59, none; the interval of 10,000 images is about 0.7 points each way.
+    assert shown["1", "0"]["gap"] == "-0.12"
+    assert shown["1", "0"]["verdict"].strip() == "within noise"
+    assert shown["3", "0"]["verdict"].strip() == "above"
+    assert shown["3", "2"]["verdict"].strip() == "within noise"
+    assert shown["4", "0"]["verdict"] == f"not comparable data: {COPY}"
+    assert "data.augment" in shown["2", "0"]["verdict"]
+    assert (shown["5", "0"]["reference"], shown["5", "0"]["verdict"].strip()) == ("-", "no reference")
+
+
+def test_page_asks_for_nothing_outside(runs):
+    text = written(runs)
+    read = Page(text)
+    assert not {"script", "iframe", "img", "object", "embed"} & set(read.tags)
+    assert "@import" not in text
+    assert "url(" not in text
+    for address in read.addresses:
+        assert not address.startswith(("http:", "https:", "//", "file:"))
+        if address.startswith("#"):
+            assert address[1:] in read.ids
+        elif address != "data:,":
+            assert (runs / address).is_dir(), address  # a run's folder, from where the page lies
+    assert read.tags.count("svg") == 2 + 3 * 2  # the two studies; loss, top-1 and rate of two presets
+    assert "CPU &lt;2 threads&gt;" in text
+
+
+def test_seeds_are_grouped(found):
+    (group,) = [group for group in measured.groups(found) if len(group.members) > 1]
+    top1 = [one["top1"] for one in ROWS[:3]]
+    assert group.seeds == [0, 1, 2]
+    assert group.mean == pytest.approx(statistics.mean(top1))
+    assert group.spread == pytest.approx(statistics.stdev(top1))
+    assert tables.seed_cells(group)[2:5] == ["88.63 %", "+/- 3.15", "85.00 to 90.62"]
+
+
+def test_of_an_evaluation_made_twice_the_later_counts(runs):
+    ledger.append(runs, ledger.EVALUATED, row(seed=0, correct=9100, date="2026-02-01T00:00:00Z"))
+    found = measured.gather(runs, measured.shipped_presets())
+    assert len(found) == len(ROWS)
+    assert [one.row["top1"] for one in found if (one.row["preset"], one.row["seed"]) == ("3", 0)] == [91.0]
+
+
+def test_rows_of_another_form_are_left_out(runs):
+    ledger.append(runs, ledger.EVALUATED, {"run": "3/old", "top1": 12.0})
+    assert len(measured.gather(runs, measured.shipped_presets())) == len(ROWS)
+
+
+def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
+    from resnet_tf.evaluation.evaluate import short_form
+
+    one = row(validation_top1=90.0, correct=8580, preset="1")
+    shipped = measured.shipped_presets()["1"]
+    carried = presets.from_dict({**presets.to_dict(shipped), "results": [short_form(one)]})
+    (alone,) = measured.gather(tmp_path, {"1": carried})
+    assert alone.run is None
+    assert alone.verdict == ledger.verdict(shipped, one)
+    assert tables.result_cells(alone) == tables.result_cells(measured.Measured(one, shipped, None))
+    ledger.append(tmp_path, ledger.EVALUATED, one)
+    assert len(measured.gather(tmp_path, {"1": carried})) == 1  # the same measurement is not told twice
+
+
+def test_csv_is_the_ledger(found):
+    read = list(csv.DictReader(io.StringIO(tables.as_csv(found))))
+    assert len(read) == len(ROWS)
+    for cells, one in zip(read, found, strict=True):
+        assert float(cells["top1"]) == one.row["top1"]
+        assert [float(cells["top1_low"]), float(cells["top1_high"])] == one.row["top1_interval"]
+        assert json.loads(cells["changed"]) == one.row["changed"]
+        assert cells["run"] == one.row["run"]
+        assert (cells["official"] == "1") == one.row["data"]["official"]
+
+
+def test_markdown_has_a_line_for_each_result_and_as_many_cells(found):
+    text = tables.markdown(found, measured.groups(found))
+    results, seeds = text.strip().split("\n\n")
+    assert len(results.splitlines()) == 2 + len(ROWS)
+    assert len(seeds.splitlines()) == 2 + 1
+    assert {line.replace("\\|", "").count("|") for line in results.splitlines()} == {len(tables.RESULTS) + 1}
+    assert "pad_crop(4) \\| flip_horizontal" in results
+
+
+def test_studies_report_what_the_author_did():
+    shipped = measured.shipped_presets()
+    reported = {cells[0]: (cells[1], cells[3], cells[4]) for cells in studies.study_rows("12345", shipped, [])}
+    assert reported == {
+        "1": ("5", "1", "85.92 %"),
+        "2": ("5", "0.96", "85.64 %"),
+        "3": ("3", "0.96", "85.10 %"),
+        "4": ("9", "0.96", "86.59 %"),
+        "5": ("9", "0.9", "-"),
+    }
+
+
+def test_points_that_differ_in_more_than_the_study_are_not_joined(found):
+    groups, shipped = measured.groups(found), measured.shipped_presets()
+    assert studies.differing(studies.DEPTH, groups) == ["images"]
+    assert "images" in studies.caution(studies.DEPTH, groups)
+    alike = [group for group in groups if group.row["preset"] != "4"]
+    assert studies.differing(studies.DEPTH, alike) == []
+    drawn = [studies.depth_chart(shipped, which).count('points=""') for which in (groups, alike)]
+    assert drawn == [1, 0]
+
+
+def test_the_longest_training_speaks_for_a_preset(found):
+    short = measured.Measured(row("1", correct=9900, epochs=3, changed={"train.epochs": [3, 100]}), None, None)
+    groups = measured.groups([*found, short])
+    assert measured.leading(groups, "1").row["top1"] == 85.8
+    assert measured.leading(groups, "demo") is None
+
+
+def test_an_empty_folder_gives_a_page(tmp_path, capsys):
+    read = Page(written(tmp_path))
+    assert read.tags.count("svg") == 2  # the author's own figures
+    assert cli.run_door(report_door.main, ["--runs", str(tmp_path), "--markdown", "-"]) == 0
+    assert capsys.readouterr().out.startswith("| preset | top-1 |")
+
+
+def test_two_runs_on_a_page(runs, capsys):
+    names = [run.name for run in run_folder.every(runs)]
+    read = Page(written(runs, "--compare", *names))
+    recipe = read.tables[0]
+    assert ["model.num_residual_units", "3", "9"] in recipe or ["model.num_residual_units", "9", "3"] in recipe
+    assert read.tags.count("svg") == 3
+    assert "num_residual_units" in capsys.readouterr().out
+    assert cli.run_door(report_door.main, ["--runs", str(runs), "--compare", names[0], "3/nothing"]) == 2
+
+
+def test_times_are_for_people():
+    assert [page.span(seconds) for seconds in (41, 486, 8400)] == ["41 s", "8.1 min", "2.3 h"]
