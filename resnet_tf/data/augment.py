@@ -84,31 +84,42 @@ def augment_files(
     global_batch: int,
     first_row: int = 0,
     statistics: Statistics | None = None,
+    orientations: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns what `augment_batch` would, of image files, string [batch], whose sizes may differ.
 
     The chain's first framings are done while a file is read, so that only what they show of a JPEG is decoded.
+
+    Args:
+        orientations: as in `read_batch`.
     """
     rows = slice(first_row, first_row + tf.shape(paths)[0])
     numbers = [of_step[rows] for of_step in draws(chain, seed, step, global_batch)]
     framings, rest = split_framing(chain)
-    images = read_batch(paths, framings, numbers[: len(framings)])
+    images = read_batch(paths, framings, numbers[: len(framings)], orientations)
     return apply(images, rest, numbers[len(framings) :], statistics)
 
 
 @framing.as_written
-def read_batch(paths: tf.Tensor, framings: Chain, numbers: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+def read_batch(
+    paths: tf.Tensor,
+    framings: Chain,
+    numbers: Sequence[tf.Tensor] | None = None,
+    orientations: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Returns image files, string [batch], framed to one size: uint8 [batch, height, width, 3].
 
     Args:
         numbers: `draws` of the framings, these rows; may be left out where none is random.
+        orientations: how each photo is stored, int32 [batch], 1 to 8; None: see `framing.read_framed`.
     """
     size = output_shape(framings)
     if numbers is None:
         numbers = [tf.zeros([tf.shape(paths)[0], 0]) for _ in framing.unused(framings)]
+    turned = () if orientations is None else (orientations,)
     return tf.map_fn(
-        lambda one: framing.read_framed(one[0], framings, one[1:]),
-        (paths, *numbers),
+        lambda one: framing.read_framed(one[0], framings, one[1], *one[2]),
+        (paths, tuple(numbers), turned),
         fn_output_signature=tf.TensorSpec([*size, 3], tf.uint8),
     )
 

@@ -4,9 +4,11 @@ The only state of the input is an integer. A pipeline started at step 37 gives w
 on, and a host that takes rows [a, b) of every batch sees just what one host would have in those rows.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import tensorflow as tf
 
 from resnet_tf.data import augment, framing
@@ -16,6 +18,7 @@ from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
 
 _PIXELS = 2**21  # of an evaluation batch
+_AHEAD = 6  # steps that are made ready before they are asked for, at most: `_deliver` and two calls of `batch`
 _STREAM = 0  # of random numbers for the order; augmentation has its own
 
 
@@ -72,8 +75,9 @@ class TrainingBatches:
 
         def batch(step, indices):
             indices = indices[first_row : first_row + rows]
+            images, *turned = (tf.gather(part, indices) for part in source)
             images = augmented(
-                tf.gather(source, indices), self.chain, self.seed, step, self.batch_size, first_row, self.statistics
+                images, self.chain, self.seed, step, self.batch_size, first_row, self.statistics, *turned
             )
             return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
 
@@ -82,13 +86,22 @@ class TrainingBatches:
         steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
         return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
 
+    def under_way(self, step: int) -> ArraySplit | FileSplit:
+        """Returns the images of the steps that may be worked on while `step` is the next to be trained."""
+        per_epoch = steps_per_epoch(len(self.split), self.batch_size)
+        rows = []
+        for ahead in range(max(0, step - 1), step + _AHEAD):
+            order = self._order(ahead // per_epoch).numpy()
+            rows.append(order[ahead % per_epoch * self.batch_size :][: self.batch_size])
+        return self.split.take(np.concatenate(rows))
+
     @cached_property
-    def _source(self) -> tf.Tensor:
+    def _source(self) -> tuple[tf.Tensor, ...]:
         return _indexable(self.split)
 
     def _order(self, epoch: tf.Tensor) -> tf.Tensor:
         """Returns the order of an epoch: a permutation of the split, a pure function of (seed, epoch)."""
-        key = tf.random.fold_in(tf.constant([self.seed, _STREAM], tf.int64), epoch, alg="philox")
+        key = tf.random.fold_in(tf.constant([self.seed, _STREAM], tf.int64), tf.cast(epoch, tf.int64), alg="philox")
         return tf.random.experimental.stateless_shuffle(tf.range(len(self.split)), key, alg="philox")
 
 
@@ -123,29 +136,38 @@ class EvaluationBatches:
         def batch(start):
             rows = slice(start, start + self.batch_size)
             shape = [None, VIEWS[self.view], self.size, self.size, 3]
-            return tf.ensure_shape(tf.cast(shown(source[rows]), tf.float32), shape), labels[rows]
+            images = shown(*(part[rows] for part in source))
+            return tf.ensure_shape(tf.cast(images, tf.float32), shape), labels[rows]
 
         starts = tf.data.Dataset.range(0, len(self.split), self.batch_size)
         return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
 
     @cached_property
-    def _source(self) -> tf.Tensor:
+    def _source(self) -> tuple[tf.Tensor, ...]:
         return _indexable(self.split)
 
     def _of_arrays(self, images: tf.Tensor) -> tf.Tensor:
         return augment.views(augment.apply(images, self.chain), self.view, self.crop)
 
-    def _of_files(self, paths: tf.Tensor) -> tf.Tensor:
-        def one(path):
-            return augment.views(framing.read_framed(path, self.chain)[tf.newaxis], self.view, self.crop)[0]
+    def _of_files(self, *files: tf.Tensor) -> tf.Tensor:
+        def one(file):
+            path, *turned = file
+            image = framing.read_framed(path, self.chain, None, *turned)
+            return augment.views(image[tf.newaxis], self.view, self.crop)[0]
 
         shape = [VIEWS[self.view], self.size, self.size, 3]
-        return tf.map_fn(one, paths, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+        return tf.map_fn(one, files, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
-def _indexable(split: ArraySplit | FileSplit) -> tf.Tensor:
-    """Returns a split's images, or its files' paths, where TensorFlow can index them: a copy, so once a split."""
-    return tf.constant(split.images if isinstance(split, ArraySplit) else list(split.paths))
+def _indexable(split: ArraySplit | FileSplit) -> tuple[tf.Tensor, ...]:
+    """Returns what tells a split's images apart, where TensorFlow can index it: a copy, so once a split.
+
+    The images themselves; or their files' paths, and their orientations where the split has them.
+    """
+    if isinstance(split, ArraySplit):
+        return (tf.constant(split.images),)
+    paths = tf.constant([os.fsencode(path) for path in split.paths])  # a name need not be UTF-8
+    return (paths,) if split.orientations is None else (paths, tf.constant(split.orientations, tf.int32))
 
 
 def _deliver(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.official import Archive, Official, PixelSums
 
 _SIDE = 32
@@ -141,8 +142,7 @@ class _Reader(pickle.Unpickler):
 
 CIFAR10 = Official(
     name="cifar10",
-    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    side=_SIDE,
+    about=DATASETS["cifar10"],
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     archives=(
         Archive(
@@ -174,23 +174,11 @@ CIFAR10 = Official(
         "train": PixelSums(50_000, (6415714204, 6295060180, 5829907619), (1007102432534, 971356520230, 891641299129)),
         "test": PixelSums(10_000, (1290492328, 1266775083, 1176108223), (203142822772, 195994125155, 180646015723)),
     },
-    sizes=(50_000, 10_000),
 )
-
-_FINE_LABELS = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-willow_tree wolf woman worm
-"""
 
 CIFAR100 = Official(
     name="cifar100",
-    class_names=tuple(_FINE_LABELS.split()),
-    side=_SIDE,
+    about=DATASETS["cifar100"],
     url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
     archives=(
         Archive(
@@ -218,5 +206,4 @@ CIFAR100 = Official(
         "train": PixelSums(50_000, (6620373279, 6352382090, 5756623363), (1093977562105, 1007075543166, 901128318593)),
         "test": PixelSums(10_000, (1328569193, 1272680636, 1153999502), (220286936083, 202279090580, 181176077848)),
     },
-    sizes=(50_000, 10_000),
 )

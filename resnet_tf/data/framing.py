@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from resnet_tf.data.augmentation_specs import CenterCrop, RandomCrop, RandomResizedCrop, Resize, ShorterSide
 from resnet_tf.data.augmentations import Chain, output_shape
+from resnet_tf.data.turning import Window, stored, upright, upright_size
 from resnet_tf.errors import UserError
 
 # Chroma is stored at half size and smoothed when it is decoded: at the edge of a decoded window it lacks a neighbour.
@@ -86,15 +87,23 @@ def resample_batch(images: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor
 
 
 @as_written
-def read_framed(path: tf.Tensor, framings: Chain = (), draws: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+def read_framed(
+    path: tf.Tensor,
+    framings: Chain = (),
+    draws: Sequence[tf.Tensor] | None = None,
+    orientation: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Reads an image file and returns what `framings` show of it: uint8 [rows, columns, 3].
 
     JPEG (also grey and CMYK), PNG, GIF (its first picture), BMP and WebP, told apart by their content. JPEG decodes to
-    Pillow's very pixels. The orientation noted in EXIF is ignored, as torchvision ignores it.
+    Pillow's very pixels.
 
     Args:
         path: of the file, a scalar string.
         draws: a row of `augment.draws` for each framing; may be left out where none is random.
+        orientation: how the photo is stored, int32, 1 to 8. The image is then framed as it is meant to be seen: turned
+            upright, its transparency (of PNG and WebP) laid over white. None: framed as it is stored, without either;
+            a WebP must then have no transparency.
 
     Raises:
         tf.errors.OpError: the file cannot be read or decoded.
@@ -103,8 +112,8 @@ def read_framed(path: tf.Tensor, framings: Chain = (), draws: Sequence[tf.Tensor
     content = tf.io.read_file(path)
     image = tf.cond(
         tf.io.is_jpeg(content),
-        lambda: _jpeg_framed(content, framings, draws),
-        lambda: _other_framed(content, framings, draws),
+        lambda: _jpeg_framed(content, framings, draws, orientation),
+        lambda: _other_framed(content, framings, draws, orientation),
     )
     return tf.ensure_shape(image, [*_fixed_size(framings), 3])
 
@@ -132,21 +141,56 @@ def _fixed_size(framings: Chain) -> tuple[int | None, int | None]:
         return None, None
 
 
-def _jpeg_framed(content: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor]) -> tf.Tensor:
+def _jpeg_framed(
+    content: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor], orientation: tf.Tensor | None
+) -> tf.Tensor:
     height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(content))
+    height, width = upright_size(height, width, orientation)
     frame = follow(whole(height, width), framings, draws)
     top, bottom = _needed(frame.top, frame.height, frame.rows, height)
     left, right = _needed(frame.left, frame.width, frame.columns, width)
-    window = tf.stack([top, left, bottom - top, right - left])
+    there = stored(Window(top, left, bottom, right), height, width, orientation)
+    window = tf.stack([there.top, there.left, there.bottom - there.top, there.right - there.left])
     # The accurate transform is Pillow's, hence everybody's reference; it costs no more than TensorFlow's default.
     image = tf.io.decode_and_crop_jpeg(content, window, channels=3, dct_method="INTEGER_ACCURATE")
     moved = frame._replace(top=frame.top - tf.cast(top, tf.float32), left=frame.left - tf.cast(left, tf.float32))
-    return resample(image, moved)
+    return resample(upright(image, orientation), moved)
 
 
-def _other_framed(content: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor]) -> tf.Tensor:
-    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+def _other_framed(
+    content: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor], orientation: tf.Tensor | None
+) -> tf.Tensor:
+    image = _decoded(content) if orientation is None else upright(_seen(content), orientation)
     return resample(image, follow(whole(*tf.unstack(tf.shape(image)[:2])), framings, draws))
+
+
+def _decoded(content: tf.Tensor, channels: int = 3) -> tf.Tensor:
+    return tf.io.decode_image(content, channels, expand_animations=False)
+
+
+def _seen(content: tf.Tensor) -> tf.Tensor:
+    """Decodes an image and lays what is transparent over white: uint8 [height, width, 3]."""
+    start = tf.strings.substr(content, 0, 2)
+    return tf.case(
+        [
+            (start == b"\x89P", lambda: _over_white(_decoded(content, 4))),  # PNG: opacity is added if there is none
+            (start == b"RI", lambda: _over_white(_decoded(content, 0))),  # WebP: 3 or 4 channels, as it has them
+        ],
+        default=lambda: _decoded(content),
+    )
+
+
+def _over_white(image: tf.Tensor) -> tf.Tensor:
+    """Returns an image on a white ground, uint8 [height, width, 3 or 4], a fourth value being opacity.
+
+    Rounded as Pillow's `paste` rounds.
+    """
+
+    def blended():
+        colours, opacity = tf.split(tf.cast(image, tf.int32), [3, 1], axis=2)
+        return tf.cast((colours * opacity + 255 * (255 - opacity) + 127) // 255, tf.uint8)
+
+    return tf.cond(tf.reduce_all(image[..., 3:] == 255), lambda: image[..., :3], blended)
 
 
 def _needed(start: tf.Tensor, length: tf.Tensor, shown: tf.Tensor, side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,7 +2,8 @@
 
 The 50,000 published validation images are the test split, as the labels of the real test set are not public. The class
 names are the WordNet ids, sorted, which is the customary label order. A tree of other or fewer classes is read too, and
-its title says so.
+its title says so. Images are shown as they are stored: torchvision, by which others' figures come, heeds neither EXIF's
+orientation nor transparency.
 
 A flat `val` needs one of these text files in the root or in `val` (`LABEL_FILES`), each line one of:
 - `ILSVRC2012_val_00000001.JPEG n01751748`: name (with or without suffix) and wnid, parted by spaces, tabs or a comma,
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resnet_tf.data.cache import File
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.folder import (
     Tree,
     check_classes,
@@ -32,8 +34,6 @@ from resnet_tf.data.splits import Dataset
 from resnet_tf.errors import UserError
 
 LABEL_FILES = ("val_labels.txt", "val.txt", "LOC_val_solution.csv")
-CLASSES = 1_000
-SIZES = (1_281_167, 50_000)  # training and validation images
 _REFUSED = "ILSVRC2012_validation_ground_truth.txt"
 
 
@@ -60,7 +60,9 @@ def load_imagenet(root: Path, say: Callable, source: str | None = None) -> Datas
     check_classes(train, names, root / "train")
     check_classes(test, names, root / "val")
     splits = to_split(train, names), to_split(test, names)
-    official = len(names) == CLASSES and (len(splits[0]), len(splits[1])) == SIZES
+    about = DATASETS["imagenet"]
+    found = len(names), len(splits[0]), len(splits[1])
+    official = found == (about.classes, about.train_size, about.test_size)
     count = f"{len(names):,} classes, {len(splits[0]):,} + {len(splits[1]):,} images"
     return Dataset(
         name="imagenet",

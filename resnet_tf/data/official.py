@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_tf.data.catalogue import Description
 from resnet_tf.data.splits import ArraySplit
 from resnet_tf.errors import UserError
 
@@ -55,21 +56,32 @@ class Official:
 
     Attributes:
         name: as presets and tensorflow-datasets call it.
-        class_names: in the official order.
-        side: height and width in pixels.
+        about: its entry in the catalogue.
         url: what tensorflow-datasets downloads.
         archives: the forms it is published in.
         sums: by split, "train" or "test"; a split whose sums are not known is absent.
-        sizes: images of the train and the test split.
     """
 
     name: str
-    class_names: tuple[str, ...]
-    side: int
+    about: Description
     url: str
     archives: tuple[Archive, ...]
     sums: Mapping[str, PixelSums]
-    sizes: tuple[int, int]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the official order."""
+        return self.about.class_names
+
+    @property
+    def side(self) -> int:
+        """Height and width in pixels."""
+        return self.about.image_size
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Images of the train and the test split."""
+        return self.about.train_size, self.about.test_size
 
 
 def pixel_sums(images: np.ndarray) -> PixelSums:

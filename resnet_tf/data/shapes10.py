@@ -10,8 +10,10 @@ random bits, number by number: the same seed gives the same bytes whatever the v
 
 import numpy as np
 
-SIDE = 32  # pixels
-CLASS_NAMES = ("circle", "triangle", "square", "pentagon", "star", "cross", "ring", "crescent", "arrow", "heart")
+from resnet_tf.data.catalogue import DATASETS
+
+SIDE = DATASETS["shapes10"].image_size  # pixels
+CLASS_NAMES = DATASETS["shapes10"].class_names
 
 _BLOCK = 250  # images drawn together; a multiple of the ten classes, and small enough to stay in the processor's cache
 _SCANLINES = 4  # per pixel row

@@ -16,64 +16,19 @@ from pathlib import Path
 from resnet_tf.data import cache as caching
 from resnet_tf.data import prepared, shapes10
 from resnet_tf.data.cache import File, describe, key_of, load_or_build
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.cifar import CIFAR10, CIFAR100
 from resnet_tf.data.folder import check_classes, find_splits, load_folder, read_arrays, scan
-from resnet_tf.data.imagenet import CLASSES, SIZES, load_imagenet
+from resnet_tf.data.imagenet import load_imagenet
 from resnet_tf.data.official import Official, is_official, read_archive, read_folder
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, canonical, fingerprint, split_train_validation
 from resnet_tf.data.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.files import sha256_of_file
 
-__all__ = ["DATASETS", "ArraySplit", "Dataset", "Description", "FileSplit", "load", "split_train_validation"]
+__all__ = ["DATASETS", "ArraySplit", "Dataset", "FileSplit", "load", "split_train_validation"]
 
 OFFICIAL: dict[str, Official] = {official.name: official for official in (CIFAR10, CIFAR100, STL10)}
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is known of a data set before it is read.
-
-    Attributes:
-        class_names: in the order of the labels; None where the folders decide.
-        classes: how many; None likewise.
-        image_size: height and width in pixels; None where sizes vary.
-        train_size: images of the train split, validation included; None where the folders decide.
-        test_size: images of the test split.
-        wants: one line on which real data it wants and how to provide it.
-    """
-
-    class_names: tuple[str, ...] | None
-    classes: int | None
-    image_size: int | None
-    train_size: int | None
-    test_size: int | None
-    wants: str
-
-
-def _describe_official(official: Official) -> Description:
-    forms = ", ".join(f"{form.file} or its folder {form.folder}" for form in official.archives)
-    wants = f"an image folder train/<class>/*, test/<class>/* of {official.side}x{official.side} images, or {forms}"
-    return Description(official.class_names, len(official.class_names), official.side, *official.sizes, wants)
-
-
-DATASETS: dict[str, Description] = {
-    "shapes10": Description(
-        shapes10.CLASS_NAMES, 10, shapes10.SIDE, 5_000, 2_000, "nothing: it is drawn by the package"
-    ),
-    **{name: _describe_official(official) for name, official in OFFICIAL.items()},
-    "imagenet": Description(
-        None,
-        CLASSES,
-        None,
-        *SIZES,
-        "a folder with train/<wnid>/* and val/<wnid>/*, or with a flat val/*.JPEG and a list of labels beside it; or "
-        "imagenet2012 prepared by tensorflow-datasets",
-    ),
-    "folder": Description(
-        None, None, None, None, None, "a folder of your own: train/<class>/*, test/<class>/*, or only <class>/*"
-    ),
-}
 
 
 def load(name: str, data: str | None = None, cache: str | None = None, say: Callable[[str], None] = print) -> Dataset:
@@ -133,7 +88,7 @@ def _load_shapes10(data: str | None, folder: Path, say: Callable) -> Dataset:
         splits = ArraySplit(*drawn[:2]), ArraySplit(*drawn[2:])
         return _assemble("shapes10", "shapes10", "drawn by resnet_tf", shapes10.CLASS_NAMES, splits, True)
 
-    key = key_of(f"shapes10 {about.train_size} {about.test_size} {sha256_of_file(shapes10.__file__)}")
+    key = key_of(f"shapes10 {about} {sha256_of_file(shapes10.__file__)}")
     return load_or_build(folder, "shapes10", key, build, say)
 
 

@@ -6,6 +6,7 @@ them; the pixel sums follow from the training set's mean and deviation as others
 
 import numpy as np
 
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.official import Archive, Official, PixelSums
 
 _SIDE = 96
@@ -33,8 +34,7 @@ def read_binary(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 STL10 = Official(
     name="stl10",
-    class_names=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
-    side=_SIDE,
+    about=DATASETS["stl10"],
     url="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
     archives=(
         Archive(
@@ -55,5 +55,4 @@ STL10 = Official(
     sums={  # no exact figures are published for the test split
         "train": PixelSums(5_000, (5249028477, 5167941542, 4778258412), (801008198897, 776847979650, 715970295694)),
     },
-    sizes=(5_000, 8_000),
 )

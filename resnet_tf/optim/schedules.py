@@ -4,13 +4,16 @@ A step's rate is `rates(...)[step]` times a scale. The scale is 1 but for the tw
 and `warmup_until`): theirs is kept by `resnet_tf.optim.watchers`. So a trainer treats every schedule alike.
 
 A field is a JSON key: {"name": "multi_step", "factor": 0.1, "boundaries_steps": [32000, 48000]}.
+
+NumPy is imported where rates are worked out: a listing describes schedules only, and NumPy would be half of its time.
 """
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Metric = Literal["validation_loss", "validation_top1", "training_loss", "training_top1"]
 
@@ -35,9 +38,9 @@ class Warmup:
         require(self.steps >= 1, "'steps' must be 1 or more.", self.steps)
         require(0 <= self.start_factor <= 1, "'start_factor' must lie in 0 to 1.", self.start_factor)
 
-    def factors(self, step: np.ndarray) -> np.ndarray:
+    def factors(self, step: "np.ndarray") -> "np.ndarray":
         """Returns the factor of each step, float64."""
-        return self.start_factor + (1 - self.start_factor) * np.minimum(step / self.steps, 1.0)
+        return self.start_factor + (1 - self.start_factor) * (step / self.steps).clip(max=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class Schedule:
         if self.warmup is not None and self.warmup_until is not None:
             raise ValueError("a schedule has 'warmup' or 'warmup_until', not both.")
 
-    def rates(self, learning_rate: float, steps: int, steps_per_epoch: int) -> np.ndarray:
+    def rates(self, learning_rate: float, steps: int, steps_per_epoch: int) -> "np.ndarray":
         """Returns the rate of every step of a phase: float64 [steps], index 0 being the phase's first step.
 
         Args:
@@ -82,6 +85,8 @@ class Schedule:
             steps: length of the whole phase.
             steps_per_epoch: what an epoch means to this schedule.
         """
+        import numpy as np
+
         step = np.arange(steps)
         rates = self._rates(learning_rate, step, steps_per_epoch)
         return rates if self.warmup is None else rates * self.warmup.factors(step)
@@ -101,9 +106,15 @@ class Schedule:
         warm = self.warmup is not None or self.warmup_until is not None
         return f"{'warm-up, ' if warm else ''}{self._brief()}"
 
-    def _rates(self, learning_rate: float, step: np.ndarray, steps_per_epoch: int) -> np.ndarray:
-        """Returns the rates without warm-up; `step` is 0, 1, ... to the phase's last."""
-        raise NotImplementedError
+    def _rates(self, learning_rate: float, step: "np.ndarray", steps_per_epoch: int) -> "np.ndarray":
+        """Returns the rates without warm-up: constant, unless a schedule says otherwise.
+
+        Args:
+            step: 0, 1, ... to the phase's last.
+        """
+        import numpy as np
+
+        return np.full(len(step), float(learning_rate))
 
     def _describe(self) -> str:
         raise NotImplementedError
@@ -115,9 +126,6 @@ class Schedule:
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
     """The same rate at every step."""
-
-    def _rates(self, learning_rate, step, steps_per_epoch):
-        return np.full(len(step), float(learning_rate))
 
     def _describe(self):
         return "constant"
@@ -136,7 +144,7 @@ class Exponential(Schedule):
         require(0 < self.lr_decay <= 1, "'lr_decay' must lie above 0 and up to 1.", self.lr_decay)
 
     def _rates(self, learning_rate, step, steps_per_epoch):
-        return learning_rate * self.lr_decay ** (step // steps_per_epoch).astype(np.float64)
+        return learning_rate * self.lr_decay ** (step // steps_per_epoch).astype(float)
 
     def _describe(self):
         return "constant" if self.lr_decay == 1 else f"x{self.lr_decay:g} an epoch"
@@ -168,6 +176,8 @@ class MultiStep(Schedule):
         return self.boundaries_epochs if self.boundaries_steps is None else self.boundaries_steps
 
     def _rates(self, learning_rate, step, steps_per_epoch):
+        import numpy as np
+
         unit = steps_per_epoch if self.boundaries_steps is None else 1
         passed = np.searchsorted(unit * np.array(self._boundaries()), step, side="right")
         return learning_rate * self.factor ** passed.astype(np.float64)
@@ -210,9 +220,6 @@ class Plateau(Schedule):
             within = self.metric.startswith("training")
             require(within, "'every_steps' needs a training metric; validation comes once an epoch.", self.metric)
 
-    def _rates(self, learning_rate, step, steps_per_epoch):
-        return np.full(len(step), float(learning_rate))
-
     def _describe(self):
         unit = "epochs" if self.every_steps is None else "steps"
         wait = self.patience * (self.every_steps or 1)
@@ -246,21 +253,23 @@ class CosineRestarts(Schedule):
         require(self.minimum >= 0, "'minimum' must be 0 or more.", self.minimum)
 
     def _rates(self, learning_rate, step, steps_per_epoch):
-        ends = self._period_ends(len(step), steps_per_epoch)
+        import numpy as np
+
+        ends = np.array(self._period_ends(len(step), steps_per_epoch))
         period = np.searchsorted(ends, step, side="right")
         starts = np.concatenate(([0.0], ends))[period]
         progress = (step - starts) / (ends[period] - starts)
         peaks = np.maximum(learning_rate * self.peak_decay**period, self.minimum)
         return self.minimum + (peaks - self.minimum) * (1 + np.cos(np.pi * progress)) / 2
 
-    def _period_ends(self, steps: int, steps_per_epoch: int) -> np.ndarray:
+    def _period_ends(self, steps: int, steps_per_epoch: int) -> list[float]:
         """Returns the step at which each period ends, up to the first that is not before the phase's end."""
         length = float(steps if self.period_epochs is None else self.period_epochs * steps_per_epoch)
         ends = [length]
         while ends[-1] < steps:
             length *= self.period_factor
             ends.append(ends[-1] + round(length))
-        return np.array(ends)
+        return ends
 
     def _describe(self):
         if self.period_epochs is None:
@@ -294,6 +303,8 @@ class OneCycle(Schedule):
             require(0 <= getattr(self, key) <= 1, f"{key!r} must lie in 0 to 1.", getattr(self, key))
 
     def _rates(self, learning_rate, step, steps_per_epoch):
+        import numpy as np
+
         last = max(len(step) - 1, 1)
         peak = max(self.warmup_fraction * len(step) - 1, 0.0)  # as torch: may fall between two steps
         up, down = step / (peak or 1.0), (step - peak) / (last - peak)

@@ -1,15 +1,17 @@
 """The input is a pure function of (images, seed, step)."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from resnet_tf.data import augmentations
+from resnet_tf.data import augmentations, sources
 from resnet_tf.data import batches as batches_module
 from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
-from resnet_tf.data.splits import ArraySplit, FileSplit
+from resnet_tf.data.headers import read_orientations
+from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit
 from resnet_tf.errors import UserError
 
 CHAIN = augmentations.parse("pad_crop(4) | flip_horizontal")
@@ -122,6 +124,61 @@ def test_images_on_disk_give_the_same_batches_as_in_memory(pictures, on_disk):
     ):
         np.testing.assert_array_equal(from_memory[1], from_disk[1])
         np.testing.assert_array_equal(from_memory[0], from_disk[0])
+
+
+@pytest.fixture
+def photos(tmp_path, write_photo) -> Dataset:
+    """A user's photos, held every way: 40 to train on and 16 to test on, by the folder's own reader."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("test", 16)):
+        for number in range(count):
+            path = tmp_path / part / "ab"[number % 2] / f"{number}.{'png' if number % 3 == 0 else 'jpg'}"
+            write_photo(path, rng.integers(0, 256, (24, 24, 3), np.uint8), number % 8 + 1)
+    return sources.load("folder", str(tmp_path), say=print)
+
+
+def seen(path: str) -> np.ndarray:
+    """A photo by Pillow's own rule."""
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image))
+
+
+def test_photos_are_trained_on_upright(photos):
+    batches = TrainingBatches(photos.train, augmentations.parse("random_crop(24)"), BATCH, seed=2)
+    shown = np.concatenate([images for images, _ in collect(batches.dataset(0, 5))])
+    expected = np.stack([seen(photos.train.paths[i]) for i in batches._order(np.int64(0)).numpy()])
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_photos_are_evaluated_upright(photos):
+    held_out = photos.test.take(np.arange(16)[::-1])
+    ((shown, _),) = collect(EvaluationBatches(held_out, (), "1-crop", 24, 24).dataset())
+    np.testing.assert_array_equal(shown[:, 0], np.stack([seen(path) for path in held_out.paths]))
+
+
+def test_a_transparent_picture_among_photos_is_laid_over_white(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 4), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "0.png")
+    Image.fromarray(picture).save(tmp_path / "1.webp", lossless=True, exact=True)
+    Image.fromarray(picture[..., :3]).save(tmp_path / "2.jpg")
+    paths = [str(tmp_path / name) for name in ("0.png", "1.webp", "2.jpg")]
+    split = FileSplit(np.array(paths, object), np.zeros(3, np.int32), read_orientations(paths))
+    ((shown, _),) = collect(EvaluationBatches(split, (), "1-crop", 16, 16).dataset())
+    colours, opacity = picture[..., :3].astype(float), picture[..., 3:] / 255
+    over_white = np.round(colours * opacity + 255 * (1 - opacity))
+    for image, expected in zip(shown[:, 0], (over_white, over_white, seen(paths[2])), strict=True):
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_a_file_name_need_not_be_utf_8(pictures, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    try:
+        Image.fromarray(pictures.images[0]).save(path)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    split = FileSplit(np.array([path], object), np.zeros(1, np.int32))
+    ((shown, _),) = collect(EvaluationBatches(split, (), "1-crop", 32, 32).dataset())
+    np.testing.assert_array_equal(shown[0, 0], pictures.images[0])
 
 
 def test_the_autotuner_is_off(split):

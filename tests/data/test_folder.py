@@ -162,10 +162,53 @@ def test_own_folder_holds_a_fifth_of_each_class_out(photos):
         assert [dataset.class_names[label] for label in split.labels] == [p.split("/")[-2] for p in split.paths]
     ranked = sorted(photos.glob("rose/*.jpg"), key=lambda path: hashlib.sha256(f"rose/{path.name}".encode()).digest())
     assert {path for path in dataset.test.paths if "/rose/" in path} == {str(path) for path in ranked[:2]}
-    assert any("1 entries" in line for line in lines)
+    assert lines == [f"left out of {photos}, where .jpg, .jpeg, .png, .bmp, .webp are read: 1 .txt"]
     again = sources.load("folder", str(photos), say=print)
     assert again.test.paths.tolist() == dataset.test.paths.tolist()
     assert again.fingerprint == dataset.fingerprint
+
+
+def test_what_is_left_out_is_said_by_kind(photos):
+    for name in ("1.heic", "2.HEIC", "3.tif", "4"):
+        (photos / "rose" / name).write_bytes(b"not looked into")
+    (photos / "daisy" / "more").mkdir()
+    lines = []
+    dataset = sources.load("folder", str(photos), say=lines.append)
+    assert len(dataset.train) + len(dataset.test) == 30
+    assert len(lines) == 1
+    kinds = lines[0].partition("are read: ")[2].split(", ")
+    assert kinds[0] == "2 .heic"
+    assert set(kinds) == {"2 .heic", "1 .tif", "1 .txt", "1 without suffix", "1 folder"}
+
+
+def test_own_photos_are_turned_upright_and_those_of_imagenet_are_not(tmp_path, write_photo):
+    rng = np.random.default_rng(0)
+    for orientation in range(1, 9):
+        for name in ("a", "b"):
+            write_photo(tmp_path / name / f"{orientation}.jpg", rng.integers(0, 256, (8, 12, 3), np.uint8), orientation)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "val").mkdir()
+    for name in ("a", "b"):
+        shutil.copytree(tmp_path / name, tmp_path / "train" / name)
+        shutil.copytree(tmp_path / name, tmp_path / "val" / name)
+    own, published = (sources.load(name, str(tmp_path), say=print) for name in ("folder", "imagenet"))
+    for split in (own.train, own.test):
+        noted = [int(os.path.basename(path)[0]) for path in split.paths]
+        assert split.orientations.tolist() == noted
+        assert split.orientations.dtype == np.uint8
+        assert split.take(np.array([3, 0])).orientations.tolist() == [noted[3], noted[0]]
+        assert sorted(noted) == sorted([*range(1, 9)] * 2)
+    assert published.train.orientations is published.test.orientations is None
+    assert own.fingerprint == published.fingerprint
+    assert own.train.paths.tolist() == published.train.paths.tolist()
+
+
+def test_a_bad_photo_is_named_before_the_work_begins(photos):
+    (photos / "rose" / "3.jpg").write_bytes(b"")
+    (photos / "tulip" / "4.jpg").write_bytes((photos / "tulip" / "4.jpg").read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"whole JPEG.*/(rose/3\.jpg \(empty\)|tulip/4\.jpg \(cut short\))") as caught:
+        sources.load("folder", str(photos), say=print)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_new_photo_leaves_the_others_where_they_are(photos):

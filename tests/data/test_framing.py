@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from resnet_tf.data import framing
 from resnet_tf.data.augment import draws
@@ -221,6 +221,49 @@ def test_a_window_of_a_file_is_that_window_of_the_whole_picture(tmp_path, name, 
         expected = resample(pixels, follow(whole(tf.constant(75), tf.constant(100)), chain, own)).numpy()
         found = read_framed(tf.constant(str(path)), chain, own).numpy()
         assert np.abs(found.astype(int) - expected).max() <= 1  # 1: a tie, rounded apart
+
+
+SEE_THROUGH = np.dstack([picture(20, 30), np.random.default_rng(1).integers(0, 256, (20, 30), np.uint8)])
+RGBA = Image.fromarray(SEE_THROUGH)
+TRANSPARENT = {
+    "PNG": encoded(RGBA, "PNG"),
+    "grey PNG": encoded(RGBA.convert("LA"), "PNG"),
+    "palette PNG": encoded(RGBA.quantize(64), "PNG"),
+    "PNG with one transparent colour": encoded(RGBA.convert("RGB"), "PNG", transparency=RGBA.getpixel((4, 3))[:3]),
+    "WebP": encoded(RGBA, "WEBP"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_transparency_is_laid_over_white(name, tmp_path):
+    (tmp_path / "picture").write_bytes(TRANSPARENT[name])
+    seen = Image.open(tmp_path / "picture").convert("RGBA")
+    white = Image.new("RGB", seen.size, "white")
+    white.paste(seen, mask=seen.getchannel("A"))
+    found = read_framed(str(tmp_path / "picture"), orientation=tf.constant(1)).numpy()
+    np.testing.assert_array_equal(found, white)
+    assert (found != np.asarray(seen)[..., :3]).any()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["4:2:0", "progressive", "PNG", "BMP"])
+def test_a_turned_photo_is_framed_as_it_is_seen(tmp_path, name, orientation):
+    path, chain = tmp_path / "picture", parse("shorter_side(30, 60) | random_crop(24)")
+    path.write_bytes(FILES[name])
+    photo = Image.open(path).convert("RGB")
+    photo.getexif()[274] = orientation
+    seen = np.asarray(ImageOps.exif_transpose(photo))
+    np.testing.assert_array_equal(read_framed(str(path), orientation=tf.constant(orientation)), seen)
+    numbers = draws(chain, 7, tf.constant(1, tf.int64), 4)
+    for row in range(4):
+        own = [of_step[row] for of_step in numbers]
+        expected = resample(tf.constant(seen), follow(whole(*map(tf.constant, seen.shape[:2])), chain, own)).numpy()
+        found = read_framed(str(path), chain, own, tf.constant(orientation)).numpy()
+        assert np.abs(found.astype(int) - expected).max() <= 1  # 1: a tie, rounded apart
+
+
+def test_a_file_to_be_seen_is_itself_where_nothing_is_turned_or_transparent(file):
+    np.testing.assert_array_equal(read_framed(file, orientation=tf.constant(1)), read_framed(file))
 
 
 def test_the_usual_evaluation_is_pillows_resize_and_crop(file):

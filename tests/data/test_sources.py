@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from resnet_tf.data import prepared, shapes10, sources
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.cifar import CIFAR10
 from resnet_tf.data.splits import ArraySplit, canonical, fingerprint
 from resnet_tf.errors import UserError
@@ -113,11 +114,20 @@ def test_descriptions_fit_the_data_sets():
             assert len(description.class_names) == description.classes
 
 
-def test_listing_imports_nothing_heavy():
-    program = (
-        "import sys; from resnet_tf.data.sources import DATASETS;"
-        "print({'tensorflow', 'keras', 'tensorflow_datasets', 'scipy', 'PIL'} & set(sys.modules))"
-    )
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_the_catalogue_names_the_files_that_are_taken(name):
+    official, about = sources.OFFICIAL[name], DATASETS[name]
+    for form in official.archives:
+        assert f" {form.file} or its folder {form.folder}" in about.wants
+    assert f"{official.side}x{official.side} images" in about.wants
+    for part, sums in official.sums.items():
+        assert sums.images == (about.train_size if part == "train" else about.test_size)
+
+
+@pytest.mark.parametrize(("module", "more"), [("sources", set()), ("catalogue", {"numpy"})])
+def test_what_a_listing_needs_imports_nothing_heavy(module, more):
+    heavy = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "PIL"} | more
+    program = f"import sys; from resnet_tf.data.{module} import DATASETS; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "set()"
 
 
