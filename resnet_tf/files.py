@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+MOST_ARRAYS = 20_000  # in a file that is read; ResNet-1202 has 6,000
+
+
 class WriteError(OSError):
     """A file could not be written; says which, why and, where the disk is full, how much room it needed."""
 
@@ -176,6 +179,8 @@ def array_headers(file: BinaryIO) -> dict[str, tuple[tuple[int, ...], "np.dtype"
 
     found = {}
     with zipfile.ZipFile(file) as archive:
+        if len(archive.namelist()) > MOST_ARRAYS:
+            raise ValueError(f"it holds more than {MOST_ARRAYS:,} arrays")
         for member in archive.namelist():
             name = member.removesuffix(".npy")
             if name == member or name in found:

@@ -5,7 +5,9 @@ Source: He, Zhang, Ren, Sun 2015, "Deep Residual Learning for Image Recognition"
 
 import dataclasses
 import math
+import sys
 import zlib
+from contextlib import contextmanager
 from functools import partial
 
 import keras
@@ -13,6 +15,8 @@ from keras import layers, ops
 
 from resnet_tf.models.layers import BatchNormalization, IdentityPad, InputNormalization
 from resnet_tf.presets import Network
+
+LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum
 
 
 def resnet(
@@ -51,7 +55,19 @@ def resnet(
             strides = 2 if stage > 1 and number == 1 else 1
             x = unit(x, filters, strides, network, conv, name=f"stage{stage}_unit{number}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(images, _head(x, classes, seed), name=f"resnet{network.depth}")
+    with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
+        return keras.Model(images, _head(x, classes, seed), name=f"resnet{network.depth}")
+
+
+@contextmanager
+def _recursion(calls: int):
+    """Lets Python go `calls` deeper: Keras walks a finished network by recursion, for which ResNet-1202 is too long."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + calls)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def set_input_statistics(model: keras.Model, mean, deviation) -> None:

@@ -41,6 +41,8 @@ def load(model: keras.Model, path: Path) -> dict:
     variables = {variable.path: variable for variable in model.variables}
     wanted = {name: f"{variable.dtype} {tuple(variable.shape)}" for name, variable in variables.items()}
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not an ordinary file")  # a pipe waits, a device never ends
         with open(path, "rb") as file:
             headers = files.array_headers(file)
             _check_about(headers.pop(ABOUT, None))
@@ -48,6 +50,8 @@ def load(model: keras.Model, path: Path) -> dict:
             file.seek(0)
             arrays = files.unpack_arrays(file)
         about = json.loads(str(arrays.pop(ABOUT, "{}")))
+        if not isinstance(about, dict):
+            raise ValueError(f"{ABOUT} is no table")
     except UserError:
         raise
     except Exception as error:  # over a damaged file zipfile and numpy raise anything, tokenize.TokenError included

@@ -2,14 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from resnet_tf import files, ledger, run_folder
+from resnet_tf import files, ledger, lint, run_folder
 from resnet_tf.data import sources
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.models import weights
@@ -23,7 +23,7 @@ from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
 from resnet_tf.training.state import State
 from resnet_tf.training.stop import Stop
-from resnet_tf.training.tensorboard import TensorBoardLog, write_hparams
+from resnet_tf.training.tensorboard import TensorBoardLog
 
 
 def train(
@@ -67,32 +67,57 @@ def train(
             class_names=list(dataset.class_names),
             changed=changed or {},
         )
+    with _told_in_a_line(run, preset), _sole_writer(run):
+        saved = state.load(run.state, say)
+        progress = Progress(**saved.values["progress"]) if saved else Progress()
+        if resume:
+            resuming.check_data(run, dataset)
+            _grow(run, preset, changed, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
+        run.update(
+            status="running",
+            preset_hash=preset.hash,
+            steps_planned=plans[-1].last_step,
+            backend=keras.backend.backend(),
+            device=device_description(),
+            precision=keras.config.dtype_policy().name,
+            versions=ledger.versions(),
+        )
+        if saved:
+            say(f"resuming {run.name} after step {progress.step:,}")
+            resuming.say_what_changed(run, saved.values["made_with"], say)
+        resuming.restore_files(run, progress, saved.best if saved else None, say)
+        return _carry_out(run, preset, plans, progress, saved, runs, say)
+
+
+@contextlib.contextmanager
+def _sole_writer(run: Run) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(run.lock, wait=False))
+        except BlockingIOError:
+            taken = f"Received: {run.name}, which has another."
+            raise UserError(f"a run can have one training at a time. {taken}") from None
+        yield
+
+
+@contextlib.contextmanager
+def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
+    """Turns a disk that cannot be written, and memory that runs out, into one line on what to do."""
     try:
-        with contextlib.ExitStack() as stack:
-            _lock(run, stack)
-            saved = state.load(run.state, say)
-            progress = Progress(**saved.values["progress"]) if saved else Progress()
-            if resume:
-                resuming.check_data(run, dataset)
-                _grow(run, preset, changed, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
-            run.update(
-                status="running",
-                preset_hash=preset.hash,
-                steps_planned=plans[-1].last_step,
-                backend=keras.backend.backend(),
-                device=device_description(),
-                precision=keras.config.dtype_policy().name,
-                versions=ledger.versions(),
-            )
-            if saved:
-                say(f"resuming {run.name} after step {progress.step:,}")
-                resuming.say_what_changed(run, saved.values["made_with"], say)
-            resuming.restore_files(run, progress, saved.best if saved else None, say)
-            return _carry_out(run, preset, plans, progress, saved, runs, say)
+        yield
     except files.WriteError as error:
-        raise _cannot_write(run, error) from error
+        states = state.saved_states(run.state)
+        safe = (
+            f"Its state after step {state.step_of(states[0]):,} is whole" if states else "No step of it was saved yet"
+        )
+        raise UserError(
+            f"a run's files must be writable. Received: {error.filename}: {error.strerror}. {safe}: mend this, then go "
+            f"on with --resume {run.name}."
+        ) from error
     except Exception as error:
-        if not _out_of_memory(error):
+        # MemoryError comes from Python, the other from TensorFlow; in JAX's the name is part of the text.
+        exhausted = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
+        if not exhausted and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         batch, size = preset.train.batch_size, preset.data.image_size
         raise UserError(
@@ -101,34 +126,12 @@ def train(
         ) from error
 
 
-def _lock(run: Run, stack: contextlib.ExitStack) -> None:
-    try:
-        stack.enter_context(files.locked(run.lock, wait=False))
-    except BlockingIOError:
-        raise UserError(f"a run can have one training at a time. Received: {run.name}, which has another.") from None
-
-
 def _grow(run: Run, preset: Preset, changed: dict | None, grown: dict[str, list], step: int) -> None:
     """Writes into a run that it has become longer than it began."""
     if grown:
         earlier = run.about.get("grown", [])
         run.update(grown=[*earlier, {"after_step": step, **grown}], **({} if changed is None else {"changed": changed}))
         run.write_preset(preset)
-
-
-def _cannot_write(run: Run, error: files.WriteError) -> UserError:
-    """Returns the one line for a full disk, a read-only folder, a missing permission."""
-    states = state.saved_states(run.state)
-    safe = f"Its state after step {state.step_of(states[0]):,} is whole" if states else "No step of it was saved yet"
-    return UserError(
-        f"a run's files must be writable. Received: {error.filename}: {error.strerror}. {safe}: mend this, then go on "
-        f"with --resume {run.name}."
-    )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Says whether an error means that memory ran out, on any backend."""
-    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _carry_out(
@@ -143,6 +146,8 @@ def _carry_out(
     """Trains phase by phase from where the run stands; writes its end into run.json and the ledger."""
     arrays, best = (saved.arrays, saved.best) if saved else ({}, None)
     _introduce(run, preset, plans, say)
+    for finding in lint.check(preset, len(plans[0].batches.split), plans[0].dataset.classes):
+        say(str(finding))
     size = network_size(preset.model, preset.data.image_size, plans[0].dataset.classes)
     show = ShowProgress(plans[-1].last_step, plans[-1].first_epoch + plans[-1].epochs, progress.step, say)
     board = TensorBoardLog(run, first_images(plans[0]), describe_stages(size), say)
@@ -163,7 +168,7 @@ def _carry_out(
                 break
             # The next phase goes on with these weights.
             arrays, best = keep.copied(keep.training_variables(model)), keeper.best
-    _close(run, preset, plans[-1].last_step, model, keeper, runs, say)
+    _close(run, preset, plans[-1].last_step, model, keeper, board, runs, say)
     if keeper.diverged:
         raise UserError(_diverged(run, keeper.diverged))
     if progress.step < plans[-1].last_step:
@@ -187,9 +192,7 @@ def _diverged(run: Run, diverged: dict) -> str:
     )
 
 
-def _train_phase(
-    plan: Plan, model: keras.Model, keeper: KeepRun, show: ShowProgress, board: keras.callbacks.Callback
-) -> None:
+def _train_phase(plan: Plan, model: keras.Model, keeper: KeepRun, show: ShowProgress, board: TensorBoardLog) -> None:
     """Trains a phase from where it stands to its end, or until the training is told to stop."""
     try:
         for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
@@ -250,6 +253,7 @@ def _close(
     total_steps: int,
     model: keras.Model,
     keeper: KeepRun,
+    board: TensorBoardLog,
     runs: str | Path,
     say: Callable[[str], None],
 ) -> None:
@@ -289,4 +293,4 @@ def _close(
     if not any(all(known.get(key) == row[key] for key in ("run", "step", "status")) for known in rows):
         ledger.append(runs, ledger.TRAINED, row)
     run.update(**{key: about[key] for key in ("status", "step", "seconds", "finished")}, last=last)
-    write_hparams(run, {key: last[key] for key in ("validation_top1", "validation_loss") if key in last}, say)
+    board.write_hparams({key: last[key] for key in ("validation_top1", "validation_loss") if key in last})

@@ -38,6 +38,10 @@ class TensorBoardLog(keras.callbacks.Callback):
         """Adds an epoch's figures to the curves."""
         self._attempt(lambda: self._write(row))
 
+    def write_hparams(self, metrics: dict[str, float]) -> None:
+        """Adds the run to the HParams table; see the function of this name."""
+        self._attempt(lambda: _write_hparams(self.run, metrics))
+
     def _attempt(self, write: Callable[[], None]) -> None:
         if not self.broken:
             self.broken = not _succeeds(write, self.say)

@@ -8,49 +8,23 @@ import numpy as np
 import pytest
 
 from resnet_tf import run_folder
-from resnet_tf.errors import Stopped, UserError
+from resnet_tf.errors import Stopped
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import keep, loop, state
+from resnet_tf.training import loop, state
 
 
-def quiet(line: str) -> None:
-    """Takes what a training says and drops it."""
+@pytest.fixture
+def train(image_tree, tiny_preset, tmp_path):
+    """Trains the tiny preset with changes, in a folder of this test's own."""
+
+    def start(resume=False, say=str, seed=7, **changes):
+        return loop.train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, seed, resume, say)
+
+    return start
 
 
-@pytest.fixture(scope="module")
-def trained(image_tree, tiny_preset, tmp_path_factory):
-    """An unbroken run of three epochs."""
-    runs = tmp_path_factory.mktemp("unbroken")
-    return loop.train(load_preset(tiny_preset), str(image_tree), runs, seed=7, say=quiet)
-
-
-def final_arrays(run) -> dict[str, np.ndarray]:
-    return state.load(run.state, quiet).arrays
-
-
-def without_timing(run) -> list[dict]:
-    return [{key: value for key, value in row.items() if key != "timing"} for row in run.rows]
-
-
-def assert_same_run(run, other) -> None:
-    ours, theirs = final_arrays(run), final_arrays(other)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-    assert without_timing(run) == without_timing(other)
-
-
-def kill_at(monkeypatch, steps: set[int], number: int) -> None:
-    """Sends this process a signal when a training has done one of these steps."""
-    original = keep.KeepRun.on_train_batch_end
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.progress.step + 1 in steps:
-            steps.discard(self.progress.step + 1)
-            os.kill(os.getpid(), number)
-        original(self, batch, logs)
-
-    monkeypatch.setattr(keep.KeepRun, "on_train_batch_end", on_train_batch_end)
+def send(number: int):
+    return lambda keeper: os.kill(os.getpid(), number)
 
 
 def test_the_log_has_a_row_an_epoch_with_the_rates_of_the_recipe(trained):
@@ -64,65 +38,42 @@ def test_the_log_has_a_row_an_epoch_with_the_rates_of_the_recipe(trained):
     assert ledger_rows[0]["data"]["official"] is False
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, image_tree, tiny_preset, tmp_path):
-    again = loop.train(load_preset(tiny_preset), str(image_tree), tmp_path, seed=7, say=quiet)
-    assert_same_run(trained, again)
-    other = loop.train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), tmp_path, seed=8, say=quiet)
-    assert other.rows[0]["loss"] != trained.rows[0]["loss"]
+def test_best_weights_are_those_of_the_epoch_with_the_highest_validation_top1(trained):
+    scores = [row["validation_top1"] for row in trained.rows]
+    with np.load(trained.best) as best, np.load(trained.last) as last:
+        about = json.loads(str(best["__about__"]))
+        assert about["epoch"] == 1 + scores.index(max(scores))
+        assert json.loads(str(last["__about__"]))["epoch"] == 3
+    assert state.load(trained.state, print).best == trained.best.read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, train, assert_same_run):
+    assert_same_run(trained, train())
+    assert train(seed=8, train={"epochs": 1}).rows[0]["loss"] != trained.rows[0]["loss"]
 
 
 def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same_bits(
-    trained, image_tree, tiny_preset, tmp_path, monkeypatch
+    trained, train, tmp_path, at_step, assert_same_run
 ):
-    kill_at(monkeypatch, {4, 17}, signal.SIGINT)
-    preset, data = load_preset(tiny_preset), str(image_tree)
-    with pytest.raises(Stopped, match="stopped at step 4 of 30") as stopped:
-        loop.train(preset, data, tmp_path, seed=7, say=quiet)
-    assert stopped.value.exit_code == 130
-    with pytest.raises(Stopped, match="stopped at step 17 of 30"):
-        loop.train(preset, data, tmp_path, resume=True, say=quiet)
-    kill_at(monkeypatch, {20}, signal.SIGTERM)
-    with pytest.raises(Stopped, match="stopped at step 20 of 30") as stopped:
-        loop.train(preset, data, tmp_path, resume=True, say=quiet)
-    assert stopped.value.exit_code == 143
-    run = loop.train(preset, data, tmp_path, resume=True, say=quiet)
-    assert_same_run(trained, run)
+    for step, number in ((4, signal.SIGINT), (17, signal.SIGINT), (20, signal.SIGTERM)):
+        at_step(step, send(number))
+        with pytest.raises(Stopped, match=f"stopped at step {step} of 30") as stopped:
+            train(resume=step > 4)
+        assert stopped.value.exit_code == 128 + number
+    said = []
+    assert_same_run(trained, train(resume=True, say=said.append))
     assert len(run_folder.every(tmp_path)) == 1
+    assert any("after step 20" in line for line in said)
 
 
-def test_rows_after_the_saved_state_are_done_again(trained, image_tree, tiny_preset, tmp_path, monkeypatch):
-    """As after a kill between a row and its state: the row is dropped, and comes again."""
-    kill_at(monkeypatch, {14}, signal.SIGINT)
-    preset, data = load_preset(tiny_preset), str(image_tree)
-    with pytest.raises(Stopped):
-        loop.train(preset, data, tmp_path, seed=7, say=quiet)
-    run = run_folder.every(tmp_path)[0]
-    with run.log.open("a") as log:
-        log.write('{"epoch": 2, "loss": 99}\n{"epo')
-    assert_same_run(trained, loop.train(preset, data, tmp_path, resume=True, say=quiet))
+def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):
+    def look(keeper) -> None:
+        found.extend(state.step_of(saved) for saved in state.saved_states(keeper.run.state))
 
-
-def test_a_diverging_loss_ends_the_run_and_is_recorded(image_tree, tiny_preset, tmp_path):
-    preset = load_preset(tiny_preset, optimizer={"learning_rate": 1e30})
-    with pytest.raises(UserError, match=r"a training must stay finite.*nan.*learning_rate"):
-        loop.train(preset, str(image_tree), tmp_path, say=quiet)
-    (run,) = run_folder.every(tmp_path)
-    assert run.about["status"] == "diverged"
-    (row,) = (json.loads(line) for line in (tmp_path / "train_overall.jsonl").open())
-    assert row["status"] == "diverged"
-    assert row["diverged"]["step"] <= 30
-
-
-def test_another_recipe_or_other_images_do_not_resume(trained, image_tree, tiny_preset, tmp_path, monkeypatch):
-    kill_at(monkeypatch, {4}, signal.SIGINT)
-    with pytest.raises(Stopped):
-        loop.train(load_preset(tiny_preset), str(image_tree), tmp_path, say=quiet)
-    changed = load_preset(tiny_preset, optimizer={"learning_rate": 0.01})
-    with pytest.raises(UserError, match=r"optimizer\.learning_rate: 0\.05 -> 0\.01"):
-        loop.train(changed, str(image_tree), tmp_path, resume=True, say=quiet)
-    run_folder.every(tmp_path)[0].update(data={"title": "other", "fingerprint": "0" * 64})
-    with pytest.raises(UserError, match="resumed on the images it began with: other"):
-        loop.train(load_preset(tiny_preset), str(image_tree), tmp_path, resume=True, say=quiet)
+    found = []
+    at_step(5, look)
+    train(train={"epochs": 1, "state_minutes": 1e-9})
+    assert found == [4, 3]  # at the fifth step's end, before its own save
 
 
 def test_fit_calls_cover_every_step_once():

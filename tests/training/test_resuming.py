@@ -1,0 +1,162 @@
+"""What may be resumed and as what: the recipe and images it began with, or the same run made longer."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from resnet_tf import files, presets, run_folder
+from resnet_tf.errors import Stopped, UserError
+from resnet_tf.preset_files import load_preset
+from resnet_tf.training import loop, resuming
+from resnet_tf.training.keep import Progress
+from resnet_tf.training.plan import make_plans
+
+
+@pytest.fixture
+def train(image_tree, tiny_preset, tmp_path):
+    """Trains the tiny preset with changes, in a folder of this test's own."""
+
+    def start(resume=False, say=str, **changes):
+        preset = load_preset(tiny_preset, **changes)
+        written = load_preset(tiny_preset)
+        changed = presets.changes(preset, written)
+        return loop.train(preset, str(image_tree), tmp_path, 7, resume, say, changed=changed)
+
+    return start
+
+
+@pytest.fixture
+def stopped(train, at_step, tmp_path):
+    """A run stopped after step 14."""
+    at_step(14, lambda keeper: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        train()
+    return run_folder.every(tmp_path)[0]
+
+
+def test_a_spoilt_log_is_put_right_from_the_state_and_said(stopped, train, trained, assert_same_run):
+    good = stopped.log.read_text()
+    stopped.log.write_text(good + '{"epoch": 2, "loss": 99}\n{"epo')
+    stopped.best.write_bytes(b"spoilt")
+    said = []
+    assert_same_run(trained, train(resume=True, say=said.append))
+    assert f"{stopped.log}: 1 torn row left out" in said
+    assert f"{stopped.log}: 1 after the saved state left out, as those steps are done again" in said
+
+
+def test_files_are_brought_to_where_the_state_stands(stopped):
+    row = stopped.rows[0]
+    said = []
+    for content in ("", '{"epoch": 1}\n', json.dumps(row) + "\n" + json.dumps(row) + "\n"):
+        stopped.log.write_text(content)
+        resuming.restore_files(stopped, Progress(step=14, rows=[row]), b"best", said.append)
+        assert files.read_rows(stopped.log) == ([row], 0)
+        assert stopped.best.read_bytes() == b"best"
+    assert ["put back" in line for line in said] == [True, True, False]
+    resuming.restore_files(stopped, Progress(), None, said.append)
+    assert stopped.rows == []
+    assert not stopped.best.exists()
+
+
+def told(call, *arguments, **keywords) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **keywords)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, train):
+    line = told(train, resume=True, optimizer={"learning_rate": 0.01}, schedule={"lr_decay": 0.9})
+    assert "optimizer.learning_rate: 0.05 -> 0.01, schedule.lr_decay: 0.8 -> 0.9" in line
+    assert "only train.epochs and train.steps may grow" in line
+    # What is no part of the recipe may change.
+    with pytest.raises(Stopped):
+        train(resume=True, title="another title", train={"epochs": 3, "state_minutes": 1}, say=interrupt)
+    stopped.update(data={"title": "other", "fingerprint": "0" * 64})
+    assert "resumed on the images it began with: other" in told(train, resume=True)
+
+
+def interrupt(line: str) -> None:
+    if line.startswith("epoch"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, assert_same_run):
+    short = train(train={"epochs": 2})
+    assert told(train, resume=short.name, train={"epochs": 2}).endswith(f"Received: {short.name}, which is finished.")
+    long = train(resume=short.name)
+    assert_same_run(trained, long)
+    assert long.folder == short.folder
+    assert long.about["grown"] == [{"after_step": 20, "train.epochs": [2, 3]}]
+    assert long.preset.train.epochs == 3
+    assert (long.about["steps_planned"], long.about["preset_hash"], long.about["changed"]) == (
+        30,
+        trained.preset.hash,
+        {},
+    )
+    rows = files.read_rows(long.folder.parents[1] / "train_overall.jsonl")[0]
+    assert [(row["run"], row["step"]) for row in rows] == [(long.name, 20), (long.name, 30)]
+
+
+@pytest.fixture
+def grown(image_tree, tiny_preset, tmp_path):
+    """Says whether a run of `before` may go on as `now` after a step: what grew, or the one line of refusal."""
+    from resnet_tf.data import sources
+
+    dataset = sources.load("cifar10", str(image_tree), say=str)
+
+    def ask(before: dict, now: dict, step: int, status: str = "stopped"):
+        run = run_folder.create(load_preset(tiny_preset, **before), 0, tmp_path)
+        run.update(status=status)
+        preset = load_preset(tiny_preset, **now)
+        try:
+            return resuming.check_recipe(run, preset, make_plans(preset, dataset, 0), step)
+        except UserError as error:
+            return str(error)
+
+    return ask
+
+
+ONE_CYCLE = {"name": "one_cycle", "warmup_fraction": 0.2}
+EPOCHS = {"epochs": 5}
+STEPS = {"steps": 25}
+
+
+def test_what_may_grow(grown):
+    phases = [{}, {"optimizer": {"learning_rate": 0.01}}]
+    longer_second = [{}, {"optimizer": {"learning_rate": 0.01}, "train": EPOCHS}]
+    longer_first = [{"train": EPOCHS}, {"optimizer": {"learning_rate": 0.01}}]
+    assert grown({}, {}, 14) == {}
+    assert grown({}, {"train": EPOCHS}, 14) == {"train.epochs": [3, 5]}
+    assert grown({}, {"train": {"steps": 50}}, 14) == {"train.epochs": [3, None], "train.steps": [None, 50]}
+    assert grown({"schedule": ONE_CYCLE}, {"schedule": ONE_CYCLE, "train": EPOCHS}, 0) == {"train.epochs": [3, 5]}
+    two = {"phases": phases}
+    assert grown(two, {"phases": longer_second}, 45) == {"phases.2.train.epochs": [3, 5]}
+    assert grown(two, {"phases": longer_first}, 14) == {"phases.1.train.epochs": [3, 5]}
+    assert grown(two, {"phases": longer_first}, 30) == {"phases.1.train.epochs": [3, 5]}
+    for before, now, step, reason in [
+        ({}, {"train": {"epochs": 2}}, 14, "it would become shorter"),
+        ({"schedule": ONE_CYCLE}, {"schedule": ONE_CYCLE, "train": EPOCHS}, 14, "schedule stretches over the whole"),
+        ({"train": STEPS}, {"train": {"steps": 40}}, 25, "its last epoch was a short one"),
+        (two, {"phases": longer_first}, 45, "that phase is over"),
+        (two, {"phases": [{}]}, 14, "phases: 2 -> 1"),
+        (two, {"phases": [{}, {"optimizer": {"learning_rate": 0.02}}]}, 14, "phases.2.optimizer.learning_rate"),
+    ]:
+        line = grown(before, now, step)
+        assert isinstance(line, str), (before, now)
+        assert reason in line
+    assert "which is finished" in grown({}, {}, 30, "finished")
+    assert "which is diverged" in grown({}, {"train": EPOCHS}, 14, "diverged")
+
+
+def test_other_software_or_device_is_said(tiny_preset, tmp_path):
+    before = {"versions": {"keras": "1"}, "device": "CPU: one", "backend": "tensorflow", "precision": "float32"}
+    run = run_folder.create(load_preset(tiny_preset), 0, tmp_path, **before)
+    said = []
+    resuming.say_what_changed(run, before, said.append)
+    assert said == []
+    run.update(device="CPU: another")
+    resuming.say_what_changed(run, before, said.append)
+    assert said == ["the last bits may differ from an unbroken run's: device CPU: one -> CPU: another"]

@@ -1,0 +1,105 @@
+"""What goes wrong in a training is said in a line, recorded, and costs nothing that was good."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet_tf import run_folder
+from resnet_tf.errors import UserError
+from resnet_tf.evaluation.metrics import Scores
+from resnet_tf.preset_files import load_preset
+from resnet_tf.run_folder import Run
+from resnet_tf.training import keep, loop, state
+
+
+@pytest.fixture
+def refused(image_tree, tiny_preset, tmp_path):
+    """Trains where it must fail; returns the line and the run."""
+
+    def start(**changes) -> tuple[str, Run]:
+        with pytest.raises(UserError) as caught:
+            loop.train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, say=str)
+        assert "\n" not in str(caught.value)
+        (run,) = run_folder.every(tmp_path)
+        return str(caught.value), run
+
+    return start
+
+
+def ledger_row(run: Run) -> dict:
+    (row,) = (json.loads(line) for line in (run.folder.parents[1] / "train_overall.jsonl").open())
+    return row
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(refused):
+    line, run = refused(optimizer={"learning_rate": 1e30})
+    assert line.startswith("a training must stay finite. Received: the loss = ")
+    assert "Try a lower optimizer.learning_rate" in line
+    assert run.about["status"] == ledger_row(run)["status"] == "diverged"
+    diverged = ledger_row(run)["diverged"]
+    assert diverged["what"] == "the loss"
+    assert diverged["learning_rate"] == pytest.approx(1e30)
+    assert 1 <= diverged["step"] <= 10
+    assert not np.isfinite(float(diverged["last_losses"][-1]))
+    assert not run.last.exists()
+
+
+@pytest.mark.parametrize("step", [17, 20])
+def test_weights_that_are_not_finite_are_never_saved(refused, at_step, step):
+    """No loss has seen them yet: at an epoch's end, and in its middle when the state's minutes have passed."""
+
+    def spoil(keeper) -> None:
+        kernel = keeper.model.get_layer("head").kernel
+        kernel.assign(tf.where(tf.eye(*kernel.shape) == 1, np.inf, kernel))
+
+    at_step(step, spoil)
+    line, run = refused(train={"epochs": 3, "state_minutes": 1e-9 if step == 17 else 10})
+    assert f"Received: model/head/kernel = inf at step {step}" in line
+    assert f"its state after step {16 if step == 17 else 10} is kept" in line
+    good = state.load(run.state, pytest.fail)
+    assert all(np.isfinite(array).all() for array in good.arrays.values())
+    assert ledger_row(run)["diverged"]["what"] == "model/head/kernel"
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_run(refused, monkeypatch):
+    def overflowing(model, batches, classes):
+        scores = Scores(classes)
+        scores.count, scores.loss_sum = 1, np.nan
+        return scores
+
+    monkeypatch.setattr(keep, "score", overflowing)
+    line, run = refused()
+    assert "Received: the validation loss = nan at step 10" in line
+    assert run.rows == []
+
+
+def test_memory_that_runs_out_names_the_batch_and_what_to_try(refused, at_step):
+    def run_out(keeper) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[20,32,32,4]")
+
+    at_step(12, run_out)
+    line, run = refused(train={"epochs": 2})
+    assert "train.batch_size=20 at 32 pixels" in line
+    assert "--set train.batch_size=10" in line
+    assert state.load(run.state, pytest.fail).step == 10
+
+
+def test_a_run_that_cannot_be_written_says_what_where_and_what_is_safe(refused, monkeypatch, at_step):
+    at_step(15, lambda keeper: monkeypatch.setattr(Run, "log", Path("/proc/nothing/log.jsonl")))
+    line, run = refused()
+    assert line.startswith("a run's files must be writable. Received: /proc/nothing/log.jsonl: No such file")
+    assert f"Its state after step 10 is whole: mend this, then go on with --resume {run.name}." in line
+
+
+def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "tensorboard", Path("/proc/nothing"))
+    said = []
+    preset = load_preset(tiny_preset, train={"epochs": 1})
+    run = loop.train(preset, str(image_tree), tmp_path, say=said.append)
+    assert run.about["status"] == "finished"
+    (warning,) = (line for line in said if "TensorBoard" in line)
+    assert warning.startswith("warning: nothing more is written for TensorBoard (")
+    assert "\n" not in warning
