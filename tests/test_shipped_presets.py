@@ -314,6 +314,8 @@ def shallow(preset):
 
 def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
     """Does what a user does: a dry run, a training of `steps` steps in each phase, an evaluation on the test split."""
+    import keras
+
     from resnet_tf.evaluation.evaluate import evaluate
     from resnet_tf.training.dry_run import dry_run
     from resnet_tf.training.loop import train
@@ -326,11 +328,14 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
     said = []
     dry_run(preset, data, say=said.append)
     assert sum("images/s" in line for line in said) == phases
+    keras.utils.clear_session()  # each of the three is a process of its own to a user; their graphs are large
     run = train(preset, data, runs, say=said.append, changed=presets.changes(preset, written))
     assert run.about["status"] == "finished"
     assert run.rows[-1]["step"] == phases * steps
     assert all(math.isfinite(row[key]) for row in run.rows for key in ("loss", "validation_loss"))
+    keras.utils.clear_session()
     result = evaluate(run, data=data, say=said.append)
+    keras.utils.clear_session()
     images = len(run.about["class_names"]) * COUNTS[written.data.dataset][1]
     assert (result["count"], result["steps"]) == (images, phases * steps)
     assert result["view"] == written.evaluation.view

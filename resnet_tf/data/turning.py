@@ -34,12 +34,20 @@ class Window(NamedTuple):
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor | None) -> tf.Tensor:
-    """Returns a stored image, or part of one, [height, width, channels], as it is meant to be seen."""
+    """Returns a stored image, or part of one, uint8 [height, width, channels], as it is meant to be seen."""
     if orientation is None:
         return image
-    transposed, down, across = _turn(orientation)
-    image = tf.cond(transposed, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-    return tf.ensure_shape(image[::down, ::across], [None, None, image.shape[2]])  # steps unknown hide the shape
+
+    def turned():
+        # Gathered by pixel: of a transposition of bytes oneDNN complains aloud on processors without AVX-512.
+        transposed, down, across = _turn(orientation)
+        height, width, channels = tf.unstack(tf.shape(image), num=3)
+        rows, columns = (tf.range(side) for side in upright_size(height, width, orientation))
+        row_stride, column_stride = tf.unstack(tf.where(transposed, (1, width), (width, 1)))
+        places = rows[::down, tf.newaxis] * row_stride + columns[::across] * column_stride
+        return tf.gather(tf.reshape(image, [-1, channels]), places)
+
+    return tf.ensure_shape(tf.cond(orientation == 1, lambda: image, turned), [None, None, image.shape[2]])
 
 
 def upright_size(height: tf.Tensor, width: tf.Tensor, orientation: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:

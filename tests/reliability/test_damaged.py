@@ -58,10 +58,6 @@ def go_on_from_damaged(data: Path, stopped: Path, runs: Path, file: str, kind: s
     assert outcome(runs) == expected, (file, kind)
 
 
-def test_a_damaged_state_costs_a_few_steps_and_no_bit(data, stopped, unbroken, tmp_path):
-    go_on_from_damaged(data, stopped, tmp_path / "runs", "arrays.npz", "a bit flipped", unbroken[0])
-
-
 @pytest.mark.slow
 def test_six_kinds_of_damage_to_each_file(data, stopped, unbroken, tmp_path):
     def check(case: tuple[str, str]) -> None:
@@ -73,6 +69,7 @@ def test_six_kinds_of_damage_to_each_file(data, stopped, unbroken, tmp_path):
     print(f"{len(DAMAGE)} kinds of damage to each of {len(FILES)} files: the state before used, all bit-equal")
 
 
+@pytest.mark.slow
 def test_two_damaged_states_are_listed_and_left_alone(data, stopped, tmp_path):
     runs = Path(shutil.copytree(stopped, tmp_path / "runs"))
     (run,) = run_folder.every(runs)

@@ -33,15 +33,6 @@ def failed(data: Path, runs: Path, act, preset: dict) -> None:
         state.load(run.state, pytest.fail)
 
 
-def test_a_full_disk_ends_a_training_in_one_line_and_it_goes_on_when_there_is_room(data, unbroken, tmp_path):
-    _, _, moments = unbroken
-    last_step = len(moments) - moments[::-1].index("step")
-    failed(data, tmp_path, Fail(errno.ENOSPC, last_step // 2, lasting=True), {})
-    trial = finish(data, tmp_path)
-    assert "resuming" in trial.said
-    assert outcome(tmp_path) == unbroken[0]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", DISK)
 def test_disk_trouble_at_every_write_of_a_training(data, tmp_path, number):

@@ -70,18 +70,6 @@ def break_until(data, folder, number, count, unbroken, codes) -> str:
     return f"{hit} {signal.Signals(number).name}s in {trainings} trainings: all bit-equal ({seconds:.0f} s)"
 
 
-def test_stopped_at_the_edges_one_after_another(data, unbroken, tmp_path):
-    """The first step, the last of a phase, the last but one of all."""
-    before = 0
-    for step, number in ((1, signal.SIGINT), (20, signal.SIGTERM), (39, signal.SIGINT)):
-        trial = Trial(data, tmp_path, before > 0, SendAtStep(number, step - before))
-        assert trial.end() == 128 + number, trial.said
-        assert f"stopped at step {step} of {STEPS}" in trial.said
-        before = step
-    finish(data, tmp_path)
-    assert outcome(tmp_path) == unbroken[0]
-
-
 @pytest.mark.slow
 def test_stopped_at_every_step(data, unbroken, tmp_path):
     def check(step: int) -> None:

@@ -69,8 +69,9 @@ def test_fifty_runs_begun_at_once_have_a_folder_each(data, tmp_path):
     assert len(names) == len(run_folder.every(tmp_path)) == 50
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.slow)])
-def test_many_starts_on_one_run_have_one_winner(data, unbroken, tmp_path, count):
+@pytest.mark.slow
+def test_fifty_starts_on_one_run_have_one_winner(data, unbroken, tmp_path):
+    count = 50
     assert Trial(data, tmp_path, act=Send(signal.SIGTERM, 50)).end() == 143
     (run,) = run_folder.every(tmp_path)
     trials = [Trial(data, tmp_path, resume=run.name) for _ in range(count)]

@@ -50,6 +50,7 @@ PRESET = {
     ],
 }
 STEPS = 40
+SEED = 2  # with it the best weights are those of the second epoch: the rest must remember them
 
 
 class Trial:
@@ -150,7 +151,7 @@ def _train(data: Path, runs: Path, resume, act, preset: dict, log: Path, writer)
     moments = watch_moments(runs / "tiny", act)
     writer.send("imported")
     try:
-        loop.train(load_preset(PRESET, **preset), str(data), runs, seed=7, resume=resume)
+        loop.train(load_preset(PRESET, **preset), str(data), runs, SEED, resume)
         code = 0
     except (UserError, Stopped) as error:
         print(error)
@@ -227,7 +228,7 @@ def outcome(runs: Path) -> dict:
         "arrays": {
             name: (str(array.dtype), array.shape, _digest(array.tobytes())) for name, array in saved.arrays.items()
         },
-        "best": _digest(run.best.read_bytes()),
+        "best": (_digest(run.best.read_bytes()), _digest(saved.best)),
         "last": _digest(run.last.read_bytes()),
         "progress": progress,
         "log": [_without(row, "timing") for row in run.rows],
