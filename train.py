@@ -2,7 +2,7 @@
 
 import sys
 
-from resnet_tf import cli, lint, preset_files, presets, run_folder
+from resnet_tf import cli, preset_files, presets, run_folder
 from resnet_tf.errors import UserError
 from resnet_tf.listing import print_presets, print_summary
 
@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> int | None:
     if options.summary:
         return print_summary(preset)
     if options.check is not None:
+        from resnet_tf import lint
+
         return lint.print_check(preset, run_folder.find(options.check, options.runs) if options.check else None)
     if options.dry_run:
         cli.start_tensorflow()

@@ -170,14 +170,25 @@ def _decoded(content: tf.Tensor, channels: int = 3) -> tf.Tensor:
 
 def _seen(content: tf.Tensor) -> tf.Tensor:
     """Decodes an image and lays what is transparent over white: uint8 [height, width, 3]."""
-    start = tf.strings.substr(content, 0, 2)
+    start, opaque = tf.strings.substr(content, 0, 2), lambda: _decoded(content)
     return tf.case(
         [
             (start == b"\x89P", lambda: _over_white(_decoded(content, 4))),  # PNG: opacity is added if there is none
-            (start == b"RI", lambda: _over_white(_decoded(content, 0))),  # WebP: 3 or 4 channels, as it has them
+            (start == b"RI", lambda: tf.cond(_opaque_webp(content), opaque, lambda: _over_white(_decoded(content, 4)))),
         ],
-        default=lambda: _decoded(content),
+        default=opaque,
     )
+
+
+def _opaque_webp(content: tf.Tensor) -> tf.Tensor:
+    """Tells whether a WebP has 3 channels, or 4: no other number may be asked of TensorFlow, nor may it be left to it.
+
+    (Left to it, an animation overwrites memory that is not its own.) Source: RFC 9649, sections 2.7 and 3.4.
+    """
+    kind = tf.strings.substr(content, 12, 4)
+    head = tf.cast(tf.io.decode_raw(tf.strings.substr(content, 20, 5), tf.uint8), tf.int32)
+    flags = tf.where(kind == b"VP8X", head[0], tf.where(kind == b"VP8L", head[4], 0))
+    return flags // 16 % 2 == 0
 
 
 def _over_white(image: tf.Tensor) -> tf.Tensor:

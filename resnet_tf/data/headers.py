@@ -79,6 +79,8 @@ def _look(path: str) -> _Header | str:
                 return "cut short"
             if image.format == "BMP" and image.mode in ("1", "P"):  # TensorFlow takes places in the palette for greys
                 return "a BMP with a palette"
+            if image.format == "WEBP" and image.is_animated:
+                return "an animation"
             if image.format == "PNG" and any(note in tail for note in _NOTES):
                 file.seek(pixels)
                 image.load()  # reads on to what stands behind the pixels

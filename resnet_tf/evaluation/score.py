@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_tf.data.batches import EvaluationBatches
+from resnet_tf.data.broken import naming_broken_files
 from resnet_tf.evaluation.metrics import Scores, log_softmax
 
 
@@ -20,10 +21,11 @@ def score(
         advance: called after each batch with its number of images.
     """
     scores = Scores(classes)
-    for images, labels in batches.dataset():
-        views = images.shape[1]
-        logits = model.predict_on_batch(tf.reshape(images, [-1, *images.shape[2:]]))
-        each = log_softmax(logits).reshape(-1, views, classes)
-        scores.update(np.logaddexp.reduce(each, axis=1) - np.log(views), labels.numpy())
-        advance(len(labels))
+    with naming_broken_files(lambda: [batches.split]):
+        for images, labels in batches.dataset():
+            views = images.shape[1]
+            logits = model.predict_on_batch(tf.reshape(images, [-1, *images.shape[2:]]))
+            each = log_softmax(logits).reshape(-1, views, classes)
+            scores.update(np.logaddexp.reduce(each, axis=1) - np.log(views), labels.numpy())
+            advance(len(labels))
     return scores

@@ -1,7 +1,6 @@
 """Carries a preset out: from its images to a finished run."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -172,10 +171,9 @@ def _carry_out(
     if keeper.diverged:
         raise UserError(_diverged(run, keeper.diverged))
     if progress.step < plans[-1].last_step:
-        settings = "".join(f" --set {key}={json.dumps(ours)}" for key, (ours, _) in run.about["changed"].items())
         raise Stopped(
-            f"stopped at step {progress.step:,} of {plans[-1].last_step:,}; saved in {run.folder}. "
-            f"Go on with: python train.py --preset {preset.name}{settings} --resume",
+            f"stopped at step {progress.step:,} of {plans[-1].last_step:,}; saved in {run.folder}. Go on with the same "
+            "command and --resume.",
             stop.signal,
         )
     say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")

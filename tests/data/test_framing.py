@@ -231,6 +231,8 @@ TRANSPARENT = {
     "palette PNG": encoded(RGBA.quantize(64), "PNG"),
     "PNG with one transparent colour": encoded(RGBA.convert("RGB"), "PNG", transparency=RGBA.getpixel((4, 3))[:3]),
     "WebP": encoded(RGBA, "WEBP"),
+    "lossless WebP": encoded(RGBA, "WEBP", lossless=True),
+    "lossless WebP with more": encoded(RGBA, "WEBP", lossless=True, exif=b"Exif\0\0II*\0"),
 }
 
 
@@ -260,6 +262,20 @@ def test_a_turned_photo_is_framed_as_it_is_seen(tmp_path, name, orientation):
         expected = resample(tf.constant(seen), follow(whole(*map(tf.constant, seen.shape[:2])), chain, own)).numpy()
         found = read_framed(str(path), chain, own, tf.constant(orientation)).numpy()
         assert np.abs(found.astype(int) - expected).max() <= 1  # 1: a tie, rounded apart
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0II*\0"])
+def test_a_webp_without_transparency_is_read_as_one(lossless, exif, tmp_path):
+    (tmp_path / "picture").write_bytes(encoded(RGB, "WEBP", lossless=lossless, exif=exif))
+    found = read_framed(str(tmp_path / "picture"), orientation=tf.constant(1))
+    np.testing.assert_array_equal(found, Image.open(tmp_path / "picture").convert("RGB"))
+
+
+def test_an_animated_webp_is_an_error_and_no_crash(tmp_path):
+    (tmp_path / "film").write_bytes(encoded(RGB, "WEBP", save_all=True, append_images=[RGB.transpose(0)]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Animation"):
+        read_framed(str(tmp_path / "film"), orientation=tf.constant(1))
 
 
 def test_a_file_to_be_seen_is_itself_where_nothing_is_turned_or_transparent(file):

@@ -41,6 +41,9 @@ def xmp_chunk(orientation: int) -> bytes:
 NOTED = {
     "JPEG": encoded("JPEG", exif=exif_of(6)),
     "JPEG by XMP": encoded("JPEG", xmp=XMP % 6),
+    "JPEG with another behind it": encoded(
+        "MPO", exif=exif_of(6), save_all=True, append_images=[Image.fromarray(PICTURE)]
+    ),
     "PNG": encoded("PNG", exif=exif_of(6)),
     "PNG behind the pixels": with_note_behind(encoded("PNG"), b"eXIf", exif_of(6).tobytes()[6:]),
     "PNG by XMP behind the pixels": with_note_behind(encoded("PNG"), b"iTXt", xmp_chunk(6)),
@@ -138,8 +141,9 @@ def test_what_a_phone_puts_behind_the_photo_is_no_damage(content, behind, write)
         (encoded("TIFF"), "none of these"),
         (encoded("BMP", mode="P"), "a BMP with a palette"),
         (encoded("BMP", mode="1"), "a BMP with a palette"),
+        (encoded("WEBP", save_all=True, append_images=[Image.new("RGB", (60, 40))]), "an animation"),
     ],
-    ids=["empty", "text", "TIFF", "palette", "black and white"],
+    ids=["empty", "text", "TIFF", "palette", "black and white", "animation"],
 )
 def test_what_tensorflow_cannot_read_is_refused(content, reason, write):
     path = write(content)

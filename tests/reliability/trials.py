@@ -62,6 +62,7 @@ class Trial:
         resume: go on with the run in it, or with the run of this name.
         act: what to do at each moment of the run, called with its number and its name; see `watch_moments`.
         preset: changes to PRESET.
+        log: the folder that takes what the process prints; default: that of the runs.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Trial:
         resume: bool | str = False,
         act: Callable[[int, str], None] | None = None,
         preset: dict | None = None,
+        log: Path | None = None,
     ):
         runs.mkdir(exist_ok=True)
-        self.log = runs / f"said-{time.monotonic_ns()}.txt"
+        self.log = (log or runs) / f"said-{time.monotonic_ns()}.txt"
         self.reader, writer = CONTEXT.Pipe(duplex=False)
         arguments = (data, runs, resume, act, preset or {}, self.log, writer)
         self.process = CONTEXT.Process(target=_train, args=arguments)
