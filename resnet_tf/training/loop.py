@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from resnet_tf import files, ledger, lint, run_folder
 from resnet_tf.data import sources
+from resnet_tf.data.broken import naming_broken_files
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.models import weights
 from resnet_tf.models.size import describe_network, describe_stages, network_size
@@ -194,15 +195,16 @@ def _train_phase(plan: Plan, model: keras.Model, keeper: KeepRun, show: ShowProg
     """Trains a phase from where it stands to its end, or until the training is told to stop."""
     try:
         for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
-            model.fit(
-                plan.batches.dataset(keeper.phase_step, plan.total_steps),
-                initial_epoch=epoch,
-                epochs=epochs,
-                steps_per_epoch=steps,
-                callbacks=[show, board, keeper],
-                shuffle=False,  # the order is ours
-                verbose=0,
-            )
+            with naming_broken_files(lambda: [plan.batches.under_way(keeper.phase_step)]):
+                model.fit(
+                    plan.batches.dataset(keeper.phase_step, plan.total_steps),
+                    initial_epoch=epoch,
+                    epochs=epochs,
+                    steps_per_epoch=steps,
+                    callbacks=[show, board, keeper],
+                    shuffle=False,  # the order is ours
+                    verbose=0,
+                )
             if model.stop_training:
                 return
     finally:
@@ -241,7 +243,8 @@ def _introduce(run: Run, preset: Preset, plans: list[Plan], say: Callable[[str],
 
 def first_images(plan: Plan) -> np.ndarray:
     """Returns the first augmented batch [batch, size, size, 3], for people to look at."""
-    images, _ = next(iter(plan.batches.dataset(0, 1)))
+    with naming_broken_files(lambda: [plan.batches.under_way(0)]):
+        images, _ = next(iter(plan.batches.dataset(0, 1)))
     return images.numpy()
 
 

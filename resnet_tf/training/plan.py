@@ -7,6 +7,7 @@ import numpy as np
 
 from resnet_tf.data import augmentations, statistics
 from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
+from resnet_tf.data.broken import naming_broken_files
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, split_train_validation
 from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
@@ -131,9 +132,9 @@ def _measured(preset: Preset, split: ArraySplit | FileSplit) -> Statistics:
         return statistics.IMAGENET
     sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
     batches = evaluation_batches(preset, sample, "1-crop")
-    return statistics.measure(
-        np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()]).astype(np.uint8)
-    )
+    with naming_broken_files(lambda: [sample]):
+        images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
+    return statistics.measure(images.astype(np.uint8))
 
 
 def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, np.ndarray]:

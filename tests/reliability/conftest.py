@@ -40,11 +40,3 @@ def unbroken(finished_runs):
 
     runs, seconds, moments = finished_runs
     return trials.outcome(runs), seconds, moments
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keeps these suites out of the everyday run, whose minutes they would double: pytest -m slow tests/reliability."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.slow)

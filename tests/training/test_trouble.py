@@ -1,6 +1,8 @@
 """What goes wrong in a training is said in a line, recorded, and costs nothing that was good."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,17 @@ def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset
     (warning,) = (line for line in said if "TensorBoard" in line)
     assert warning.startswith("warning: nothing more is written for TensorBoard (")
     assert "\n" not in warning
+
+
+def test_a_picture_that_breaks_in_the_middle_of_a_training_is_named(image_tree, tiny_preset, tmp_path, at_step):
+    folder = shutil.copytree(image_tree, tmp_path / "pictures")
+
+    def spoil(keeper) -> None:
+        for path in keeper.plan.batches.split.paths:
+            os.truncate(path, 50)
+
+    at_step(3, spoil)
+    data = {"dataset": "folder", "augment": "random_resized_crop(32)", "validation_size": 20}
+    preset = load_preset(tiny_preset, data=data, evaluation={"frame": "resize(32) | center_crop(32)"})
+    with pytest.raises(UserError, match=rf"{folder}/train/\w+/\d+\.png \(.*move them out of the data set\."):
+        loop.train(preset, str(folder), tmp_path / "runs", say=str)
