@@ -3,6 +3,7 @@
 import sys
 
 from resnet_tf import cli, preset_files, run_folder
+from resnet_tf.data.augmentations import VIEWS
 from resnet_tf.errors import UserError
 
 EXAMPLES = """\
@@ -19,7 +20,7 @@ def parser() -> cli.Parser:
     what.add_argument("--run", metavar="RUN", help="a run's name or folder")
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
     what.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
-    what.add_argument("--view", choices=("1-crop", "10-crop"), help="crops an image (default: the preset's)")
+    what.add_argument("--view", choices=tuple(VIEWS), help="pictures an image (default: the preset's)")
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options

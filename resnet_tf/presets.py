@@ -16,7 +16,11 @@ from resnet_tf.optim.specs import OPTIMIZERS, LossSpec
 
 
 class Stem(NamedTuple):
-    """The first convolution and the pooling after it; `pool` 0 means none."""
+    """The first convolution and the pooling after it; `pool` 0 means none.
+
+    `whitened`: the convolution is one of 1x1 on the responses of fixed `kernel` x `kernel` filters that whiten the
+    training images' patches, which spans the same functions and is learned faster.
+    """
 
     kernel: int
     strides: int
@@ -24,10 +28,13 @@ class Stem(NamedTuple):
     pool: int = 0
     pool_strides: int = 0
     pool_padding: int = 0
+    whitened: bool = False
 
 
 STEMS = {
     "3x3": Stem(3, 1, 1),
+    "3x3-pool": Stem(3, 1, 1, pool=2, pool_strides=2),
+    "whitened-3x3-pool": Stem(3, 1, 1, pool=2, pool_strides=2, whitened=True),
     "7x7-pool": Stem(7, 2, 3, pool=3, pool_strides=2, pool_padding=1),
     "4x4-valid-pool": Stem(4, 1, 0, pool=2, pool_strides=2),
 }
@@ -41,7 +48,8 @@ class Network:
         num_residual_units: units in every stage, the dial of the CIFAR form (depth 6n+2; 9n+2 with bottlenecks).
         stage_sizes: units stage by stage, instead of `num_residual_units`.
         filters: width of each stage; a bottleneck's output is `expansion` times as wide.
-        stem: "3x3" (CIFAR), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
+        stem: "3x3" (CIFAR), "3x3-pool" and "whitened-3x3-pool" (CIFAR in a hurry), "7x7-pool" (ImageNet) or
+            "4x4-valid-pool" (STL-10).
         stem_filters: width of the stem; None: that of the first stage.
         shortcut: where the shape changes, "identity-pad" (option A) or "projection" (option B).
         negative_slope: of leaky_relu.
@@ -54,7 +62,7 @@ class Network:
     stage_sizes: tuple[int, ...] | None = None
     filters: tuple[int, ...] = (16, 32, 64)
     unit: Literal["basic", "bottleneck"] = "basic"
-    stem: Literal["3x3", "7x7-pool", "4x4-valid-pool"] = "3x3"
+    stem: Literal["3x3", "3x3-pool", "whitened-3x3-pool", "7x7-pool", "4x4-valid-pool"] = "3x3"
     stem_filters: int | None = None
     shortcut: Literal["identity-pad", "projection"] = "identity-pad"
     activation: Literal["relu", "leaky_relu"] = "relu"
@@ -149,12 +157,17 @@ class Train:
         batch_size: images of one step.
         epochs: passes over the training split; give this or `steps`.
         steps: updates, as the paper counts.
+        precision: "float32", or "mixed_bfloat16": convolutions in bfloat16, weights and batch norm in float32. For
+            GPUs, and processors that have bfloat16 instructions; elsewhere it is slower.
+        jit_compile: let XLA compile the step. For GPUs; on a processor it loses on the convolutions.
         state_minutes: the run's state is saved at every epoch's end and whenever this much time has passed.
     """
 
     batch_size: int = 128
     epochs: int | None = None
     steps: int | None = None
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
     state_minutes: float = 10.0
 
     def __post_init__(self):
@@ -176,12 +189,12 @@ class Evaluation:
     Attributes:
         frame: what brings an image to one size before the crops, such as "resize(256) | center_crop(224)"; "" shows
             images as they are.
-        view: "1-crop", or "10-crop": corners, centre and their mirror images, softmax averaged.
+        view: "1-crop", or several whose softmax is averaged: "mirror", "mirror-shift", "10-crop" (`augment.views`).
         weights: "last" (the paper's way) or "best" (highest validation top-1).
     """
 
     frame: str = ""
-    view: Literal["1-crop", "10-crop"] = "1-crop"
+    view: Literal["1-crop", "mirror", "mirror-shift", "10-crop"] = "1-crop"
     weights: Literal["last", "best"] = "last"
 
     def __post_init__(self):

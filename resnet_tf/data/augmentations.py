@@ -16,7 +16,8 @@ MOST_CHARACTERS = 2000  # Python's parser gives up on deep nesting in more than 
 
 Chain = tuple[Augmentation, ...]
 
-VIEWS = {"1-crop": 1, "10-crop": 10}  # name of a way of looking at an image at evaluation -> how many crops it takes
+# Name of a way of looking at an image at evaluation -> how many pictures the network is shown of it.
+VIEWS = {"1-crop": 1, "mirror": 2, "mirror-shift": 6, "10-crop": 10}
 
 
 def parse(expression: str, where: str = "augment") -> Chain:
@@ -47,7 +48,7 @@ def parse_evaluation(expression: str, view: str, where: str = "evaluation") -> t
     """Reads how an image is framed when the network is scored, such as "resize(256) | center_crop(224)".
 
     Args:
-        view: "1-crop" or "10-crop"; the last center_crop says how large the crops are.
+        view: one of VIEWS; the last center_crop says how large the crops are.
 
     Returns:
         The framings before the crops, and the crops' size in pixels; None: the only view is the whole framed image.
@@ -63,7 +64,7 @@ def parse_evaluation(expression: str, view: str, where: str = "evaluation") -> t
         raise unknown("view", view, VIEWS)
     if chain and isinstance(chain[-1], CenterCrop):
         return chain[:-1], chain[-1].size
-    if VIEWS[view] > 1:
+    if view == "10-crop":
         raise UserError(f"{view} needs the size of its crops. Received: {expression!r}. End it with center_crop(size).")
     return chain, None
 

@@ -112,7 +112,7 @@ class EvaluationBatches:
     Attributes:
         split: images and labels.
         chain: framings without randomness, before the crops.
-        view: "1-crop" or "10-crop".
+        view: one of `augmentations.VIEWS`.
         crop: height and width of the crops in pixels; None: whole images.
         size: height and width in pixels of what comes out.
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _BLOCK = 500  # images taken at a time: float64 copies of a block stay small
+_PATCHED = 2000  # images whose patches are looked at: nearly two million at 32 pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,30 @@ def measure(images: np.ndarray) -> Statistics:
         eigenvectors=eigenvectors * np.sign(largest),
         pixel_mean=image_sum / len(images),
     )
+
+
+def whitening_filters(images: np.ndarray, mean: np.ndarray, deviation: np.ndarray, side: int = 3) -> np.ndarray:
+    """Returns filters whose responses to an image set are uncorrelated: float32 [side, side, 3, 3 x side x side].
+
+    They are the eigenvectors of the covariance of all patches of `side` x `side` pixels, each divided by the deviation
+    of its response, largest first. What is below 1/100 of a grey level's usual variance is not blown up any further.
+
+    Args:
+        images: uint8 [n, height, width, 3]; an even sample of `_PATCHED` of them is looked at.
+        mean, deviation: what the network subtracts and divides by, of shape [3] or [height, width, 3].
+
+    Source: Page 2019, "How to Train Your ResNet 8: Bag of Tricks"; Jordan 2024 (arXiv:2404.00498), section 3.1.
+    """
+    sample = images[np.unique(np.linspace(0, len(images) - 1, _PATCHED).astype(int))]
+    normalised = (sample - mean) / deviation
+    patches = np.lib.stride_tricks.sliding_window_view(normalised, (side, side), axis=(1, 2))
+    # [.., channel, row, column] as a filter has it: [row, column, channel].
+    patches = np.moveaxis(patches, 3, 5).reshape(-1, 3 * side * side)
+    eigenvalues, eigenvectors = np.linalg.eigh(np.cov(patches.T, bias=True))
+    eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+    largest = eigenvectors[np.argmax(np.abs(eigenvectors), axis=0), range(len(eigenvalues))]
+    filters = eigenvectors * np.sign(largest) / np.sqrt(np.maximum(eigenvalues, 0) + 1e-2)
+    return filters.reshape(side, side, 3, -1).astype(np.float32)
 
 
 def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:

@@ -49,7 +49,7 @@ def evaluate(
         split: "test", or "validation" (the images held out of this run's training).
         data: where the images are; default: see `data.sources.load`.
         weights: "last" or "best"; default: as the preset says.
-        view: "1-crop" or "10-crop"; default: as the preset says.
+        view: one of `augmentations.VIEWS`; default: as the preset says.
         against: the preset beside whose reference the result stands; default: the run's own.
         say: takes each line meant for people.
         advance: called with the images done and their total after every batch.

@@ -12,7 +12,7 @@ def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str 
     """Returns a split as the preset frames it for evaluation.
 
     Args:
-        view: "1-crop" or "10-crop"; default: the preset's.
+        view: one of `augmentations.VIEWS`; default: the preset's.
 
     Raises:
         UserError: the images would not come out square and of one size.

@@ -6,6 +6,7 @@ import keras
 
 from resnet_tf.errors import UserError
 from resnet_tf.models import weights
+from resnet_tf.models.folding import folded
 from resnet_tf.models.resnet import resnet
 from resnet_tf.models.size import network_size
 from resnet_tf.presets import Preset
@@ -38,10 +39,13 @@ def build_network(
 
 
 def load_network(preset: Preset, classes: int, path: Path, image_size: int | None = None) -> tuple[keras.Model, dict]:
-    """Builds a preset's network and loads a weight file into it; returns it and what was saved about the weights.
+    """Builds a preset's network for inference from a weight file; returns it and what was saved about the weights.
+
+    Its batch norms are folded into the convolutions.
 
     Raises:
         UserError: the file is missing, broken, or of another network.
     """
     model = build_network(preset, classes, image_size=image_size)
-    return model, weights.load(model, path)
+    about = weights.load(model, path)
+    return folded(model, preset.model), about

@@ -26,6 +26,7 @@ def resnet(
     classes: int = 10,
     statistics_shape: tuple[int, ...] = (3,),
     seed: int = 0,
+    folded: bool = False,
     **overrides,
 ) -> keras.Model:
     """Builds a residual network that takes images and returns logits.
@@ -38,13 +39,14 @@ def resnet(
         classes: number of logits.
         statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
         seed: initial weights are a pure function of it and the layer's name.
+        folded: the inference form, whose convolutions have a bias and no norms after them; see `folding`.
         overrides: keys of `Network` given directly; without `network`, the CIFAR form is the default.
 
     Returns:
         A model from float32 [batch, image_size, image_size, 3] in 0..255 to float32 logits [batch, classes].
     """
     network = dataclasses.replace(network, **overrides) if network else Network(**overrides)
-    conv = partial(_convolution, network=network, seed=seed)
+    conv = partial(_conv_norm, network=network, seed=seed, folded=folded)
     unit = {"basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
 
     images = keras.Input((image_size, image_size, 3), name="images")
@@ -77,10 +79,22 @@ def set_input_statistics(model: keras.Model, mean, deviation) -> None:
     layer.deviation.assign(deviation)
 
 
+def set_whitening(model: keras.Model, filters) -> None:
+    """Stores the fixed filters [kernel, kernel, 3, outputs] of a whitened stem in the network."""
+    model.get_layer("whitening").kernel.assign(filters)
+
+
 def _stem(x, network: Network, conv):
     stem = network.stem_shape
-    x = conv(x, network.stem_width, stem.kernel, stem.strides, padding=stem.padding, name="stem")
-    x = _activation(network, name="stem_activation")(BatchNormalization(name="stem_norm")(x))
+    if stem.whitened:
+        outputs = 3 * stem.kernel**2
+        x = layers.Conv2D(
+            outputs, stem.kernel, stem.strides, "same", use_bias=False, trainable=False, name="whitening"
+        )(x)
+        x = conv(x, network.stem_width, 1, 1, name="stem")
+    else:
+        x = conv(x, network.stem_width, stem.kernel, stem.strides, padding=stem.padding, name="stem")
+    x = _activation(network, name="stem_activation")(x)
     if stem.pool:
         if stem.pool_padding:
             # Not zeros: after a leaky activation a border may hold only values below zero.
@@ -102,20 +116,18 @@ def _head(x, classes: int, seed: int):
 def _basic_unit(x, filters: int, strides: int, network: Network, conv, name: str):
     """Two 3x3 convolutions (paper, figure 5 left)."""
     y = conv(x, filters, 3, strides, name=f"{name}_conv1")
-    y = _activation(network, name=f"{name}_activation1")(BatchNormalization(name=f"{name}_norm1")(y))
-    y = conv(y, filters, 3, 1, name=f"{name}_conv2")
-    y = BatchNormalization(zero_scale=network.zero_last_scale, name=f"{name}_norm2")(y)
+    y = _activation(network, name=f"{name}_activation1")(y)
+    y = conv(y, filters, 3, 1, zero_scale=network.zero_last_scale, name=f"{name}_conv2")
     return _add_shortcut(x, y, strides, network, conv, name)
 
 
 def _bottleneck_unit(x, filters: int, strides: int, network: Network, conv, name: str):
     """1x1 down, 3x3, 1x1 up to `expansion` times the width (figure 5 right); the 3x3 strides, as torchvision's."""
     y = conv(x, filters, 1, 1, name=f"{name}_conv1")
-    y = _activation(network, name=f"{name}_activation1")(BatchNormalization(name=f"{name}_norm1")(y))
+    y = _activation(network, name=f"{name}_activation1")(y)
     y = conv(y, filters, 3, strides, name=f"{name}_conv2")
-    y = _activation(network, name=f"{name}_activation2")(BatchNormalization(name=f"{name}_norm2")(y))
-    y = conv(y, filters * network.expansion, 1, 1, name=f"{name}_conv3")
-    y = BatchNormalization(zero_scale=network.zero_last_scale, name=f"{name}_norm3")(y)
+    y = _activation(network, name=f"{name}_activation2")(y)
+    y = conv(y, filters * network.expansion, 1, 1, zero_scale=network.zero_last_scale, name=f"{name}_conv3")
     return _add_shortcut(x, y, strides, network, conv, name)
 
 
@@ -126,12 +138,23 @@ def _add_shortcut(x, y, strides: int, network: Network, conv, name: str):
             x = IdentityPad(filters, strides, name=f"{name}_shortcut")(x)
         else:
             x = conv(x, filters, 1, strides, name=f"{name}_shortcut")
-            x = BatchNormalization(name=f"{name}_shortcut_norm")(x)
     return _activation(network, name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _convolution(x, filters: int, kernel: int, strides: int, *, network: Network, seed: int, name: str, padding=None):
-    """A convolution without bias, padded alike on both sides so that strided pixels line up with the shortcut's."""
+def _conv_norm(
+    x,
+    filters: int,
+    kernel: int,
+    strides: int,
+    *,
+    network: Network,
+    seed: int,
+    folded: bool,
+    name: str,
+    padding: int | None = None,
+    zero_scale: bool = False,
+):
+    """A convolution, padded alike on both sides so that strided pixels line up with the shortcut's, and its norm."""
     padding = kernel // 2 if padding is None else padding
     same = strides == 1 and kernel == 2 * padding + 1
     if padding and not same:
@@ -143,15 +166,21 @@ def _convolution(x, filters: int, kernel: int, strides: int, *, network: Network
         "untruncated_normal",
         seed=_layer_seed(seed, name),
     )
-    return layers.Conv2D(
+    x = layers.Conv2D(
         filters,
         kernel,
         strides,
         padding="same" if same else "valid",
-        use_bias=False,
+        use_bias=folded,
         kernel_initializer=initializer,
         name=name,
     )(x)
+    return x if folded else BatchNormalization(zero_scale=zero_scale, name=norm_name(name))(x)
+
+
+def norm_name(name: str) -> str:
+    """Returns what the norm behind a convolution is called: "..._conv1" has "..._norm1", "stem" has "stem_norm"."""
+    return name.replace("_conv", "_norm") if "_conv" in name else f"{name}_norm"
 
 
 def _activation(network: Network, name: str):

@@ -39,6 +39,8 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
     width = network.stem_width
     size = _output_size(image_size, stem.kernel, stem.strides, stem.padding)
     parameters, multiply_adds = _convolution(stem.kernel, 3, width, size)
+    if stem.whitened:  # a fixed convolution to as many channels as its windows have values, then one of 1x1
+        multiply_adds += (3 * stem.kernel**2 * size) ** 2
     if stem.pool:
         size = _output_size(size, stem.pool, stem.pool_strides, stem.pool_padding)
     stages = [StageSize("stem", (size, size, width), parameters, multiply_adds)]

@@ -20,7 +20,8 @@ def device_description() -> str:
         accelerators = [detail.get("device_name", "GPU") for detail in details]
     if accelerators:
         return f"{len(accelerators)} x {accelerators[0]}"
-    return f"CPU: {_processor()}, {len(os.sched_getaffinity(0))} threads"
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS has it not
+    return f"CPU: {_processor()}, {threads} threads"
 
 
 def _processor() -> str:

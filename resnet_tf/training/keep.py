@@ -18,7 +18,7 @@ from resnet_tf.training.plan import Plan
 from resnet_tf.training.state import State
 from resnet_tf.training.stop import Stop
 
-MADE_WITH = ("versions", "device", "backend", "precision")  # what the last bits of a result depend on, in run.json
+MADE_WITH = ("versions", "device", "backend")  # what the last bits of a result depend on, in run.json
 
 
 @dataclass

@@ -79,7 +79,8 @@ def train(
             steps_planned=plans[-1].last_step,
             backend=keras.backend.backend(),
             device=device_description(),
-            precision=keras.config.dtype_policy().name,
+            precision=", then ".join(dict.fromkeys(plan.preset.train.precision for plan in plans)),
+            jit_compile=any(plan.preset.train.jit_compile for plan in plans),
             versions=ledger.versions(),
         )
         if saved:
@@ -236,7 +237,7 @@ def _introduce(run: Run, preset: Preset, plans: list[Plan], say: Callable[[str],
     say(f"run {run.folder}")
     say(f"{preset.title}: {describe_network(preset, plans[0].dataset.classes)}")
     say(f"images: {about['data']['title']}, from {about['data']['source']}")
-    means = f"{about['device']} ({about['backend']}, {about['precision']})"
+    means = f"{about['device']} ({about['backend']}, {about['precision']}{', XLA' * about['jit_compile']})"
     phases = f" in {len(plans)} phases" if len(plans) > 1 else ""
     say(f"on {means}, seed {about['seed']}, {plans[-1].last_step:,} steps{phases}")
 
@@ -283,7 +284,7 @@ def _close(
         "date": about["finished"],
         "run": run.name,
         "preset": preset.name,
-        **{key: about[key] for key in (*keys, "backend", "precision", "versions")},
+        **{key: about[key] for key in (*keys, "backend", "precision", "jit_compile", "versions")},
         **last,
         "best_validation_top1": progress.best_top1,
         **({"diverged": keeper.diverged} if keeper.diverged else {}),

@@ -1,5 +1,7 @@
 """What a training will do, laid out before it starts: a pure function of (preset, images, seed)."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -13,7 +15,7 @@ from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import build_network
-from resnet_tf.models.resnet import set_input_statistics
+from resnet_tf.models.resnet import set_input_statistics, set_whitening
 from resnet_tf.optim.losses import build_loss
 from resnet_tf.optim.optimizers import build_optimizer
 from resnet_tf.optim.watchers import Watcher, watchers_of
@@ -36,6 +38,7 @@ class Plan:
         first_step, first_epoch: steps and epochs of the phases before.
         rates: learning rate of every step, before any metric-driven scale.
         mean, deviation: what the network subtracts from its input and divides it by.
+        whitening: the filters of a whitened stem; None for any other.
     """
 
     preset: Preset
@@ -50,6 +53,7 @@ class Plan:
     rates: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
+    whitening: np.ndarray | None
 
     @property
     def last_step(self) -> int:
@@ -70,18 +74,32 @@ class Plan:
         """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
         # Validation may look at another size than training.
         any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
-        model = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
+        with _precision(self.preset.train.precision):
+            model = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
         set_input_statistics(model, self.mean, self.deviation)
+        if self.whitening is not None:
+            set_whitening(model, self.whitening)
         model.compile(
             optimizer=build_optimizer(self.preset.optimizer, self.rates),
             loss=build_loss(self.preset.loss),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
-            jit_compile=False,  # XLA loses on a CPU's convolutions
+            jit_compile=self.preset.train.jit_compile,
         )
         # Keras makes these variables at the first step; a resumed run fills them before.
         model.optimizer.build(model.trainable_variables)
         model.compute_metrics(None, np.zeros(1, np.int32), np.zeros((1, self.dataset.classes), np.float32))
         return model
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Lets layers be built with a Keras dtype policy, and puts back the one before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
@@ -92,7 +110,8 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
     """
     training, held_out = split_train_validation(dataset.train.labels, preset.data.validation_size, seed)
     split, held_out = dataset.train.take(training), dataset.train.take(held_out)
-    measured = _measured(preset, split)
+    sample, whitened = _sample(preset, split), preset.model.stem_shape.whitened
+    measured = statistics.IMAGENET if sample is None else statistics.measure(sample)
     plans: list[Plan] = []
     for number, phase in enumerate(preset.in_phases):
         chain = augmentations.parse(phase.data.augment, "data.augment")
@@ -114,6 +133,7 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
             rates=phase.schedule.rates(phase.optimizer.learning_rate, total, per_epoch),
             mean=mean,
             deviation=deviation,
+            whitening=statistics.whitening_filters(sample, mean, deviation) if whitened else None,
         )
         plans.append(plan)
     return plans
@@ -124,17 +144,20 @@ def _phase_seed(seed: int, number: int) -> int:
     return seed + (number << 40)
 
 
-def _measured(preset: Preset, split: ArraySplit | FileSplit) -> Statistics:
-    """Measures the training images: all of them in memory, an even sample of those on disk, framed as evaluated."""
+def _sample(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
+    """Returns training images to measure, uint8 [n, height, width, 3]; None where nothing asks for them.
+
+    All of those in memory; of those on disk an even sample, framed as they are evaluated.
+    """
     if isinstance(split, ArraySplit):
-        return statistics.measure(split.images)
-    if preset.data.normalize == "imagenet":
-        return statistics.IMAGENET
+        return split.images
+    if preset.data.normalize == "imagenet" and not preset.model.stem_shape.whitened:
+        return None
     sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
     batches = evaluation_batches(preset, sample, "1-crop")
     with naming_broken_files(lambda: [sample]):
         images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
-    return statistics.measure(images.astype(np.uint8))
+    return images.astype(np.uint8)
 
 
 def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, np.ndarray]:

@@ -312,6 +312,21 @@ def test_one_crop_is_the_middle_or_the_whole_image():
     np.testing.assert_array_equal(views(images, "1-crop")[:, 0], images)
 
 
+@pytest.mark.parametrize("size", [None, 5])
+def test_mirrored_and_shifted_views_are_what_numpy_makes_of_the_image(size):
+    images = noise(2, 9, 9, 3)
+    middle = images if size is None else images[:, 2:7, 2:7]
+    mirror = views(tf.constant(images), "mirror", size).numpy()
+    np.testing.assert_array_equal(mirror, np.stack([middle, middle[:, :, ::-1]], axis=1))
+    edged = np.pad(middle, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    rows, columns = middle.shape[1:3]
+    shifted = [edged[:, y : y + rows, y : y + columns] for y in (1, 0, 2)]
+    # The mirror image of a shift to the right is a shift to the left of the mirror image.
+    mirrored = [edged[:, y : y + rows, 2 - y : 2 - y + columns][:, :, ::-1] for y in (1, 0, 2)]
+    shown = views(tf.constant(images), "mirror-shift", size).numpy()
+    np.testing.assert_array_equal(shown, np.stack(shifted + mirrored, axis=1))
+
+
 @pytest.mark.parametrize(("view", "size"), [("10-crop", None), ("5-crop", 4)])
 def test_views_that_cannot_be_are_refused(view, size):
     with pytest.raises(ValueError, match="'view' must be one of"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resnet_tf.data.statistics import IMAGENET, measure
+from resnet_tf.data.statistics import IMAGENET, measure, whitening_filters
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +60,22 @@ def test_the_published_imagenet_figures():
     cuda_convnet = [55.46, 4.794, 1.148]
     np.testing.assert_allclose(255 * IMAGENET.eigenvalues, cuda_convnet, rtol=1e-3)
     np.testing.assert_allclose(IMAGENET.eigenvectors.T @ IMAGENET.eigenvectors, np.eye(3), atol=2e-3)
+
+
+def test_whitening_filters_give_uncorrelated_responses_of_variance_one():
+    """Of the very patches, by torch's definition of a convolution: the sum over a window of pixel x weight."""
+    rng = np.random.default_rng(5)
+    grey = rng.integers(0, 130, (300, 10, 10, 1))
+    images = (grey + np.roll(grey, 1, axis=1) // 2 + rng.integers(0, 60, (300, 10, 10, 3))).astype(np.uint8)
+    mean, deviation = images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))
+    filters = whitening_filters(images, mean, deviation)
+    assert (filters.shape, filters.dtype) == ((3, 3, 3, 27), np.float32)
+    normalised = (images - mean) / deviation
+    windows = [normalised[:, y : y + 8, x : x + 8] for y in range(3) for x in range(3)]
+    responses = sum(
+        window @ filters[place // 3, place % 3].astype(np.float64) for place, window in enumerate(windows)
+    ).reshape(-1, 27)
+    covariance = np.cov(responses.T)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3)
+    assert (np.diag(covariance) > 0.8).all()  # the 1/100 that keeps noise small takes its share
+    assert (np.diag(covariance) < 1.0).all()

@@ -71,7 +71,7 @@ def test_load_network_gives_the_saved_network(tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (2, 12, 12, 3)).astype(np.float32)
     loaded, about = load_network(preset(), 4, tmp_path / "last.npz")
     assert about == {"step": 7}
-    np.testing.assert_array_equal(loaded(images[:, :8, :8]), trained(images[:, :8, :8]))
+    np.testing.assert_allclose(loaded(images[:, :8, :8]), trained(images[:, :8, :8]), rtol=1e-4, atol=1e-3)
     larger, _ = load_network(preset(), 4, tmp_path / "last.npz", image_size=12)  # weights fit any resolution
     assert larger(images).shape == (2, 4)
     with pytest.raises(UserError, match="Nothing was loaded"):

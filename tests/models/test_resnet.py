@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from resnet_tf.models.folding import folded
 from resnet_tf.models.layers import BatchNormalization
-from resnet_tf.models.resnet import resnet, set_input_statistics
+from resnet_tf.models.resnet import resnet, set_input_statistics, set_whitening
 from resnet_tf.presets import Network
 
 CIFAR = {"num_residual_units": 3}
@@ -26,41 +27,48 @@ STL10 = {
 LEAKY_POOL = {"num_residual_units": 1, "filters": (8, 12), "stem": "7x7-pool", "shortcut": "projection"}
 # Our keys, pixels, classes; the same network for torch: kind, stage sizes, widths, stem, its width, further arguments.
 FORMS = {
-    "ResNet-20 A": (CIFAR, 32, 10, ("basic", (3, 3, 3), (16, 32, 64), "cifar", 16), {"option_a": True}),
+    "ResNet-20 A": (CIFAR, 32, 10, ("basic", (3, 3, 3), (16, 32, 64), "3x3", 16), {"option_a": True}),
     "ResNet-29 A, bottleneck": (
         {**CIFAR, "unit": "bottleneck"},
         32,
         10,
-        ("bottleneck", (3, 3, 3), (16, 32, 64), "cifar", 16),
+        ("bottleneck", (3, 3, 3), (16, 32, 64), "3x3", 16),
         {"option_a": True},
     ),
     "ResNet-18, small stem": (
         {"stage_sizes": (2, 2, 2, 2), **WIDE},
         32,
         10,
-        ("basic", (2, 2, 2, 2), WIDE["filters"], "cifar", 64),
+        ("basic", (2, 2, 2, 2), WIDE["filters"], "3x3", 64),
         {},
     ),
     "ResNet-34 B": (
         {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", **WIDE},
         64,
         100,
-        ("basic", (3, 4, 6, 3), WIDE["filters"], "imagenet", 64),
+        ("basic", (3, 4, 6, 3), WIDE["filters"], "7x7-pool", 64),
         {},
     ),
     "ResNet-50": (
         {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", "unit": "bottleneck", **WIDE},
         64,
         100,
-        ("bottleneck", (3, 4, 6, 3), WIDE["filters"], "imagenet", 64),
+        ("bottleneck", (3, 4, 6, 3), WIDE["filters"], "7x7-pool", 64),
         {},
     ),
-    "STL-10": (STL10, 45, 10, ("bottleneck", (4, 9, 8), (30, 60, 96), "stl10", 64), {"slope": 0.1}),
+    "ResNet-8, pooled": (
+        {"num_residual_units": 1, "filters": (8, 12, 20), "stem": "3x3-pool", "shortcut": "projection"},
+        18,
+        10,
+        ("basic", (1, 1, 1), (8, 12, 20), "3x3-pool", 8),
+        {},
+    ),
+    "STL-10": (STL10, 45, 10, ("bottleneck", (4, 9, 8), (30, 60, 96), "4x4-valid-pool", 64), {"slope": 0.1}),
     "leaky before a padded pool": (
         {**LEAKY_POOL, "activation": "leaky_relu", "negative_slope": 0.3},
         33,
         5,
-        ("basic", (1, 1), (8, 12), "imagenet", 8),
+        ("basic", (1, 1), (8, 12), "7x7-pool", 8),
         {"slope": 0.3},
     ),
 }
@@ -68,8 +76,9 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def reference():
-    pytest.importorskip("torch")
-    return importlib.import_module("torch_reference")
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)  # networks this small lose more to waiting threads than they gain
+    return importlib.import_module("benchmarks.torch_networks")
 
 
 def pair(reference, form: str, pixels: int | None = None):
@@ -104,8 +113,11 @@ def distance(ours, theirs) -> float:
 @pytest.mark.parametrize("form", FORMS)
 def test_logits_and_running_statistics_equal_torch(form, reference):
     model, network, images, normalised = pair(reference, form)
+    inference = folded(model, Network(**FORMS[form][0]))
+    assert not any(isinstance(layer, BatchNormalization) for layer in inference.layers)
     with reference.torch.inference_mode():
         assert distance(model(images, training=False), network.eval()(normalised)) < 1e-4
+        assert distance(inference(images), network(normalised)) < 1e-4
         assert distance(model(images, training=True), network.train()(normalised)) < 1e-4
     state = network.state_dict()
     moved = [weight for weight in model.weights if "running_" in weight.path]
@@ -162,6 +174,20 @@ def test_mixed_precision_comes_near_float32(policy, error):
         logits, expected = narrow(images, training=training), np.asarray(wide(images, training=training))
         assert logits.dtype == "float32"
         assert np.abs(logits - expected).max() < error * np.abs(expected).max()
+
+
+def test_a_whitened_stem_is_a_plain_one_whose_kernel_is_the_product():
+    """A convolution of 1x1 behind fixed filters is one convolution; the filters are not trained."""
+    keys = {"num_residual_units": 1, "filters": (8, 8), "image_size": 12}
+    whitened, plain = resnet(**keys, stem="whitened-3x3-pool", seed=4), resnet(**keys, stem="3x3-pool", seed=4)
+    filters = np.random.default_rng(0).normal(size=(3, 3, 3, 27)).astype(np.float32)
+    set_whitening(whitened, filters)
+    assert "whitening" not in {weight.path.split("/")[0] for weight in whitened.trainable_weights}
+    mixing = np.asarray(whitened.get_layer("stem").kernel)[0, 0]
+    plain.get_layer("stem").kernel.assign(filters @ mixing)
+    images = np.random.default_rng(1).normal(size=(4, 12, 12, 3)).astype(np.float32)
+    for model in (whitened, folded(whitened, Network(num_residual_units=1, filters=(8, 8), stem="whitened-3x3-pool"))):
+        assert distance(model(images, training=False), plain(images, training=False)) < 1e-4
 
 
 def test_overrides_change_the_given_network():

@@ -99,6 +99,7 @@ SMALL = Network(num_residual_units=2, filters=(4, 6, 10))
         (dataclasses.replace(SMALL, unit="bottleneck", shortcut="projection", expansion=2), 17, 4),
         (dataclasses.replace(SMALL, shortcut="projection", stem="7x7-pool", stem_filters=9), 45, 2),
         (dataclasses.replace(SMALL, stem="4x4-valid-pool"), 28, 2),
+        (dataclasses.replace(SMALL, stem="whitened-3x3-pool"), 21, 2),
         (WIDE, 32, 10),
         (dataclasses.replace(IMAGENET[50], stage_sizes=(1, 2, 1, 1)), 97, 1000),
         (dataclasses.replace(STL10, stage_sizes=(2, 1, 1)), 70, 10),

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 
+import keras
 import numpy as np
 import pytest
 
@@ -83,3 +84,16 @@ def test_fit_calls_cover_every_step_once():
     assert loop.fit_calls(20, 25, 10) == [(2, 3, 5)]
     assert loop.fit_calls(22, 25, 10) == [(2, 3, 3)]
     assert loop.fit_calls(30, 30, 10) == []
+
+
+@pytest.mark.parametrize("choice", [{"precision": "mixed_bfloat16"}, {"jit_compile": True}])
+def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_preset, tmp_path, trained, choice):
+    """The same recipe within 8 bits of precision: its first epoch ends near float32's."""
+    preset = load_preset(tiny_preset, train={"epochs": 1, **choice})
+    said = []
+    run = loop.train(preset, str(image_tree), tmp_path, seed=7, say=said.append)
+    assert run.about["precision"] == choice.get("precision", "float32")
+    assert run.about["jit_compile"] == choice.get("jit_compile", False)
+    assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in said)
+    assert run.rows[0]["loss"] == pytest.approx(trained.rows[0]["loss"], rel=0.02)
+    assert keras.config.dtype_policy().name == "float32"

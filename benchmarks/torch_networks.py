@@ -1,13 +1,12 @@
 """Residual networks in torch, written after torchvision's `resnet.py` and section 4.2 of the paper; no code of ours."""
 
 import re
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-
-torch.set_num_threads(1)  # networks this small lose more to waiting threads than they gain
 
 
 class Unit(nn.Module):
@@ -23,7 +22,8 @@ class Unit(nn.Module):
         for number, (kernel, before, after, stride) in enumerate(kernels, start=1):
             self.add_module(f"conv{number}", nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False))
             self.add_module(f"bn{number}", nn.BatchNorm2d(after))
-        self.last, self.slope, self.strides, self.missing = len(kernels), slope, strides, outputs - inputs
+        self.last, self.strides, self.missing = len(kernels), strides, outputs - inputs
+        self.activate = _activation(slope)
         self.downsample = None
         if (strides > 1 or inputs != outputs) and not option_a:
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, strides, bias=False), nn.BatchNorm2d(outputs))
@@ -33,12 +33,12 @@ class Unit(nn.Module):
         for number in range(1, self.last + 1):
             y = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(y))
             if number < self.last:
-                y = functional.leaky_relu(y, self.slope)
+                y = self.activate(y)
         if self.downsample is not None:
             x = self.downsample(x)
         elif self.strides > 1 or self.missing:
             x = functional.pad(x[:, :, :: self.strides, :: self.strides], (0, 0, 0, 0, 0, self.missing))
-        return functional.leaky_relu(x + y, self.slope)
+        return self.activate(x + y)
 
 
 class TorchResNet(nn.Module):
@@ -47,11 +47,12 @@ class TorchResNet(nn.Module):
     def __init__(self, kind, stage_sizes, widths, stem, stem_width, classes, option_a=False, slope=0.0):
         super().__init__()
         conv, self.pool = {
-            "cifar": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.Identity()),
-            "imagenet": (nn.Conv2d(3, stem_width, 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)),
-            "stl10": (nn.Conv2d(3, stem_width, 4, 1, 0, bias=False), nn.MaxPool2d(2, 2)),
+            "3x3": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.Identity()),
+            "3x3-pool": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.MaxPool2d(2, 2)),
+            "7x7-pool": (nn.Conv2d(3, stem_width, 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)),
+            "4x4-valid-pool": (nn.Conv2d(3, stem_width, 4, 1, 0, bias=False), nn.MaxPool2d(2, 2)),
         }[stem]
-        self.conv1, self.bn1, self.slope = conv, nn.BatchNorm2d(stem_width), slope
+        self.conv1, self.bn1, self.activate = conv, nn.BatchNorm2d(stem_width), _activation(slope)
         inputs, stages = stem_width, []
         for stage, (units, width) in enumerate(zip(stage_sizes, widths, strict=True)):
             layers = []
@@ -63,10 +64,14 @@ class TorchResNet(nn.Module):
         self.fc = nn.Linear(inputs, classes)
 
     def forward(self, x):
-        x = self.pool(functional.leaky_relu(self.bn1(self.conv1(x)), self.slope))
+        x = self.pool(self.activate(self.bn1(self.conv1(x))))
         for stage in self.layers:
             x = stage(x)
         return self.fc(x.mean((2, 3)))
+
+
+def _activation(slope: float):
+    return partial(functional.leaky_relu, negative_slope=slope) if slope else functional.relu
 
 
 def torch_name(path: str) -> str:

@@ -1,0 +1,177 @@
+"""Our training and inference beside stock Keras, torch and torch.compile: `python -m benchmarks.speed`.
+
+For every case all contestants are started, brought to the same weights and checked against ours (logits, gradients,
+running statistics of a training step). Then they take turns, a block of steps each, round after round on the same
+cores, and what is reported are ratios within a round: a machine that slows down for a minute slows all of them. Run it
+on an otherwise idle machine; it needs requirements-torch.txt.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contestants import CASES, CONTESTANTS
+
+# Norm of a difference as a share of the value's. Among millions of activations some lie so near 0 that rounding decides
+# whether a ReLU lets them pass, which gradients show and logits hardly.
+TOLERANCES = {"gradient": 0.02, "other": 5e-4}
+ROUNDS_SHOWN = 1000  # resamples of the rounds for the interval
+
+
+class Contestant:
+    """A process that waits for its turn."""
+
+    def __init__(self, name: str, case: str):
+        self.name, self.began = name, time.perf_counter()
+        command = [sys.executable, "-m", "benchmarks.contestants", name, case]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def do(self, what: str, **arguments) -> dict:
+        self.process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.name} died at {what!r}")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(CASES), help=f"default: {','.join(CASES)}")
+    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help=f"default: {','.join(CONTESTANTS)}")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (default: 7)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a turn, about (default: 3)")
+    parser.add_argument("--out", help="take the results into this JSON file, beside those of other cases in it")
+    parser.add_argument("--figure", help="draw all results of --out into this PNG file")
+    options = parser.parse_args()
+    names = ["ours", *(name for name in options.contestants.split(",") if name != "ours")]
+    results = json.loads(Path(options.out).read_text()) if options.out and Path(options.out).exists() else {}
+    for case in options.cases.split(","):
+        results[case] = compare(case, names, options.rounds, options.seconds)
+        print(json.dumps({case: results[case]}, indent=2), flush=True)
+        if options.out:
+            Path(options.out).write_text(json.dumps(results, indent=2) + "\n")
+    if options.figure:
+        draw(results, options.figure)
+
+
+def compare(case: str, names: list[str], rounds: int, seconds: float) -> dict:
+    """Returns what each contestant needs for a case, and how many times as fast as each of the others ours is."""
+    contestants = {name: Contestant(name, case) for name in names}
+    try:
+        check(contestants)
+        result = {"machine": platform.processor() or platform.machine(), "batch": CASES[case].batch}
+        for work in ("train", "infer"):
+            result[work] = take_turns(contestants, work, CASES[case].batch, rounds, seconds)
+    finally:
+        for contestant in contestants.values():
+            contestant.close()
+    limit = subprocess.run(
+        [sys.executable, "-m", "benchmarks.convolutions", case], capture_output=True, text=True, check=True
+    )
+    convolutions = json.loads(limit.stdout)
+    result["convolutions"] = {
+        **{name: round(value, 4) for name, value in convolutions.items()},
+        "share": {
+            name: round(convolutions["seconds"] * measured["images_per_second"] / CASES[case].batch, 3)
+            for name, measured in result["train"].items()
+        },
+    }
+    return result
+
+
+def check(contestants: dict[str, Contestant]) -> None:
+    """Gives all the same weights; ends the program where a training step of theirs differs from ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = str(Path(folder) / "weights.npz")
+        contestants["ours"].do("give", path=weights)
+        found = {}
+        for name, contestant in contestants.items():
+            path = str(Path(folder) / f"{name}.npz")
+            contestant.do("take", path=weights)
+            contestant.do("check", path=path)
+            contestant.do("take", path=weights)
+            found[name] = dict(np.load(path))
+    for name, arrays in found.items():
+        for key, ours in found["ours"].items():
+            if name == "keras" and key.endswith("running_variance"):
+                continue  # Keras keeps the biased variance
+            error = np.linalg.norm(ours - arrays[key]) / np.linalg.norm(ours)
+            if not error < TOLERANCES.get(key.split()[0], TOLERANCES["other"]):
+                raise SystemExit(f"{name} does not compute what we compute: {key} differs by {error:.2g}")
+
+
+def take_turns(contestants: dict[str, Contestant], work: str, batch: int, rounds: int, seconds: float) -> dict:
+    """Times all contestants round by round; the first step, which traces or compiles, apart."""
+    first, times = {}, {}
+    for name, contestant in contestants.items():
+        first[name] = contestant.do(work, times=1)["seconds"]
+        contestant.do(work, times=2)
+        once = contestant.do(work, times=1)["seconds"]
+        times[name] = max(1, round(seconds / once))
+    turns = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            turns[name].append({**contestant.do(work, times=times[name]), "times": times[name]})
+    step = {name: np.array([turn["seconds"] / turn["times"] for turn in each]) for name, each in turns.items()}
+    return {
+        name: {
+            "first_step_seconds": round(first[name], 2),
+            "step_seconds": round(float(np.median(step[name])), 4),
+            "images_per_second": round(batch / float(np.median(step[name])), 1),
+            "cpu_seconds_per_1000_images": round(
+                1000 / batch * statistics.median(turn["cpu_seconds"] / turn["times"] for turn in turns[name]), 2
+            ),
+            "peak_mib": round(turns[name][-1]["peak_mib"]),
+            "ours_is_faster": ratio(step[name] / step["ours"]),
+        }
+        for name in contestants
+    }
+
+
+def ratio(ratios: np.ndarray) -> dict:
+    """Returns the median of the rounds' ratios and the 95 % interval of that median, by resampling the rounds."""
+    drawn = np.random.default_rng(0).choice(ratios, (ROUNDS_SHOWN, len(ratios)))
+    low, high = np.percentile(np.median(drawn, axis=1), (2.5, 97.5))
+    return {"median": round(float(np.median(ratios)), 3), "interval": [round(float(low), 3), round(float(high), 3)]}
+
+
+def draw(results: dict, path: str) -> None:
+    """Draws how many times as fast as each contestant ours is, training and inference."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for place, (work, title) in enumerate({"train": "training", "infer": "inference"}.items()):
+        axes = figure.add_subplot(1, 2, 1 + place)
+        others = [name for name in next(iter(results.values()))[work] if name != "ours"]
+        for number, name in enumerate(others):
+            found = [result[work][name]["ours_is_faster"] for result in results.values()]
+            medians = np.array([each["median"] for each in found])
+            spread = np.abs(np.array([each["interval"] for each in found]).T - medians)
+            height = 0.8 / len(others)
+            places = np.arange(len(results)) + (number - (len(others) - 1) / 2) * height
+            axes.barh(places, medians, height=0.9 * height, xerr=spread, label=f"than {name}")
+        axes.axvline(1.0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(results)), results)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{title}: how many times as fast ours is")
+        axes.legend(loc="lower right", fontsize="small")
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()
