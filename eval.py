@@ -9,7 +9,7 @@ from resnet_tf.errors import UserError
 EXAMPLES = """\
   python eval.py --preset 4                               the preset's newest finished run, on the test split
   python eval.py --run 4/20260101T120000Z-s0 --weights best
-  python eval.py --preset 4 --split validation"""
+  python eval.py --preset 4 --split validation --figures"""
 
 
 def parser() -> cli.Parser:
@@ -21,6 +21,9 @@ def parser() -> cli.Parser:
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
     what.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
     what.add_argument("--view", choices=tuple(VIEWS), help="pictures an image (default: the preset's)")
+    what.add_argument(
+        "--figures", action="store_true", help="also draw confusion, calibration and the surest mistakes, into the run"
+    )
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -35,13 +38,19 @@ def main(arguments: list[str]) -> None:
     preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
     cli.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
-    from resnet_tf.evaluation.show import show
+    from resnet_tf.evaluation.show import show, show_shipped
 
     against = None if preset_file is None else preset_files.load_preset(preset_file)
     with cli.counting("evaluating") as advance:
-        result = evaluate(run, options.split, options.data, options.weights, options.view, against, advance=advance)
+        result = evaluate(
+            run, options.split, options.data, options.weights, options.view, against, options.figures, advance=advance
+        )
     show(result)
+    if run.shipped is not None:
+        show_shipped(result, run.shipped)
     record(run, result, options.runs, preset_file)
+    if result.pictures:
+        print(f"figures in {run.folder / 'figures'}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ def main(arguments: list[str]) -> None:
             if options.figure and len(shown) < figure.MAX_TILES:
                 shown.append(photo)
     about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
+    if run.shipped is not None:
+        about += f"; its weights come with the project ({run.shipped['top1']:.2f} % on the test split)"
     if options.json:
         print(table.as_json(rows))
     else:

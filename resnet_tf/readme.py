@@ -8,7 +8,7 @@ from resnet_tf import files, preset_files
 from resnet_tf.listing import HEADINGS, preset_line
 from resnet_tf.presets import Preset
 
-RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "epochs", "seed", "images", "reference")
+RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "epochs", "training", "seed", "images", "reference")
 
 
 def tables() -> dict[str, str]:
@@ -28,6 +28,7 @@ def result_line(preset: Preset, result: dict) -> list[str]:
         f"{result['test_top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
         str(result["epochs"]),
+        f"{result['training_seconds'] / 60:.1f} min",
         str(result["seed"]),
         result["data"]["title"],
         "-" if reference is None else f"{reference:.2f} %",

@@ -7,6 +7,8 @@ runs/<preset>/<utc>-s<seed>/
     weights/        last.npz and best.npz
     state/          what `--resume` continues from
     tensorboard/    event files
+
+Runs that come with the project are such folders too, with what predicting and scoring needs: presets/weights/.
 """
 
 import glob
@@ -20,6 +22,8 @@ from pathlib import Path
 from resnet_tf import files, preset_files, presets
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
+
+SHIPPED = preset_files.FOLDER / "weights"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class Run:
         """The file its preset came from, if it came from one that is still there."""
         path = self.about.get("preset_file")
         return Path(path) if path and Path(path).is_file() else None
+
+    @property
+    def shipped(self) -> dict | None:
+        """Of a run that comes with the project the ledger row measured with its weights; None for any other."""
+        path = self.folder / "result.json"
+        return read_json(path) if path.exists() else None
 
     @property
     def rows(self) -> list[dict]:
@@ -128,7 +138,7 @@ def find(name: str, runs: str | Path) -> Run:
     Raises:
         UserError: there is none.
     """
-    for folder in (Path(runs) / name, Path(name)):
+    for folder in (Path(runs) / name, Path(name), SHIPPED / name):
         if os.path.isfile(folder / "run.json"):
             return Run(folder)
     known = [run.name for run in every(runs)]
@@ -140,6 +150,8 @@ def find(name: str, runs: str | Path) -> Run:
 
 def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> Run:
     """Returns the run named, or the newest finished run: of a preset (name or path), or of all where none is named.
+
+    Where there is none yet, the best of those that come with the project takes its place.
 
     Args:
         use: what the run is to do ("evaluate", "predict"), for the message when there is none.
@@ -154,7 +166,13 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
             raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
         return found
     needs = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
-    return latest(runs, name, ("finished",), needs)
+    try:
+        return latest(runs, name, ("finished",), needs)
+    except UserError:
+        shipped = every(SHIPPED, name)
+        if not shipped:
+            raise
+        return max(shipped, key=lambda run: run.shipped["top1"])
 
 
 def every(runs: str | Path, preset: str | None = None) -> list[Run]:

@@ -56,7 +56,11 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert np.bincount(stored["labels"]).tolist() == [7] * 10
     assert np.mean(-np.log(stored["probability"])) == pytest.approx(row["loss"], abs=1e-4)
 
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--split", "validation", code=0)
+    validation = ("--split", "validation", "--figures")
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, *validation, code=0)
+    assert re.search(r"calibration error \d+\.\d\d %, \d+\.\d\d % at temperature \d", capsys.readouterr().out)
+    figures = sorted(path.name for path in (run_folder.every(runs)[0].folder / "figures").iterdir())
+    assert figures == [f"validation-1-crop-last-{name}.png" for name in ("calibration", "confusion", "mistakes")]
     logged = run_folder.every(runs)[0].rows[-1]
     row = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert row["top1"] == pytest.approx(logged["validation_top1"], abs=1e-4)

@@ -1,5 +1,6 @@
 """Scores a finished run on a split it was not selected on, and says how the figure compares."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -7,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import ledger, preset_files, presets
+from resnet_tf import files, ledger, preset_files, presets
 from resnet_tf.data import sources
+from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation import predictions
 from resnet_tf.evaluation.metrics import Scores
+from resnet_tf.evaluation.pictures import MISTAKES, draw
 from resnet_tf.evaluation.predictions import Predictions, fingerprint_of_order
 from resnet_tf.evaluation.score import score
 from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training.tensorboard import write_hparams
+from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
 
 class Result(dict):
@@ -27,9 +30,11 @@ class Result(dict):
 
     Attributes:
         predictions: of every image scored; None for a row made by hand.
+        pictures: PNGs of the diagnosis by name, where they were asked for.
     """
 
     predictions: Predictions | None = None
+    pictures: dict[str, bytes] = {}  # noqa: RUF012  replaced, never changed
 
 
 def evaluate(
@@ -39,6 +44,7 @@ def evaluate(
     weights: str | None = None,
     view: str | None = None,
     against: Preset | None = None,
+    figures: bool = False,
     say: Callable[[str], None] = print,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:
@@ -51,6 +57,7 @@ def evaluate(
         weights: "last" or "best"; default: as the preset says.
         view: one of `augmentations.VIEWS`; default: as the preset says.
         against: the preset beside whose reference the result stands; default: the run's own.
+        figures: also diagnose: confusion, calibration and the most confident mistakes, in numbers and as pictures.
         say: takes each line meant for people.
         advance: called with the images done and their total after every batch.
 
@@ -81,7 +88,7 @@ def evaluate(
         done += images
         advance(done, len(batches.split))
 
-    scores = score(model, batches, dataset.classes, count)
+    scores = score(model, batches, dataset.classes, count, keep_all=figures)
     result = {
         "date": ledger.now(),
         "run": run.name,
@@ -106,7 +113,19 @@ def evaluate(
     }
     found = Result(result, verdict=ledger.verdict(against or run.preset, result))
     found.predictions = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
+    if figures:
+        found["diagnosis"] = scores.diagnosis.figures()
+        title = f"{run.name}, {which} weights, {split} split of {result['data']['title']}, {batches.view}"
+        mistaken = _images_at(batches, scores.diagnosis.mistakes(MISTAKES))
+        found.pictures = draw(scores.diagnosis, mistaken, dataset.class_names, title)
     return found
+
+
+def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
+    """Returns some images of a split as the network is shown them: uint8 [n, size, size, 3]."""
+    some = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
+    found = [images[:, 0].numpy().astype(np.uint8) for images, _ in some.dataset()]
+    return np.concatenate(found) if found else np.zeros((0, batches.size, batches.size, 3), np.uint8)
 
 
 def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
@@ -122,14 +141,22 @@ def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
 
 
 def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None) -> None:
-    """Keeps a result: its predictions in the run, its row in the overall log.
+    """Keeps a result: its row in the overall log, its predictions and pictures in the run.
 
-    A test result also goes into the preset's file and the run's TensorBoard.
+    A test result also goes into the preset's file and the run's TensorBoard. Of a run that comes with the project the
+    row alone is kept.
     """
-    if result.predictions is not None:
-        place = predictions.path_of(run, *(result[key] for key in ("split", "view", "weights")))
-        predictions.save(place, result.predictions)
     ledger.append(runs, ledger.EVALUATED, result)
+    if run.shipped is not None:
+        return  # its folder belongs to the project
+    which = (result["split"], result["view"], result["weights"])
+    for name, content in result.pictures.items():
+        (run.folder / "figures").mkdir(exist_ok=True)
+        files.write_atomically(run.folder / "figures" / f"{'-'.join((*which, name))}.png", content)
+    write_pictures(run, {" ".join((*which, name)): content for name, content in result.pictures.items()})
+    if result.predictions is not None:
+        place = predictions.path_of(run, *which)
+        predictions.save(place, result.predictions)
     if result["split"] != "test":
         return
     measured = {"test_top1": result["top1"], "test_loss": result["loss"]}

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from resnet_tf.evaluation.diagnosis import Diagnosis
+
 
 @dataclass
 class Scores:
@@ -15,16 +17,19 @@ class Scores:
         correct1, correct5: images whose class came first, or among the first five.
         loss_sum: sum over images of the cross entropy in nats, from unsmoothed probabilities.
         confusion: int64 [classes, classes], rows the true class, columns the predicted one.
+        keep_all: keep what `diagnosis` needs: a number for every image and class.
         batches: image by image what `predictions` joins.
     """
 
     classes: int
+    keep_all: bool = False
     count: int = 0
     correct1: int = 0
     correct5: int = 0
     loss_sum: float = 0.0
     confusion: np.ndarray = field(init=False)
     batches: list[tuple[np.ndarray, ...]] = field(default_factory=list, repr=False)
+    log_probabilities: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def __post_init__(self):
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
@@ -48,12 +53,19 @@ class Scores:
         first = log_probabilities.argmax(axis=1)
         np.add.at(self.confusion, (labels, first), 1)
         self.batches.append((labels, np.where(np.isnan(own), -1, first), np.exp(own)))
+        if self.keep_all:
+            self.log_probabilities.append(log_probabilities.astype(np.float32))
 
     @property
     def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image by image: its class, the class put first (-1: not a number), the probability given to its class."""
         labels, first, own = map(np.concatenate, zip(*self.batches, strict=True))
         return labels.astype(np.int32), first.astype(np.int32), own.astype(np.float32)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """Of all images seen, where `keep_all` was asked for."""
+        return Diagnosis(self.predictions[0], np.concatenate(self.log_probabilities).astype(np.float64))
 
     @property
     def top1(self) -> float:

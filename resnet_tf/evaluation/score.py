@@ -12,15 +12,20 @@ from resnet_tf.evaluation.metrics import Scores, log_softmax
 
 
 def score(
-    model: keras.Model, batches: EvaluationBatches, classes: int, advance: Callable[[int], None] = lambda images: None
+    model: keras.Model,
+    batches: EvaluationBatches,
+    classes: int,
+    advance: Callable[[int], None] = lambda images: None,
+    keep_all: bool = False,
 ) -> Scores:
     """Returns the scores of a network on all images of `batches`; the softmax of an image's views is averaged.
 
     Args:
         model: from float32 images [batch, size, size, 3] in 0..255 to logits [batch, classes].
         advance: called after each batch with its number of images.
+        keep_all: see `Scores`.
     """
-    scores = Scores(classes)
+    scores = Scores(classes, keep_all)
     with naming_broken_files(lambda: [batches.split]):
         for images, labels in batches.dataset():
             views = images.shape[1]

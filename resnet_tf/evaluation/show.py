@@ -17,6 +17,20 @@ def show(result: dict, say: Callable[[str], None] = print) -> None:
     for name, value in result["per_class_top1"].items():
         # A class that the split does not hold has no share to show.
         say(f"  {name:<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
+    if diagnosis := result.get("diagnosis"):
+        before, after = (100 * diagnosis[key] for key in ("calibration_error", "calibration_error_at_temperature"))
+        say(f"calibration error {before:.2f} %, {after:.2f} % at temperature {diagnosis['temperature']:.2f}")
     if not result["same_data_as_training"]:
         say("note: these are not the images that the run was trained on")
     say(result["verdict"])
+
+
+def show_shipped(result: dict, shipped: dict, say: Callable[[str], None] = print) -> None:
+    """Says whether a result is that with which the run's weights were shipped, where it is of the same images."""
+    same = all(result[key] == shipped[key] for key in ("split", "view", "weights", "resolution"))
+    if not same or result["data"]["fingerprint"] != shipped["data"]["fingerprint"]:
+        say(f"these weights were shipped with {shipped['top1']:.2f} % of another measurement: not compared")
+        return
+    correct, before = result["correct"], shipped["correct"]
+    outcome = "reproduced exactly" if correct == before else f"NOT reproduced: {correct:,} right instead of {before:,}"
+    say(f"shipped with {shipped['top1']:.2f} %: {outcome}")

@@ -1,4 +1,4 @@
-"""The contact sheet: each photo beside what the network saw of it and what the network took it for."""
+"""The contact sheet: each photo beside what the network saw of it, where it looked, and what it took it for."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from resnet_tf.text import printable
 MAX_TILES = 120
 _MAX_BARS = 5
 _DPI = 120
-_TILE_WIDTH, _TILE_HEIGHT = 4.25, 1.5  # inches, as all lengths below
+_TILE_WIDTH, _TILE_HEIGHT = 5.35, 1.5  # inches, as all lengths below
 _MARGIN, _HEADER, _GAP = 0.25, 0.75, 0.1
 _PHOTO_WIDTH, _SIDE, _BARS_WIDTH = 1.3, 1.0, 1.45
 _INK, _MUTED, _RULE, _ALARM = "#1b1f2a", "#667085", "#d0d5dd", "#b42318"
@@ -26,8 +26,9 @@ _BEST, _OTHER, _TRACK = "#9cc2f5", "#dbe3ee", "#f5f6f8"  # bars: the first, the 
 def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.PathLike, title: str) -> None:
     """Draws a PNG with a tile for each of the first `MAX_TILES` photos, in order.
 
-    A tile holds the file's name, the whole photo, the square that the network saw with its pixels enlarged, and the
-    five most likely classes with a bar as long as their probability; or the reason why the photo could not be read.
+    A tile holds the file's name, the whole photo, the square that the network saw with its pixels enlarged, the same
+    lit where the evidence for the first class lies, and the five most likely classes with a bar as long as their
+    probability; or the reason why the photo could not be read.
 
     Args:
         rows: see `table`; one for each of `photos`.
@@ -40,7 +41,7 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
     from matplotlib.figure import Figure
 
     shown = min(len(rows), MAX_TILES)
-    columns = next((columns for columns, most in ((1, 1), (2, 6), (3, 12)) if shown <= most), 4)
+    columns = next((columns for columns, most in ((1, 1), (2, 6)) if shown <= most), 3)
     width = columns * _TILE_WIDTH + _MARGIN
     title_lines = textwrap.wrap(printable(title), int(width * 8.5)) or [""]
     top = _MARGIN + _HEADER + 0.24 * (len(title_lines) - 1)
@@ -49,7 +50,7 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.set_axis_off()
-    legend = "photo, what the network saw of it, and the most likely classes"
+    legend = "photo, what the network saw of it, where it saw the first class, and the most likely classes"
     if shown < len(rows):
         legend += f" (the first {shown} of {len(rows):,})"
     _write(axes, _MARGIN, _MARGIN, "\n".join(title_lines), size=13, weight="bold", va="top", linespacing=1.3)
@@ -82,6 +83,9 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
     left += _PHOTO_WIDTH + _GAP
     _picture(axes, photo.fitted, left, top, _SIDE, _SIDE, "nearest")
     left += _SIDE + _GAP
+    if photo.activation is not None:
+        _picture(axes, _lit(photo.fitted, photo.activation), left, top, _SIDE, _SIDE, "nearest")
+    left += _SIDE + _GAP
     guesses = row["top"][:_MAX_BARS]
     step = min(_SIDE / len(guesses), 0.25)
     for place, guess in enumerate(guesses):
@@ -92,6 +96,18 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
         name = printable(guess["class"])
         _write(axes, left + 0.05, middle, name if len(name) <= 16 else f"{name[:15]}…", **style)
         _write(axes, left + _BARS_WIDTH - 0.05, middle, f"{guess['probability']:.1%}", ha="right", **style)
+
+
+def _lit(fitted: np.ndarray, activation: np.ndarray) -> np.ndarray:
+    """Returns a picture in grey, coloured where an activation is high: uint8 [size, size, 3]."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    heat = Image.fromarray(activation).resize(fitted.shape[1::-1], Image.Resampling.BILINEAR)
+    colours = 255 * colormaps["inferno"](np.asarray(heat))[..., :3]
+    share = 0.65 * np.asarray(heat)[..., None]
+    grey = np.tile(fitted.mean(axis=2, keepdims=True), 3)
+    return (grey * (1 - share) + colours * share).astype(np.uint8)
 
 
 def _write(axes, x: float, y: float, text: str, color: str = _INK, **style) -> None:

@@ -34,6 +34,7 @@ class Photo:
         width, height: of the upright photo, pixels.
         fitted: uint8 [size, size, 3], RGB: what the network is shown (see `decode.fit`).
         preview: uint8 [h, w, 3], RGB: the whole photo, its longest side at most `decode.PREVIEW`.
+        activation: float32 [h, w] in 0..1, where in `fitted` the network saw the class put first; None before that.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Photo:
     height: int | None = None
     fitted: np.ndarray | None = None
     preview: np.ndarray | None = None
+    activation: np.ndarray | None = None
 
 
 def find(patterns: Sequence[str]) -> list[Path]:

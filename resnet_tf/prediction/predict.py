@@ -6,6 +6,7 @@ from itertools import islice
 from os import PathLike
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from resnet_tf import run_folder
@@ -69,6 +70,8 @@ def predict_photos(
     side, crop = photo_framing(preset)
     path = run.best if which == "best" else run.last
     model, _ = load_network(preset, len(classes), path, image_size=crop)
+    looking = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
+    head = np.asarray(model.get_layer("head").kernel)
     middle = slice((side - crop) // 2, (side - crop) // 2 + crop)
     loaded, done = photos.load_all(paths, side, SECONDS), 0
     while portion := list(islice(loaded, BATCH)):
@@ -78,11 +81,33 @@ def predict_photos(
         images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)
         for place, photo in enumerate(good):
             images[place] = photo.fitted
-        probabilities = iter(np.exp(log_softmax(model.predict_on_batch(images))))
+        logits, features = looking.predict_on_batch(images)
+        answers = zip(np.exp(log_softmax(logits)), features, strict=True)
         for photo in portion:
-            yield _row(photo, None if photo.error else next(probabilities), classes, top), photo
+            if photo.error:
+                yield _row(photo, None, classes, top), photo
+            else:
+                probabilities, seen = next(answers)
+                activation = class_activation(seen, head[:, probabilities.argmax()])
+                yield _row(photo, probabilities, classes, top), replace(photo, activation=activation)
         done += len(portion)
         advance(done, len(paths))
+
+
+def class_activation(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns where in a picture the evidence for a class lies: float32 [height, width], 0 to 1 at the strongest place.
+
+    A logit is a weighted sum of features averaged over the picture, so each place has its share of it; what speaks
+    against the class counts as 0.
+
+    Args:
+        features: float [height, width, channels], what the head's pooling averages.
+        weights: float [channels], the head's for the class.
+
+    Source: Zhou et al. 2016 (arXiv:1512.04150), section 2.
+    """
+    evidence = np.maximum(features @ weights, 0.0)
+    return (evidence / max(evidence.max(), 1e-12)).astype(np.float32)
 
 
 def _row(photo: Photo, probabilities: np.ndarray | None, classes: list[str], top: int) -> dict:

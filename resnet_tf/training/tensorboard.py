@@ -82,6 +82,20 @@ def write_hparams(run: Run, metrics: dict[str, float], say: Callable[[str], None
     _succeeds(lambda: _write_hparams(run, metrics), say)
 
 
+def write_pictures(run: Run, pictures: dict[str, bytes], say: Callable[[str], None] = print) -> None:
+    """Adds PNG pictures to a run's TensorBoard, by name; `say` takes one warning if they cannot be written."""
+
+    def write() -> None:
+        writer = tf.summary.create_file_writer(str(run.tensorboard / "evaluation"))
+        with writer.as_default(step=run.about.get("step", 0)):
+            for name, content in pictures.items():
+                tf.summary.image(name, tf.io.decode_png(content, channels=3)[None])
+        writer.close()
+
+    if pictures:
+        _succeeds(write, say)
+
+
 def _succeeds(write: Callable[[], None], say: Callable[[str], None]) -> bool:
     """Writes event files and says whether that went well; no trouble with them may end a training."""
     try:

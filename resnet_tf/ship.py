@@ -1,0 +1,63 @@
+"""Puts a run's weights among those that come with the project: `python -m resnet_tf.ship RUN`.
+
+Of the run goes along what predicting and scoring need (recipe, last weights, what is known of the images) and the
+ledger row of its latest test, which `eval.py` measures again. What was shipped of that preset before is replaced.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from resnet_tf import cli, files, ledger, run_folder
+from resnet_tf.errors import UserError
+from resnet_tf.run_folder import SHIPPED, Run
+
+KEPT = (
+    "seed",
+    "status",
+    "started",
+    "finished",
+    "data",
+    "class_names",
+    "changed",
+    "preset_hash",
+    "steps_planned",
+    "step",
+)
+KEPT += ("seconds", "backend", "device", "precision", "versions")
+
+
+def ship(run: Run, runs: str | Path, target: Path = SHIPPED) -> Path:
+    """Copies a run into the folder of shipped ones; returns its new folder.
+
+    Raises:
+        UserError: its last weights have not been scored on the test split.
+    """
+    rows, _ = files.read_rows(Path(runs) / ledger.EVALUATED)
+    scored = [row for row in rows if (row["run"], row["split"], row["weights"]) == (run.name, "test", "last")]
+    if not scored:
+        raise UserError(f"a run is shipped with its test result. Received: {run.name}, which has none: run eval.py.")
+    folder = target / run.name
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    (folder / "weights").mkdir(parents=True)
+    shutil.copy(run.folder / "preset.json", folder)
+    shutil.copy(run.last, folder / "weights")
+    about = run.about
+    kept = {key: about[key] for key in KEPT if key in about}
+    files.write_atomically(folder / "run.json", json.dumps(kept, indent=2) + "\n")
+    files.write_atomically(folder / "result.json", json.dumps(scored[-1], indent=2) + "\n")
+    return folder
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a finished run's name or folder")
+    parser.add_argument("--runs", default="runs", help="the folder of runs (default: runs)")
+    options = parser.parse_args(arguments)
+    print(ship(run_folder.find(options.run, options.runs), options.runs))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_door(main))

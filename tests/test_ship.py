@@ -1,0 +1,76 @@
+"""Weights that come with the project: put there by one command, found where there are no runs, scored again by eval."""
+
+import json
+
+import pytest
+
+import eval as eval_door
+import predict as predict_door
+import train as train_door
+from resnet_tf import cli, run_folder, ship
+from resnet_tf.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def runs(image_tree, tiny_preset, tmp_path_factory):
+    """Runs in which one is trained and scored."""
+    folder = tmp_path_factory.mktemp("shipping")
+    preset = folder / "tiny.json"
+    preset.write_text(json.dumps({**tiny_preset, "train": {"batch_size": 20, "epochs": 1}}))
+    common = ["--preset", str(preset), "--data", str(image_tree), "--runs", str(folder / "runs")]
+    assert cli.run_door(train_door.main, common) == 0
+    assert cli.run_door(eval_door.main, common) == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def shipped(runs, tmp_path, monkeypatch):
+    """The run, shipped into a folder of this test's own."""
+    monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
+    (run,) = run_folder.every(runs)
+    return run_folder.Run(ship.ship(run, runs, run_folder.SHIPPED))
+
+
+def test_it_holds_arrays_and_plain_words_alone(shipped, runs):
+    files = sorted(str(path.relative_to(shipped.folder)) for path in shipped.folder.rglob("*") if path.is_file())
+    assert files == ["preset.json", "result.json", "run.json", "weights/last.npz"]
+    (run,) = run_folder.every(runs)
+    assert shipped.last.read_bytes() == run.last.read_bytes()
+    assert str(runs.parent) not in (shipped.folder / "run.json").read_text()  # no path of this machine
+
+
+def test_predicting_takes_it_where_there_is_no_run(shipped, image_tree, tmp_path, capsys):
+    photo = next((image_tree / "test" / "dog").iterdir())
+    assert cli.run_door(predict_door.main, [str(photo), "--runs", str(tmp_path / "none")]) == 0
+    printed = capsys.readouterr().out
+    assert shipped.name in printed
+    assert "its weights come with the project" in printed
+
+
+def test_scoring_reproduces_its_figure_and_leaves_it_alone(shipped, image_tree, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()}
+    arguments = ["--run", shipped.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs")]
+    (tmp_path / "runs").mkdir()
+    assert cli.run_door(eval_door.main, arguments) == 0
+    printed = capsys.readouterr().out
+    assert f"shipped with {shipped.shipped['top1']:.2f} %: reproduced exactly" in printed
+    assert {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()} == before
+    assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1
+
+    row = {**shipped.shipped, "correct": 3}
+    (shipped.folder / "result.json").write_text(json.dumps(row))
+    assert cli.run_door(eval_door.main, arguments) == 0
+    assert "NOT reproduced" in capsys.readouterr().out
+    assert cli.run_door(eval_door.main, [*arguments, "--view", "mirror"]) == 0
+    assert "of another measurement: not compared" in capsys.readouterr().out
+
+
+def test_a_run_that_was_not_scored_is_not_shipped(runs, tmp_path):
+    (run,) = run_folder.every(runs)
+    with pytest.raises(UserError, match=r"which has none: run eval\.py"):
+        ship.ship(run, tmp_path, tmp_path / "weights")
+
+
+def test_what_comes_with_the_project_is_small():
+    sizes = [path.stat().st_size for path in run_folder.SHIPPED.rglob("*") if path.is_file()]
+    assert sum(sizes) < 8e6
