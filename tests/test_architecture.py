@@ -23,6 +23,7 @@ FLOORS = {
     "resnet_tf.preset_files": 1,
     "resnet_tf.optim.schedules": 1,
     "resnet_tf.optim.specs": 1,
+    "resnet_tf.models.specs": 1,
     "resnet_tf.data": 1,  # what is known of images without TensorFlow
     "resnet_tf.data.augment": 2,
     "resnet_tf.data.framing": 2,

@@ -90,13 +90,7 @@ def evaluate(
 
     scores = score(model, batches, dataset.classes, count, keep_all=figures)
     result = {
-        "date": ledger.now(),
-        "run": run.name,
-        "preset": preset.name,
-        **{key: about[key] for key in ("preset_hash", "seed", "steps_planned")},
-        "changed": about["changed"] if against is None else presets.changes(run.preset, against),
-        "steps": loaded.get("step"),
-        "epochs": loaded.get("epoch"),
+        **_origin(run, against, loaded),
         "split": split,
         "view": batches.view,
         "resolution": batches.size,
@@ -105,10 +99,7 @@ def evaluate(
         "data": ledger.describe_data(dataset),
         "same_data_as_training": dataset.fingerprint == about["data"]["fingerprint"],
         **_figures(scores, dataset.class_names),
-        "validation_top1": loaded.get("validation_top1"),
-        "training_seconds": about.get("seconds"),
         "seconds": round(time.monotonic() - began, 2),
-        "device": about["device"],
         "versions": ledger.versions(),
     }
     found = Result(result, verdict=ledger.verdict(against or run.preset, result))
@@ -119,6 +110,22 @@ def evaluate(
         mistaken = _images_at(batches, scores.diagnosis.mistakes(MISTAKES))
         found.pictures = draw(scores.diagnosis, mistaken, dataset.class_names, title)
     return found
+
+
+def _origin(run: Run, against: Preset | None, loaded: dict) -> dict:
+    """Returns what a result tells of the run behind it; `loaded` is what was saved with its weights."""
+    about = run.about
+    return {
+        "date": ledger.now(),
+        "run": run.name,
+        "preset": run.preset.name,
+        **{key: about[key] for key in ("preset_hash", "seed", "steps_planned", "device")},
+        "changed": about["changed"] if against is None else presets.changes(run.preset, against),
+        "steps": loaded.get("step"),
+        "epochs": loaded.get("epoch"),
+        "validation_top1": loaded.get("validation_top1"),
+        "training_seconds": about.get("seconds"),
+    }
 
 
 def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.set_axis_off()
-    legend = "photo, what the network saw of it, where it saw the first class, and the most likely classes"
+    legend = "photo, what the network saw, where it saw the first class, likeliest classes"
     if shown < len(rows):
         legend += f" (the first {shown} of {len(rows):,})"
     _write(axes, _MARGIN, _MARGIN, "\n".join(title_lines), size=13, weight="bold", va="top", linespacing=1.3)

@@ -1,0 +1,111 @@
+"""The shape of a network as presets write it: plain values, without Keras."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+class Stem(NamedTuple):
+    """The first convolution and the pooling after it; `pool` 0 means none.
+
+    `whitened`: the convolution is one of 1x1 on the responses of fixed `kernel` x `kernel` filters that whiten the
+    training images' patches, which spans the same functions and is learned faster.
+    """
+
+    kernel: int
+    strides: int
+    padding: int
+    pool: int = 0
+    pool_strides: int = 0
+    pool_padding: int = 0
+    whitened: bool = False
+
+
+STEMS = {
+    "3x3": Stem(3, 1, 1),
+    "3x3-pool": Stem(3, 1, 1, pool=2, pool_strides=2),
+    "whitened-3x3-pool": Stem(3, 1, 1, pool=2, pool_strides=2, whitened=True),
+    "7x7-pool": Stem(7, 2, 3, pool=3, pool_strides=2, pool_padding=1),
+    "4x4-valid-pool": Stem(4, 1, 0, pool=2, pool_strides=2),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """`model` of a preset: the shape of the residual network.
+
+    Attributes:
+        num_residual_units: units in every stage, the dial of the CIFAR form (depth 6n+2; 9n+2 with bottlenecks).
+        stage_sizes: units stage by stage, instead of `num_residual_units`.
+        filters: width of each stage; a bottleneck's output is `expansion` times as wide.
+        stem: "3x3" (CIFAR), "3x3-pool" and "whitened-3x3-pool" (CIFAR in a hurry), "7x7-pool" (ImageNet) or
+            "4x4-valid-pool" (STL-10).
+        stem_filters: width of the stem; None: that of the first stage.
+        shortcut: where the shape changes, "identity-pad" (option A) or "projection" (option B).
+        negative_slope: of leaky_relu.
+        initializer: He's, counting inputs (the paper's choice) or outputs (torchvision's) of each kernel.
+        zero_last_scale: start each unit's last batch-norm scale at 0.
+        parameter_limit: refuse to build a network with more trainable parameters.
+    """
+
+    num_residual_units: int | None = None
+    stage_sizes: tuple[int, ...] | None = None
+    filters: tuple[int, ...] = (16, 32, 64)
+    unit: Literal["basic", "bottleneck"] = "basic"
+    stem: Literal["3x3", "3x3-pool", "whitened-3x3-pool", "7x7-pool", "4x4-valid-pool"] = "3x3"
+    stem_filters: int | None = None
+    shortcut: Literal["identity-pad", "projection"] = "identity-pad"
+    activation: Literal["relu", "leaky_relu"] = "relu"
+    negative_slope: float = 0.0
+    initializer: Literal["he_fan_in", "he_fan_out"] = "he_fan_in"
+    zero_last_scale: bool = False
+    expansion: int = 4
+    parameter_limit: int | None = None
+
+    def __post_init__(self):
+        if (self.num_residual_units is None) == (self.stage_sizes is None):
+            raise ValueError("give one of 'num_residual_units' and 'stage_sizes'.")
+        numbers = {
+            "num_residual_units": (self.num_residual_units,),
+            "stage_sizes": self.stage_sizes or (),
+            "filters": self.filters,
+            "stem_filters": (self.stem_filters,),
+            "expansion": (self.expansion,),
+            "parameter_limit": (self.parameter_limit,),
+        }
+        for key, values in numbers.items():
+            if any(value is not None and value < 1 for value in values):
+                raise ValueError(f"'{key}' must be at least 1. Received: {getattr(self, key)}.")
+        if len(self.units_per_stage) != len(self.filters) or not self.filters:
+            raise ValueError(
+                f"'stage_sizes' and 'filters' must be equally long. Received: {self.stage_sizes}, {self.filters}."
+            )
+        if self.negative_slope < 0 or (self.activation == "leaky_relu") != (self.negative_slope > 0):
+            raise ValueError(
+                f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
+            )
+        widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
+        if self.shortcut == "identity-pad" and list(widths) != sorted(widths):
+            raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
+
+    @property
+    def units_per_stage(self) -> tuple[int, ...]:
+        if self.stage_sizes is None:
+            return (self.num_residual_units,) * len(self.filters)
+        return self.stage_sizes
+
+    @property
+    def stem_shape(self) -> Stem:
+        return STEMS[self.stem]
+
+    @property
+    def stem_width(self) -> int:
+        return self.stem_filters or self.filters[0]
+
+    @property
+    def unit_expansion(self) -> int:
+        return self.expansion if self.unit == "bottleneck" else 1
+
+    @property
+    def depth(self) -> int:
+        """Weighted layers on the main path, stem and head included: the number in "ResNet-56"."""
+        return sum(self.units_per_stage) * (2 if self.unit == "basic" else 3) + 2
