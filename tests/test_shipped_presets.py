@@ -219,10 +219,10 @@ def test_restarts_of_stl10_have_ever_lower_peaks(name):
 
 def test_the_cycle_of_quick_goes_on_from_one_phase_to_the_next():
     first, second = phase_rates("quick")
-    assert (len(first), len(second)) == (5 * 382, 5 * 382)  # 49,000 images in batches of 128
-    assert first[[0, 572, -1]] == pytest.approx([0.012, 0.3, 0.18])  # the peak: 30 % of the way, counted as torch does
-    assert second[[0, -1]] == pytest.approx([0.18, 0.0])
-    assert second[955] == pytest.approx(0.09, rel=0.01)
+    assert (len(first), len(second)) == (6 * 382, 4 * 382)  # 49,000 images in batches of 128
+    assert first[[0, 572, -1]] == pytest.approx([0.006, 0.15, 0.0705])  # the peak after a quarter
+    assert second[[0, -1]] == pytest.approx([0.0705, 0.0])
+    assert second[764] == pytest.approx(0.03525, rel=0.01)
 
 
 def test_rates_of_imagenet():

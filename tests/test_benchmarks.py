@@ -1,0 +1,68 @@
+"""The benchmarks' own machinery: contestants compute the same, and the figures are what they are said to be."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import contestants, speed
+from benchmarks.contestants import Case
+
+
+def test_ours_and_torch_compute_the_same_training_step():
+    pytest.importorskip("torch")
+    case = Case("demo", 32, 10, 8)
+    ours, torch = contestants.CONTESTANTS["ours"](case), contestants.CONTESTANTS["torch"](case)
+    torch.take(ours.weights())
+    found, expected = ours.check(), torch.check()
+    assert set(found) == set(expected)
+    assert len([key for key in found if key.startswith("gradient of ")]) == len(ours.model.trainable_weights)
+    for key, value in found.items():
+        assert np.linalg.norm(value - expected[key]) < 1e-3 * np.linalg.norm(value), key
+    assert ours.train() == pytest.approx(torch.train(), rel=1e-4)
+    ours.infer()
+    torch.infer()
+
+
+class Canned:
+    """A contestant whose arrays are given."""
+
+    def __init__(self, **arrays):
+        self.arrays = arrays
+
+    def do(self, what, path=None):
+        if what == "check":
+            np.savez(path, **self.arrays)
+
+
+def test_the_gate_stops_a_contestant_that_computes_something_else():
+    logits, gradient = np.arange(1.0, 5.0), np.arange(2.0, 6.0)
+    good = {"logits": logits, "gradient of stem/kernel": gradient, "stem_norm/running_variance": logits}
+    speed.check({"ours": Canned(**good), "torch": Canned(**good)})
+    biased = {**good, "stem_norm/running_variance": 0.9 * logits}
+    speed.check({"ours": Canned(**good), "keras": Canned(**biased)})  # known to be so, and said in the README
+    for key in good:
+        other = {**good, key: 1.1 * good[key]}
+        with pytest.raises(SystemExit, match="torch does not compute what we compute"):
+            speed.check({"ours": Canned(**good), "torch": Canned(**other)})
+
+
+def test_a_ratio_is_the_median_of_the_rounds_within_its_interval():
+    found = speed.ratio(np.array([1.0, 1.2, 1.1, 5.0, 1.3]))
+    assert found["median"] == 1.2
+    low, high = found["interval"]
+    assert 1.0 <= low < 1.2 < high <= 5.0
+
+
+def test_all_cases_are_presets_that_torch_can_build():
+    for case in contestants.CASES.values():
+        images, labels = Case(case.preset, 8, case.classes, 2).data()
+        assert images.shape == (2, 8, 8, 3)
+        assert labels.max() < case.classes
+        assert case.network.stem in ("3x3", "7x7-pool", "4x4-valid-pool")
+
+
+def test_the_figure_is_a_picture(tmp_path):
+    names = {"ours": 1.0, "torch": 1.1, "keras": 2.0}
+    row = {name: {"ours_is_faster": {"median": value, "interval": [value, value]}} for name, value in names.items()}
+    speed.draw({"resnet20": {"train": row, "infer": row}}, str(tmp_path / "speed.png"))
+    assert Image.open(tmp_path / "speed.png").size == (1000, 400)
