@@ -44,10 +44,11 @@ def ship(run: Run, runs: str | Path, target: Path = SHIPPED) -> Path:
     (folder / "weights").mkdir(parents=True)
     shutil.copy(run.folder / "preset.json", folder)
     shutil.copy(run.last, folder / "weights")
-    about = run.about
-    kept = {key: about[key] for key in KEPT if key in about}
-    files.write_atomically(folder / "run.json", json.dumps(kept, indent=2) + "\n")
-    files.write_atomically(folder / "result.json", json.dumps(scored[-1], indent=2) + "\n")
+    about = {key: value for key, value in run.about.items() if key in KEPT}
+    for name, values in (("run.json", about), ("result.json", scored[-1])):
+        # Where the images lay is of no use on another machine.
+        data = {key: value for key, value in values["data"].items() if key != "source"}
+        files.write_atomically(folder / name, json.dumps({**values, "data": data}, indent=2) + "\n")
     return folder
 
 
