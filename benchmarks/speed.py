@@ -22,7 +22,7 @@ from benchmarks.contestants import CASES, CONTESTANTS
 
 # Norm of a difference as a share of the value's. Among millions of activations some lie so near 0 that rounding decides
 # whether a ReLU lets them pass, which gradients show and logits hardly.
-TOLERANCES = {"gradient": 0.02, "other": 5e-4}
+TOLERANCES = {"gradient": 0.05, "other": 5e-4}
 ROUNDS_SHOWN = 1000  # resamples of the rounds for the interval
 
 
@@ -169,7 +169,7 @@ def draw(results: dict, path: str) -> None:
         axes.set_yticks(range(len(results)), results)
         axes.invert_yaxis()
         axes.set_xlabel(f"{title}: how many times as fast ours is")
-        axes.legend(loc="lower right", fontsize="small")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=100)
 
 

@@ -1,5 +1,6 @@
-"""The README's tables, made from the preset files: python -m resnet_tf.readme README.md"""
+"""The README's tables, made from preset files and measurements: python -m resnet_tf.readme README.md"""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from resnet_tf.listing import HEADINGS, preset_line
 from resnet_tf.presets import Preset
 
 RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "epochs", "training", "seed", "images", "reference")
+SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
+RIVALS = ("torch", "torch.compile", "keras")
+SPEED_HEADINGS = ("", "images/s", *(f"times as fast as {name}" for name in RIVALS), "convolutions' share")
 
 
 def tables() -> dict[str, str]:
@@ -16,7 +20,27 @@ def tables() -> dict[str, str]:
     presets = [preset_files.load_preset(name) for name in preset_files.names()]
     described = [preset_line(preset)[:-1] for preset in presets]
     measured = [result_line(preset, result) for preset in presets for result in preset.results]
-    return {"presets": markdown(HEADINGS[:-1], described), "results": markdown(RESULT_HEADINGS, measured)}
+    return {
+        "presets": markdown(HEADINGS[:-1], described),
+        "results": markdown(RESULT_HEADINGS, measured),
+        "speed": markdown(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
+    }
+
+
+def speed_lines(results: dict) -> list[list[str]]:
+    """Returns the cells of a row for each case and kind of work of what `benchmarks.speed` measured."""
+    lines = []
+    for case, result in results.items():
+        for work, title in {"train": "training", "infer": "inference"}.items():
+            measured = result[work]
+            ratios = []
+            for name in RIVALS:
+                found = measured[name]["ours_is_faster"]
+                low, high = found["interval"]
+                ratios.append(f"{found['median']:.2f} ({low:.2f} to {high:.2f})")
+            share = f"{100 * result['convolutions']['share']['ours']:.0f} %" if work == "train" else "-"
+            lines.append([f"{case}, {title}", f"{measured['ours']['images_per_second']:,.0f}", *ratios, share])
+    return lines
 
 
 def result_line(preset: Preset, result: dict) -> list[str]:
