@@ -179,6 +179,7 @@ def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, caps
 
 def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
     text = tmp_path / "photo.jpg"
     text.write_text("I am a text")
     assert "finished run" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path / "none")

@@ -105,7 +105,8 @@ def test_newest_run_of_the_wanted_status_is_chosen(tmp_path, clock):
     assert line == f"To go on, start one. Received: no such run of preset 'mine' in {tmp_path}."
 
 
-def test_choice_without_runs_says_how_to_get_one(tmp_path):
+def test_choice_without_runs_says_how_to_get_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
     line = told(run_folder.choose, "4", None, tmp_path, "evaluate")
     assert "to evaluate, a finished run is needed: train one with python train.py --preset 4." in line
 
