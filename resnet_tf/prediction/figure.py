@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 
 from resnet_tf.prediction.photos import Photo
-from resnet_tf.prediction.table import common_folder, save
+from resnet_tf.prediction.table import UNSURE, common_folder, save
 from resnet_tf.text import printable
 
 MAX_TILES = 120
@@ -93,7 +93,7 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
         _box(axes, left, upper, _BARS_WIDTH, step - 0.03, _TRACK)
         _box(axes, left, upper, _BARS_WIDTH * guess["probability"], step - 0.03, _OTHER if place else _BEST)
         style = {"size": 8, "color": _MUTED} if place else {"size": 8, "weight": "bold"}
-        name = printable(guess["class"])
+        name = printable(guess["class"]) + " ?" * (place == 0 and guess["probability"] < UNSURE)
         _write(axes, left + 0.05, middle, name if len(name) <= 16 else f"{name[:15]}…", **style)
         _write(axes, left + _BARS_WIDTH - 0.05, middle, f"{guess['probability']:.1%}", ha="right", **style)
 

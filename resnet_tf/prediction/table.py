@@ -18,6 +18,8 @@ from resnet_tf.errors import UserError
 from resnet_tf.files import write_atomically
 from resnet_tf.text import printable
 
+UNSURE = 0.5  # a first class less probable than this is marked as a guess
+
 
 def common_folder(rows: Sequence[dict]) -> str:
     """Returns the folder (with its slash) that all the rows' files lie in, so that it need not be shown with each.
@@ -95,8 +97,14 @@ def print_table(rows: Sequence[dict], console=None) -> None:
             table.add_row(name, cell("-", "red"), "", cell(row["error"], "red"))
             continue
         best, *others = [(guess["class"], f"{guess['probability']:.1%}") for guess in row["top"]]
-        table.add_row(name, cell(best[0], "bold"), best[1], cell(", ".join(" ".join(other) for other in others)))
+        unsure = row["top"][0]["probability"] < UNSURE
+        first = cell(f"{best[0]} ?", "yellow") if unsure else cell(best[0], "bold")
+        table.add_row(name, first, best[1], cell(", ".join(" ".join(other) for other in others)))
     console.print(table)
+    guesses = sum(bool(row["top"]) and row["top"][0]["probability"] < UNSURE for row in rows)
+    if guesses:
+        told = f"? less than half sure ({guesses:,} of {len(rows):,}): it may be none of the classes"
+        console.print(cell(told, "yellow"))
 
 
 def save(path: str | os.PathLike, content: bytes | str) -> None:

@@ -127,6 +127,15 @@ def test_the_table_says_the_shared_folder_once_and_keeps_every_row_in_order():
     assert printed([]).startswith("photo")
 
 
+def test_a_guess_is_marked_as_one():
+    unsure = [*ROWS, row("photos/fog.jpg", ("cat", 0.499), ("dog", 0.4))]
+    lines = printed(unsure).splitlines()
+    assert lines[5].split()[:4] == ["fog.jpg", "cat", "?", "49.9%"]
+    assert lines[6].strip() == "? less than half sure (1 of 4): it may be none of the classes"
+    assert "?" not in printed(ROWS)
+    assert "?" not in printed([row("a.jpg", ("cat", 0.5))])
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_a_narrow_terminal_loses_nothing(width):
     text = printed([row("z" * 200, ("y" * 30, 0.5), ("x" * 99, 0.25))], width)
