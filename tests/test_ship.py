@@ -51,13 +51,14 @@ def test_predicting_takes_it_where_there_is_no_run(shipped, image_tree, tmp_path
 
 def test_scoring_reproduces_its_figure_and_leaves_it_alone(shipped, image_tree, tmp_path, capsys):
     before = {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()}
-    arguments = ["--run", shipped.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs")]
+    arguments = ["--run", shipped.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs"), "--figures"]
     (tmp_path / "runs").mkdir()
     assert cli.run_door(eval_door.main, arguments) == 0
     printed = capsys.readouterr().out
     assert f"shipped with {shipped.shipped['top1']:.2f} %: reproduced exactly" in printed
     assert {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()} == before
     assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1
+    assert len(list((tmp_path / "runs" / shipped.name / "figures").iterdir())) == 3
 
     row = {**shipped.shipped, "correct": 3}
     (shipped.folder / "result.json").write_text(json.dumps(row))

@@ -72,7 +72,7 @@ def whitening_filters(images: np.ndarray, mean: np.ndarray, deviation: np.ndarra
     """Returns filters whose responses to an image set are uncorrelated: float32 [side, side, 3, 3 x side x side].
 
     They are the eigenvectors of the covariance of all patches of `side` x `side` pixels, each divided by the deviation
-    of its response, largest first. What is below 1/100 of a grey level's usual variance is not blown up any further.
+    of its response, largest first. Variances get 1/100 of a normalised pixel's added, so that noise is not blown up.
 
     Args:
         images: uint8 [n, height, width, 3]; an even sample of `_PATCHED` of them is looked at.

@@ -104,7 +104,9 @@ def evaluate(
     }
     found = Result(result, verdict=ledger.verdict(against or run.preset, result))
     found.predictions = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
-    if figures:
+    if figures and not math.isfinite(scores.loss):
+        say("no figures: there are images for which the network gives no number")
+    elif figures:
         found["diagnosis"] = scores.diagnosis.figures()
         title = f"{run.name}, {which} weights, {split} split of {result['data']['title']}, {batches.view}"
         mistaken = _images_at(batches, scores.diagnosis.mistakes(MISTAKES))
@@ -150,26 +152,31 @@ def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
 def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None) -> None:
     """Keeps a result: its row in the overall log, its predictions and pictures in the run.
 
-    A test result also goes into the preset's file and the run's TensorBoard. Of a run that comes with the project the
-    row alone is kept.
+    A test result also goes into the preset's file and the run's TensorBoard. Of a run that comes with the project only
+    the row and the pictures are kept.
     """
     ledger.append(runs, ledger.EVALUATED, result)
-    if run.shipped is not None:
-        return  # its folder belongs to the project
     which = (result["split"], result["view"], result["weights"])
     for name, content in result.pictures.items():
-        (run.folder / "figures").mkdir(exist_ok=True)
-        files.write_atomically(run.folder / "figures" / f"{'-'.join((*which, name))}.png", content)
+        folder = figures_folder(run, runs)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(folder / f"{'-'.join((*which, name))}.png", content)
+    if run.shipped is not None:
+        return  # its folder belongs to the project
     write_pictures(run, {" ".join((*which, name)): content for name, content in result.pictures.items()})
     if result.predictions is not None:
-        place = predictions.path_of(run, *which)
-        predictions.save(place, result.predictions)
+        predictions.save(predictions.path_of(run, *which), result.predictions)
     if result["split"] != "test":
         return
     measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
     write_hparams(run, {name: value for name, value in measured.items() if value is not None})
     if preset_file is not None:
         preset_files.record_result(preset_file, short_form(result))
+
+
+def figures_folder(run: Run, runs: str | Path) -> Path:
+    """Returns where a run's pictures go: into the run, or among `runs` where the run's own folder is the project's."""
+    return (run.folder if run.shipped is None else Path(runs) / run.name) / "figures"
 
 
 def short_form(result: dict) -> dict:
