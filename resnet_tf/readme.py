@@ -47,8 +47,9 @@ def result_line(preset: Preset, result: dict) -> list[str]:
     """Returns the cells of a recorded test result."""
     low, high = result["test_top1_interval"]
     reference = preset.reference.test_top1
+    changed = f", with another {', '.join(result['changed'])}" if result["changed"] else ""
     return [
-        preset.name,
+        f"{preset.name}{changed}",
         f"{result['test_top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
         str(result["epochs"]),
