@@ -9,6 +9,7 @@ NumPy is imported where rates are worked out: a listing describes schedules only
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -65,7 +66,7 @@ class WarmupUntil:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(ABC):
     """What all schedules share: a warm-up of either kind, the table of rates, a line of description."""
 
     warmup: Warmup | None = None
@@ -116,8 +117,9 @@ class Schedule:
 
         return np.full(len(step), float(learning_rate))
 
+    @abstractmethod
     def _describe(self) -> str:
-        raise NotImplementedError
+        """Returns `describe` without warm-up."""
 
     def _brief(self) -> str:
         return self._describe()

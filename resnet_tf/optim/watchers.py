@@ -5,11 +5,12 @@ whenever one says that it changed. `state` and `restore` carry them over a stop,
 """
 
 import math
+from abc import ABC, abstractmethod
 
 from resnet_tf.optim.schedules import Plateau, Schedule, WarmupUntil
 
 
-class Watcher:
+class Watcher(ABC):
     """Watches one metric and keeps the factor that follows from it.
 
     Attributes:
@@ -26,13 +27,13 @@ class Watcher:
         self.count = 0
 
     @property
+    @abstractmethod
     def scale(self) -> float:
         """The factor that the table's rates are to be multiplied by now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, value: float) -> bool:
         """Decides on one value of the metric; returns whether the scale changed."""
-        raise NotImplementedError
 
     def add(self, value: float) -> bool:
         """Takes one step's value; every `every_steps`-th decides on their mean. Returns whether the scale changed."""
