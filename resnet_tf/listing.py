@@ -12,7 +12,8 @@ from resnet_tf.optim.schedules import thousands
 from resnet_tf.presets import Preset
 from resnet_tf.text import printable
 
-HEADINGS = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference", "best recorded")
+DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
+HEADINGS = (*DESCRIBED, "best recorded")
 NUMBERS = ("parameters", "mult-adds", "reference")  # set to the right
 PROSE = {"schedule": 19}  # characters below which a column is hard to read
 SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where there is too little room
@@ -93,6 +94,11 @@ def _needed(widths: list[int]) -> int:
 
 def preset_line(preset: Preset) -> list[str]:
     """Returns the cells of a preset's line."""
+    return [*described(preset), best_recorded(preset)]
+
+
+def described(preset: Preset) -> list[str]:
+    """Returns the cells of a preset under `DESCRIBED`."""
     size = network_size(preset.model, preset.data.image_size, preset.classes or 0)
     return [
         preset.name,
@@ -102,7 +108,6 @@ def preset_line(preset: Preset) -> list[str]:
         preset.data.dataset,
         f"{preset.optimizer.learning_rate:g}, {preset.schedule.brief()}; {length(preset)}",
         reference(preset),
-        best_recorded(preset),
     ]
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from resnet_tf import files, preset_files
-from resnet_tf.listing import HEADINGS, preset_line
+from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets import Preset
 
 RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "epochs", "training", "seed", "images", "reference")
@@ -18,10 +18,9 @@ SPEED_HEADINGS = ("", "images/s", *(f"times as fast as {name}" for name in RIVAL
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
     presets = [preset_files.load_preset(name) for name in preset_files.names()]
-    described = [preset_line(preset)[:-1] for preset in presets]
     measured = [result_line(preset, result) for preset in presets for result in preset.results]
     return {
-        "presets": markdown(HEADINGS[:-1], described),
+        "presets": markdown(DESCRIBED, [described(preset) for preset in presets]),
         "results": markdown(RESULT_HEADINGS, measured),
         "speed": markdown(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
     }

@@ -7,8 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from resnet_tf import ledger, lint
-from resnet_tf.listing import length, reference
-from resnet_tf.models.size import large, network_size
+from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets import Preset
 from resnet_tf.report import compare, studies
 from resnet_tf.report.charts import COLOURS, Series, line_chart
@@ -18,18 +17,7 @@ from resnet_tf.run_folder import Run
 from resnet_tf.text import printable
 
 MOST_RUNS = 6  # of a preset, drawn over each other: the newest
-COSTS = (
-    "preset",
-    "network",
-    "parameters",
-    "mult-adds",
-    "data",
-    "schedule",
-    "reference",
-    "measured",
-    "training",
-    "check",
-)
+COSTS = (*DESCRIBED, "measured", "training", "check")
 RUNS = ("", "run", "status", "seed", "epochs", "best validation top-1", "training", "device")
 NUMBERS = ("top-1", "95 % interval", "reference", "gap", "epochs", "seed", "units", "depth", "lr_decay", "reported")
 NUMBERS += ("measured", "parameters", "mult-adds", "difference", "top-1, mean", "spread", "lowest to highest")
@@ -196,7 +184,6 @@ def _no_figure(preset: Preset) -> str:
 
 def cost_cells(preset: Preset, group: Group | None) -> list[str]:
     """Returns the cells of a preset under `COSTS`."""
-    size = network_size(preset.model, preset.data.image_size, preset.classes or 0)
     row = group.row if group else {}
     seconds = row.get("training_seconds")
     cost = (
@@ -204,13 +191,7 @@ def cost_cells(preset: Preset, group: Group | None) -> list[str]:
     )
     rules = list(dict.fromkeys(finding.rule for finding in lint.check(preset)))
     return [
-        preset.name,
-        f"ResNet-{preset.model.depth}",
-        f"{size.parameters:,}{'' if preset.classes else ' + head'}",
-        large(size.multiply_adds),
-        preset.data.dataset,
-        f"{preset.optimizer.learning_rate:g}, {preset.schedule.brief()}; {length(preset)}",
-        reference(preset),
+        *described(preset),
         percent(group.mean) if group else "-",
         cost,
         ", ".join([*rules, *(f"({name}, silenced)" for name in preset.silence)]) or "nothing found",
