@@ -132,13 +132,16 @@ def create(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
     return run
 
 
-def find(name: str, runs: str | Path) -> Run:
+def find(name: str, runs: str | Path, shipped: bool = False) -> Run:
     """Returns the run of that name ("4/20261122T053000Z-s0") or path.
+
+    Args:
+        shipped: look among the runs that come with the project too; not for what writes into a run.
 
     Raises:
         UserError: there is none.
     """
-    for folder in (Path(runs) / name, Path(name), SHIPPED / name):
+    for folder in (Path(runs) / name, Path(name), *([SHIPPED / name] if shipped else [])):
         if os.path.isfile(folder / "run.json"):
             return Run(folder)
     known = [run.name for run in every(runs)]
@@ -161,7 +164,7 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
     """
     name = None if preset is None else preset_files.load_preset(preset).name
     if run is not None:
-        found = find(run, runs)
+        found = find(run, runs, shipped=True)
         if name not in (None, found.preset.name):
             raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
         return found

@@ -33,8 +33,10 @@ def ship(run: Run, runs: str | Path, target: Path = SHIPPED) -> Path:
     """Copies a run into the folder of shipped ones; returns its new folder.
 
     Raises:
-        UserError: its last weights have not been scored on the test split.
+        UserError: its last weights have not been scored on the test split, or it is a shipped one itself.
     """
+    if run.shipped is not None:
+        raise UserError(f"a run is shipped from among one's own. Received: {run.folder}, which is shipped already.")
     rows, _ = files.read_rows(Path(runs) / ledger.EVALUATED)
     scored = [row for row in rows if (row["run"], row["split"], row["weights"]) == (run.name, "test", "last")]
     if not scored:

@@ -74,6 +74,18 @@ def test_a_run_that_was_not_scored_is_not_shipped(runs, tmp_path):
         ship.ship(run, tmp_path, tmp_path / "weights")
 
 
+def test_a_shipped_run_is_neither_trained_on_nor_shipped_again(shipped, runs, image_tree, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="which is shipped already"):
+        ship.ship(shipped, runs, run_folder.SHIPPED)  # would delete what it is to copy
+    for name in (shipped.name, str(shipped.folder)):
+        arguments = ["--preset", str(runs.parent / "tiny.json"), "--data", str(image_tree), "--resume", name]
+        arguments += ["--runs", str(tmp_path / "runs"), "--set", "train.epochs=2"]
+        assert cli.run_door(train_door.main, arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()} == before
+
+
 def test_what_comes_with_the_project_is_small():
     sizes = [path.stat().st_size for path in run_folder.SHIPPED.rglob("*") if path.is_file()]
     assert sum(sizes) < 8e6

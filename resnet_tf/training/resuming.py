@@ -28,7 +28,10 @@ def find_run(preset: Preset, runs: str | Path, resume: bool | str) -> Run:
         UserError: there is none.
     """
     if isinstance(resume, str):
-        return run_folder.find(resume, runs)
+        run = run_folder.find(resume, runs)
+        if run.shipped is not None:
+            raise UserError(f"a run that comes with the project is not trained on. Received: {run.name}.")
+        return run
     needs = "--resume needs an unfinished run; start one without --resume."
     return run_folder.latest(runs, preset.name, ("running", "stopped"), needs)
 
