@@ -56,14 +56,12 @@ def measure(images: np.ndarray) -> Statistics:
     count = images.size // 3
     mean = image_sum.sum(axis=(0, 1)) / count
     covariance = products / count - np.outer(mean, mean)
-    eigenvalues, eigenvectors = np.linalg.eigh(covariance / 255**2)
-    eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
-    largest = eigenvectors[np.argmax(np.abs(eigenvectors), axis=0), range(3)]
+    eigenvalues, eigenvectors = _components(covariance / 255**2)
     return Statistics(
         mean=mean,
         std=np.sqrt(np.maximum(np.diag(covariance), 0)),
-        eigenvalues=np.maximum(eigenvalues, 0),
-        eigenvectors=eigenvectors * np.sign(largest),
+        eigenvalues=eigenvalues,
+        eigenvectors=eigenvectors,
         pixel_mean=image_sum / len(images),
     )
 
@@ -80,16 +78,26 @@ def whitening_filters(images: np.ndarray, mean: np.ndarray, deviation: np.ndarra
 
     Source: Page 2019, "How to Train Your ResNet 8: Bag of Tricks"; Jordan 2024 (arXiv:2404.00498), section 3.1.
     """
-    sample = images[np.unique(np.linspace(0, len(images) - 1, _PATCHED).astype(int))]
-    normalised = (sample - mean) / deviation
-    patches = np.lib.stride_tricks.sliding_window_view(normalised, (side, side), axis=(1, 2))
-    # [.., channel, row, column] as a filter has it: [row, column, channel].
-    patches = np.moveaxis(patches, 3, 5).reshape(-1, 3 * side * side)
-    eigenvalues, eigenvectors = np.linalg.eigh(np.cov(patches.T, bias=True))
+    values = 3 * side * side
+    patch_sum, products, count = np.zeros(values), np.zeros((values, values)), 0
+    for block in _blocks(images[np.unique(np.linspace(0, len(images) - 1, _PATCHED).astype(int))]):
+        windows = np.lib.stride_tricks.sliding_window_view((block - mean) / deviation, (side, side), axis=(1, 2))
+        # [.., channel, row, column] in a filter's order: [row, column, channel].
+        patches = np.moveaxis(windows, 3, 5).reshape(-1, values)
+        patch_sum += patches.sum(axis=0)
+        products += patches.T @ patches
+        count += len(patches)
+    patch_mean = patch_sum / count
+    eigenvalues, eigenvectors = _components(products / count - np.outer(patch_mean, patch_mean))
+    return (eigenvectors / np.sqrt(eigenvalues + 1e-2)).reshape(side, side, 3, values).astype(np.float32)
+
+
+def _components(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns eigenvalues, largest first and not below 0, and eigenvectors in columns, the largest entry positive."""
+    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
     largest = eigenvectors[np.argmax(np.abs(eigenvectors), axis=0), range(len(eigenvalues))]
-    filters = eigenvectors * np.sign(largest) / np.sqrt(np.maximum(eigenvalues, 0) + 1e-2)
-    return filters.reshape(side, side, 3, -1).astype(np.float32)
+    return np.maximum(eigenvalues, 0), eigenvectors * np.sign(largest)
 
 
 def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:

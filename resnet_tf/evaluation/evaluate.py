@@ -33,8 +33,10 @@ class Result(dict):
         pictures: PNGs of the diagnosis by name, where they were asked for.
     """
 
-    predictions: Predictions | None = None
-    pictures: dict[str, bytes] = {}  # noqa: RUF012  replaced, never changed
+    def __init__(self, values: dict, **more):
+        super().__init__(values, **more)
+        self.predictions: Predictions | None = None
+        self.pictures: dict[str, bytes] = {}
 
 
 def evaluate(

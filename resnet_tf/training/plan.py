@@ -110,13 +110,15 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
     """
     training, held_out = split_train_validation(dataset.train.labels, preset.data.validation_size, seed)
     split, held_out = dataset.train.take(training), dataset.train.take(held_out)
-    sample, whitened = _sample(preset, split), preset.model.stem_shape.whitened
+    sample, whitening = _sample(preset, split), None
     measured = statistics.IMAGENET if sample is None else statistics.measure(sample)
     plans: list[Plan] = []
     for number, phase in enumerate(preset.in_phases):
         chain = augmentations.parse(phase.data.augment, "data.augment")
         _check_size(phase, split, chain)
         mean, deviation = input_statistics(phase.data.normalize, measured)
+        if preset.model.stem_shape.whitened and not plans:  # later phases go on with the first one's weights
+            whitening = statistics.whitening_filters(sample, mean, deviation)
         per_epoch = steps_per_epoch(len(split), phase.train.batch_size)
         total = phase.train.total_steps(per_epoch)
         batches = TrainingBatches(split, chain, phase.train.batch_size, _phase_seed(seed, number), measured)
@@ -133,7 +135,7 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
             rates=phase.schedule.rates(phase.optimizer.learning_rate, total, per_epoch),
             mean=mean,
             deviation=deviation,
-            whitening=statistics.whitening_filters(sample, mean, deviation) if whitened else None,
+            whitening=whitening,
         )
         plans.append(plan)
     return plans

@@ -7,8 +7,9 @@ import signal
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from resnet_tf import run_folder
+from resnet_tf import presets, run_folder
 from resnet_tf.errors import Stopped
 from resnet_tf.preset_files import load_preset
 from resnet_tf.training import loop, state
@@ -97,3 +98,21 @@ def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_prese
     assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in said)
     assert run.rows[0]["loss"] == pytest.approx(trained.rows[0]["loss"], rel=0.02)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_whitened_stem_is_set_from_the_images_and_stays_fixed(image_tree, tiny_preset, tmp_path):
+    model = {"num_residual_units": 1, "filters": [4], "stem": "whitened-3x3-pool"}
+    phases = [{}, {"optimizer": {"learning_rate": 0.01}}]
+    preset = load_preset(tiny_preset, model=model, train={"epochs": 1})
+    preset = load_preset({**presets.to_dict(preset), "phases": phases})
+    run = loop.train(preset, str(image_tree), tmp_path, say=str)
+    with np.load(run.last) as arrays:
+        kernel, mean, deviation = (
+            arrays[name] for name in ("whitening/kernel", "normalization/mean", "normalization/deviation")
+        )
+    images = np.stack([np.asarray(Image.open(path)) for path in sorted((image_tree / "train").rglob("*.png"))])
+    windows = np.lib.stride_tricks.sliding_window_view((images - mean) / deviation, (3, 3), axis=(1, 2))
+    responses = np.einsum("nyxcij,ijco->nyxo", windows, kernel).reshape(-1, 27)
+    correlation = np.corrcoef(responses.T) - np.eye(27)
+    assert np.abs(correlation).max() < 0.2  # not 0: of 240 images 40 are held out
+    assert np.abs(correlation).mean() < 0.02
