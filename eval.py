@@ -24,6 +24,9 @@ def parser() -> cli.Parser:
     what.add_argument(
         "--figures", action="store_true", help="also draw confusion, calibration and the surest mistakes, into the run"
     )
+    what.add_argument(
+        "--recalibrate", action="store_true", help="measure batch norm's statistics anew on training images first"
+    )
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -43,7 +46,15 @@ def main(arguments: list[str]) -> None:
     against = None if preset_file is None else preset_files.load_preset(preset_file)
     with cli.counting("evaluating") as advance:
         result = evaluate(
-            run, options.split, options.data, options.weights, options.view, against, options.figures, advance=advance
+            run,
+            options.split,
+            options.data,
+            options.weights,
+            options.view,
+            against,
+            figures=options.figures,
+            recalibrate=options.recalibrate,
+            advance=advance,
         )
     show(result)
     if run.shipped is not None:

@@ -124,8 +124,15 @@ def verdict(preset: Preset, result: dict) -> str:
 
 
 def protocol(view: str, weights: str) -> str:
-    """Returns how a result was measured, in the words of a preset's reference."""
-    return f"{view}, {'last epoch' if weights == 'last' else 'best validation epoch'}"
+    """Returns how a result was measured, in the words of a preset's reference.
+
+    Args:
+        view: one of `augmentations.VIEWS`.
+        weights: "last" or "best", with "-recalibrated" behind where batch norm's statistics were measured anew.
+    """
+    which, _, recalibrated = weights.partition("-")
+    epoch = "last epoch" if which == "last" else "best validation epoch"
+    return f"{view}, {epoch}" + (", batch norm recalibrated" if recalibrated else "")
 
 
 def _reference(preset: Preset, split: str) -> tuple[float | None, str]:

@@ -67,6 +67,13 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", code=0)
+    assert re.search(r"batch norm is measured anew on \d+ training images", capsys.readouterr().out)
+    again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
+    assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
+    assert again["loss"] != row["loss"]
+    assert len(json.loads(preset.read_text())["results"]) == 2
+
 
 def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_path, capsys):
     good = sorted((image_tree / "test" / "cat").iterdir())[:2]

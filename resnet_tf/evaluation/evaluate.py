@@ -3,10 +3,11 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from resnet_tf import files, ledger, preset_files, presets
 from resnet_tf.data import sources
@@ -22,7 +23,10 @@ from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
+from resnet_tf.training.plan import make_plans
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
+
+RECALIBRATION = 10_000  # training images; Wu and Johnson 2021 (arXiv:2105.07576), section 3.3: more change little
 
 
 class Result(dict):
@@ -47,6 +51,7 @@ def evaluate(
     view: str | None = None,
     against: Preset | None = None,
     figures: bool = False,
+    recalibrate: bool = False,
     say: Callable[[str], None] = print,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:
@@ -59,6 +64,7 @@ def evaluate(
         weights: "last" or "best"; default: as the preset says.
         view: one of `augmentations.VIEWS`; default: as the preset says.
         against: the preset beside whose reference the result stands; default: the run's own.
+        recalibrate: measure batch norm's statistics anew on the run's training images, see `models.recalibration`.
         figures: also diagnose: confusion, calibration and the most confident mistakes, in numbers and as pictures.
         say: takes each line meant for people.
         advance: called with the images done and their total after every batch.
@@ -82,7 +88,9 @@ def evaluate(
     images = dataset.test if part == "test" else dataset.train.take(chosen)
     batches = evaluation_batches(preset, images, view)
     path = run.best if which == "best" else run.last
-    model, loaded = load_network(preset, dataset.classes, path, image_size=batches.size)
+    training = _training_images(run, dataset, say) if recalibrate else None
+    model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
+    which += "-recalibrated" if recalibrate else ""
     began, done = time.monotonic(), 0
 
     def count(images: int) -> None:
@@ -106,14 +114,19 @@ def evaluate(
     }
     found = Result(result, verdict=ledger.verdict(against or run.preset, result))
     found.predictions = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
-    if figures and not math.isfinite(scores.loss):
-        say("no figures: there are images for which the network gives no number")
+    if figures and math.isfinite(scores.loss):
+        _diagnose(found, scores, batches, dataset.class_names)
     elif figures:
-        found["diagnosis"] = scores.diagnosis.figures()
-        title = f"{run.name}, {which} weights, {split} split of {result['data']['title']}, {batches.view}"
-        mistaken = _images_at(batches, scores.diagnosis.mistakes(MISTAKES))
-        found.pictures = draw(scores.diagnosis, mistaken, dataset.class_names, title)
+        say("no figures: there are images for which the network gives no number")
     return found
+
+
+def _diagnose(found: Result, scores: Scores, batches: EvaluationBatches, class_names: tuple[str, ...]) -> None:
+    """Adds figures and pictures of where the network is wrong, and how sure of it, to a result."""
+    found["diagnosis"] = scores.diagnosis.figures()
+    title = "{run}, {weights} weights, {split} split of {data[title]}, {view}".format_map(found)
+    mistaken = _images_at(batches, scores.diagnosis.mistakes(MISTAKES))
+    found.pictures = draw(scores.diagnosis, mistaken, class_names, title)
 
 
 def _origin(run: Run, against: Preset | None, loaded: dict) -> dict:
@@ -137,6 +150,15 @@ def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
     some = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
     found = [images[:, 0].numpy().astype(np.uint8) for images, _ in some.dataset()]
     return np.concatenate(found) if found else np.zeros((0, batches.size, batches.size, 3), np.uint8)
+
+
+def _training_images(run: Run, dataset: Dataset, say: Callable[[str], None]) -> Iterator[tf.Tensor]:
+    """Returns batches of the run's last phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
+    plan = make_plans(run.preset, dataset, run.about["seed"])[-1]
+    size = plan.preset.train.batch_size
+    steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
+    say(f"batch norm is measured anew on {steps * size:,} training images")
+    return (images for images, _ in plan.batches.dataset(0, steps))
 
 
 def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:

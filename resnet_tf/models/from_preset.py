@@ -1,5 +1,6 @@
 """The network of a preset: built, checked against its parameter limit, and loaded with a run's weights."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -7,6 +8,7 @@ import keras
 from resnet_tf.errors import UserError
 from resnet_tf.models import weights
 from resnet_tf.models.folding import folded
+from resnet_tf.models.recalibration import recalibrate
 from resnet_tf.models.resnet import resnet
 from resnet_tf.models.size import network_size
 from resnet_tf.presets import Preset
@@ -38,14 +40,22 @@ def build_network(
     return resnet(preset.model, image_size=taken, classes=classes, statistics_shape=shape, seed=seed)
 
 
-def load_network(preset: Preset, classes: int, path: Path, image_size: int | None = None) -> tuple[keras.Model, dict]:
+def load_network(
+    preset: Preset, classes: int, path: Path, image_size: int | None = None, recalibrate_on: Iterable | None = None
+) -> tuple[keras.Model, dict]:
     """Builds a preset's network for inference from a weight file; returns it and what was saved about the weights.
 
     Its batch norms are folded into the convolutions.
 
+    Args:
+        recalibrate_on: batches of training images to measure batch norm's statistics on; default: those in the file.
+
     Raises:
         UserError: the file is missing, broken, or of another network.
     """
-    model = build_network(preset, classes, image_size=image_size)
+    # Training may have been at another size.
+    model = build_network(preset, classes, image_size=image_size, any_size=recalibrate_on is not None)
     about = weights.load(model, path)
+    if recalibrate_on is not None:
+        recalibrate(model, recalibrate_on)
     return folded(model, preset.model), about

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from resnet_tf.models.folding import folded
 from resnet_tf.models.layers import BatchNormalization
+from resnet_tf.models.recalibration import recalibrate
 from resnet_tf.models.resnet import resnet, set_input_statistics, set_whitening
 from resnet_tf.presets import Network
 
@@ -124,6 +125,25 @@ def test_logits_and_running_statistics_equal_torch(form, reference):
     assert len(moved) == 2 * sum(isinstance(layer, BatchNormalization) for layer in model.layers)
     for weight in moved:
         assert distance(weight, state[reference.torch_name(weight.path)]) < 1e-4, weight.path
+
+
+def test_recalibrated_statistics_equal_torch(reference):
+    """torch's batch norm without momentum keeps the plain average over all batches since it was reset."""
+    model, network, images, normalised = pair(reference, "ResNet-18, small stem")
+    before = [np.asarray(weight) for weight in model.trainable_weights]
+    assert recalibrate(model, [images[:4], images[4:], images[:4]]) == 12
+    for module in network.train().modules():
+        if isinstance(module, reference.nn.BatchNorm2d):
+            module.momentum = None
+            module.reset_running_stats()
+    with reference.torch.inference_mode():
+        for rows in (normalised[:4], normalised[4:], normalised[:4]):
+            network(rows)
+    state = network.state_dict()
+    for weight in model.weights:
+        if "running_" in weight.path:
+            assert distance(weight, state[reference.torch_name(weight.path)]) < 1e-4, weight.path
+    assert all(np.array_equal(weight, old) for weight, old in zip(model.trainable_weights, before, strict=True))
 
 
 def test_gradients_equal_torch(reference):

@@ -1,0 +1,38 @@
+"""Batch norm's statistics measured anew: averages over many batches in place of running ones."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from resnet_tf.models.layers import BatchNormalization
+
+
+def recalibrate(model: keras.Model, batches: Iterable) -> int:
+    """Replaces every running mean and variance by its average over batches; returns the number of images.
+
+    Running statistics lag behind the weights and weigh the last few batches most; averages with the weights at rest do
+    neither. Trainable weights stay as they are.
+
+    Args:
+        model: of `resnet()`, its batch norms not folded; left without the momentum to train on.
+        batches: float32 images [batch, image_size, image_size, 3] in 0..255, as training sees them.
+
+    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 2: the mean of the batches' means and of their
+    unbiased variances.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0  # a forward pass leaves each batch's own statistics behind
+    sums = [[np.zeros(norm.scale.shape), np.zeros(norm.scale.shape)] for norm in norms]
+    images = steps = 0
+    for batch in batches:
+        model(batch, training=True)
+        for (mean, variance), norm in zip(sums, norms, strict=True):
+            mean += np.asarray(norm.running_mean)
+            variance += np.asarray(norm.running_variance)
+        images, steps = images + len(batch), steps + 1
+    for (mean, variance), norm in zip(sums, norms, strict=True):
+        norm.running_mean.assign(mean / steps)
+        norm.running_variance.assign(variance / steps)
+    return images
