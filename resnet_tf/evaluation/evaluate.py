@@ -79,15 +79,14 @@ def evaluate(
     preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
     dataset = sources.load(preset.data.dataset, data, say=say)
     if list(dataset.class_names) != about["class_names"]:
-        raise UserError(
-            f"a run is evaluated on the classes it was trained on: {', '.join(about['class_names'])}. "
-            f"Received: {', '.join(dataset.class_names)}."
-        )
+        found, wanted = (", ".join(names) for names in (dataset.class_names, about["class_names"]))
+        raise UserError(f"a run is evaluated on the classes it was trained on: {wanted}. Received: {found}.")
     which = weights or preset.evaluation.weights
     part, chosen = _images(run, dataset, split)
     images = dataset.test if part == "test" else dataset.train.take(chosen)
     batches = evaluation_batches(preset, images, view)
-    path = run.best if which == "best" else run.last
+    training = _training_images(run, dataset, say) if recalibrate else None
+    path = {"last": run.last, "best": run.best}[which]
     training = _training_images(run, dataset, say) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate else ""
