@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     run = run_folder.choose(options.preset, options.run, options.runs, "evaluate")
     preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
     cli.start_tensorflow()
-    from resnet_tf.evaluation.evaluate import evaluate, figures_folder, record
+    from resnet_tf.evaluation.evaluate import evaluate, record
     from resnet_tf.evaluation.show import show, show_shipped
 
     against = None if preset_file is None else preset_files.load_preset(preset_file)
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         show_shipped(result, run.shipped)
     record(run, result, options.runs, preset_file)
     if result.pictures:
-        print(f"figures in {figures_folder(run, options.runs)}")
+        print(f"figures in {run.extras(options.runs) / 'figures'}")
 
 
 if __name__ == "__main__":

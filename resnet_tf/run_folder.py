@@ -88,6 +88,10 @@ class Run:
     def best(self) -> Path:
         return self.folder / "weights" / "best.npz"
 
+    def extras(self, runs: str | Path) -> Path:
+        """Returns where figures and exports go: into the run, or among `runs` where its own folder is the project's."""
+        return self.folder if self.shipped is None else Path(runs) / self.name
+
     def write_preset(self, preset: Preset) -> None:
         """Writes the recipe, without the results, which belong to the preset's own file."""
         values = {**presets.to_dict(preset), "results": []}

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "resnet_tf"
-DOORS = ("train", "eval", "predict", "report")
+DOORS = ("train", "eval", "predict", "export", "report")
 
 # The floor of each module; the longest matching beginning counts. Imports go down, or sideways on the same floor.
 FLOORS = {

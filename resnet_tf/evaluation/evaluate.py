@@ -77,10 +77,7 @@ def evaluate(
         UserError: no such weights or images.
     """
     preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
-    dataset = sources.load(preset.data.dataset, data, say=say)
-    if list(dataset.class_names) != about["class_names"]:
-        found, wanted = (", ".join(names) for names in (dataset.class_names, about["class_names"]))
-        raise UserError(f"a run is evaluated on the classes it was trained on: {wanted}. Received: {found}.")
+    dataset = dataset_of(run, data, say)
     which = weights or preset.evaluation.weights
     part, chosen = _images(run, dataset, split)
     images = dataset.test if part == "test" else dataset.train.take(chosen)
@@ -118,6 +115,19 @@ def evaluate(
     elif figures:
         say("no figures: there are images for which the network gives no number")
     return found
+
+
+def dataset_of(run: Run, data: str | None, say: Callable[[str], None]) -> Dataset:
+    """Returns the data set that a run was trained on, from where `data` says.
+
+    Raises:
+        UserError: it is not to be found, or has other classes.
+    """
+    dataset = sources.load(run.preset.data.dataset, data, say=say)
+    if list(dataset.class_names) != run.about["class_names"]:
+        found, wanted = (", ".join(names) for names in (dataset.class_names, run.about["class_names"]))
+        raise UserError(f"a run is scored on the classes it was trained on: {wanted}. Received: {found}.")
+    return dataset
 
 
 def _diagnose(found: Result, scores: Scores, batches: EvaluationBatches, class_names: tuple[str, ...]) -> None:
@@ -181,7 +191,7 @@ def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None)
     ledger.append(runs, ledger.EVALUATED, result)
     which = (result["split"], result["view"], result["weights"])
     for name, content in result.pictures.items():
-        folder = figures_folder(run, runs)
+        folder = run.extras(runs) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         files.write_atomically(folder / f"{'-'.join((*which, name))}.png", content)
     if run.shipped is not None:
@@ -195,11 +205,6 @@ def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None)
     write_hparams(run, {name: value for name, value in measured.items() if value is not None})
     if preset_file is not None:
         preset_files.record_result(preset_file, short_form(result))
-
-
-def figures_folder(run: Run, runs: str | Path) -> Path:
-    """Returns where a run's pictures go: into the run, or among `runs` where the run's own folder is the project's."""
-    return (run.folder if run.shipped is None else Path(runs) / run.name) / "figures"
 
 
 def short_form(result: dict) -> dict:

@@ -1,0 +1,46 @@
+"""Writes a trained network for other programs: python export.py --preset 4 --to onnx"""
+
+import sys
+from pathlib import Path
+
+from resnet_tf import cli, run_folder
+from resnet_tf.errors import UserError
+
+EXAMPLES = """\
+  python export.py --preset 4 --to saved_model            the preset's newest finished run, for TensorFlow Serving
+  python export.py --preset 4 --to litert                 for phones and small boards
+  python export.py --run 4/20260101T120000Z-s0 --to onnx --out ."""
+FORMATS = ("saved_model", "litert", "onnx")
+
+
+def parser() -> cli.Parser:
+    """Returns the options of this door."""
+    options = cli.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
+    which = options.add_argument_group("which network")
+    which.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
+    which.add_argument("--run", metavar="RUN", help="a run's name or folder")
+    which.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
+    what = options.add_argument_group("what to write")
+    what.add_argument("--to", choices=FORMATS, help="in which form; litert and onnx need requirements-export.txt")
+    what.add_argument("--out", metavar="DIR", help="into which folder (default: export/ in the run's)")
+    cli.add_data_option(options)
+    cli.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the command line."""
+    options = parser().parse_args(arguments)
+    if options.to is None:
+        raise UserError(f"choose a form with --to: {', '.join(FORMATS)}.")
+    run = run_folder.choose(options.preset, options.run, options.runs, "export")
+    cli.start_tensorflow()
+    from resnet_tf.exporting import export
+
+    folder = Path(options.out) if options.out else run.extras(options.runs) / "export"
+    path = export(run, options.to, folder, options.weights, options.data)
+    print(f"{run.name} is in {path}; {path.name}.json tells how to use it")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_door(main))
