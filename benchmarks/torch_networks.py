@@ -41,32 +41,46 @@ class Unit(nn.Module):
         return self.activate(x + y)
 
 
-class TorchResNet(nn.Module):
-    """Input [batch, 3, height, width], already normalised. `slope` 0 is ReLU."""
+class Transition(nn.Module):
+    """Convolution, norm, activation and max-pooling, which halves the picture."""
 
-    def __init__(self, kind, stage_sizes, widths, stem, stem_width, classes, option_a=False, slope=0.0):
+    def __init__(self, inputs: int, outputs: int, slope: float):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+        self.activate = _activation(slope)
+
+    def forward(self, x):
+        return functional.max_pool2d(self.activate(self.bn(self.conv(x))), 2)
+
+
+class TorchResNet(nn.Module):
+    """Input [batch, 3, height, width], normalised. `slope` 0 is ReLU; `pooled`: stages begin with `Transition`."""
+
+    def __init__(self, kind, stage_sizes, widths, stem, stem_width, classes, option_a=False, slope=0.0, pooled=False):
         super().__init__()
         conv, self.pool = {
             "3x3": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.Identity()),
-            "3x3-pool": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.MaxPool2d(2, 2)),
             "7x7-pool": (nn.Conv2d(3, stem_width, 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)),
             "4x4-valid-pool": (nn.Conv2d(3, stem_width, 4, 1, 0, bias=False), nn.MaxPool2d(2, 2)),
         }[stem]
         self.conv1, self.bn1, self.activate = conv, nn.BatchNorm2d(stem_width), _activation(slope)
-        inputs, stages = stem_width, []
+        inputs, transitions, stages = stem_width, [], []
         for stage, (units, width) in enumerate(zip(stage_sizes, widths, strict=True)):
-            layers = []
+            layers, outputs = [], width * (4 if kind == "bottleneck" else 1)
+            transitions.append(Transition(inputs, outputs, slope) if pooled else nn.Identity())
+            inputs = outputs if pooled else inputs
             for number in range(units):
-                layers.append(Unit(kind, inputs, width, 2 if stage and not number else 1, option_a, slope))
-                inputs = width * (4 if kind == "bottleneck" else 1)
+                strides = 2 if stage and not number and not pooled else 1
+                layers.append(Unit(kind, inputs, width, strides, option_a, slope))
+                inputs = outputs
             stages.append(nn.Sequential(*layers))
-        self.layers = nn.ModuleList(stages)
+        self.transitions, self.layers = nn.ModuleList(transitions), nn.ModuleList(stages)
         self.fc = nn.Linear(inputs, classes)
 
     def forward(self, x):
         x = self.pool(self.activate(self.bn1(self.conv1(x))))
-        for stage in self.layers:
-            x = stage(x)
+        for transition, stage in zip(self.transitions, self.layers, strict=True):
+            x = stage(transition(x))
         return self.fc(x.mean((2, 3)))
 
 
@@ -82,6 +96,8 @@ def torch_name(path: str) -> str:
     if found := re.match(r"stage(\d+)_unit(\d+)_(.+)", layer):
         place = f"layers.{int(found[1]) - 1}.{int(found[2]) - 1}."
         layer = found[3]
+    if found := re.match(r"stage(\d+)_transition(.*)", layer):
+        place, layer = f"transitions.{int(found[1]) - 1}.", "bn" if found[2] else "conv"
     outside = {"stem": "conv1", "stem_norm": "bn1", "head": "fc"}
     inside = {"shortcut": "downsample.0", "shortcut_norm": "downsample.1"}
     layer = {**outside, **inside}.get(layer, layer.replace("norm", "bn"))

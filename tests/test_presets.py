@@ -74,6 +74,10 @@ REFUSED = [
     ({"model": {"parameter_limit": 0}}, "'parameter_limit' must be at least 1. Received: 0."),
     ({"model": {"filters": [64, 32, 16]}}, "an identity-pad shortcut cannot narrow. Received: 'filters' [64, 32, 16]."),
     ({"model": {"stem_filters": 32}}, "an identity-pad shortcut cannot narrow."),
+    (
+        {"model": {"stem": "whitened-2x2", "filters": [24, 32, 64], "stem_filters": 24}},
+        "'stem_filters' is not for a whitened stem. Received: 24.",
+    ),
     ({"model": {"shortcut": "B"}}, "unknown value for 'shortcut' in 'model' of preset x: 'B'."),
     ({"model": {"activation": "leaky_relu"}}, "'negative_slope' must be above 0 for leaky_relu and 0 for relu."),
     ({"model": {"negative_slope": 0.1}}, "'negative_slope' must be above 0 for leaky_relu and 0 for relu."),

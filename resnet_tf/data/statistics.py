@@ -66,7 +66,7 @@ def measure(images: np.ndarray) -> Statistics:
     )
 
 
-def whitening_filters(images: np.ndarray, mean: np.ndarray, deviation: np.ndarray, side: int = 3) -> np.ndarray:
+def whitening_filters(images: np.ndarray, mean: np.ndarray, deviation: np.ndarray, side: int) -> np.ndarray:
     """Returns filters whose responses to an image set are uncorrelated: float32 [side, side, 3, 3 x side x side].
 
     They are the eigenvectors of the covariance of all patches of `side` x `side` pixels, each divided by the deviation

@@ -16,7 +16,7 @@ from keras import layers, ops
 from resnet_tf.models.layers import BatchNormalization, IdentityPad, InputNormalization
 from resnet_tf.presets import Network
 
-LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum
+LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
 
 
 def resnet(
@@ -53,8 +53,12 @@ def resnet(
     x = InputNormalization(statistics_shape, name="normalization")(images)
     x = _stem(x, network, conv)
     for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
+        if network.transition == "pooled":
+            x = conv(x, filters * network.unit_expansion, 3, 1, name=f"stage{stage}_transition")
+            x = _activation(network, name=f"stage{stage}_transition_activation")(x)
+            x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
         for number in range(1, units + 1):
-            strides = 2 if stage > 1 and number == 1 else 1
+            strides = 2 if network.transition == "strided" and stage > 1 and number == 1 else 1
             x = unit(x, filters, strides, network, conv, name=f"stage{stage}_unit{number}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
@@ -87,11 +91,9 @@ def set_whitening(model: keras.Model, filters) -> None:
 def _stem(x, network: Network, conv):
     stem = network.stem_shape
     if stem.whitened:
-        outputs = 3 * stem.kernel**2
-        x = layers.Conv2D(
-            outputs, stem.kernel, stem.strides, "same", use_bias=False, trainable=False, name="whitening"
-        )(x)
-        x = conv(x, network.stem_width, 1, 1, name="stem")
+        fixed = {"use_bias": False, "trainable": False, "name": "whitening"}
+        x = layers.Conv2D(stem.responses, stem.kernel, stem.strides, **fixed)(x)
+        x = ops.concatenate([x, -x], axis=-1)
     else:
         x = conv(x, network.stem_width, stem.kernel, stem.strides, padding=stem.padding, name="stem")
     x = _activation(network, name="stem_activation")(x)

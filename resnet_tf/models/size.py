@@ -38,16 +38,20 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
     stem = network.stem_shape
     width = network.stem_width
     size = _output_size(image_size, stem.kernel, stem.strides, stem.padding)
-    parameters, multiply_adds = _convolution(stem.kernel, 3, width, size)
-    if stem.whitened:  # a fixed convolution to as many channels as its windows have values, then one of 1x1
-        multiply_adds += (3 * stem.kernel**2 * size) ** 2
+    parameters, multiply_adds = _convolution(stem.kernel, 3, stem.responses if stem.whitened else width, size)
+    if stem.whitened:  # fixed filters, and no norm
+        parameters = 0
     if stem.pool:
         size = _output_size(size, stem.pool, stem.pool_strides, stem.pool_padding)
     stages = [StageSize("stem", (size, size, width), parameters, multiply_adds)]
     for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
         parameters = multiply_adds = 0
+        if network.transition == "pooled":
+            outputs = filters * network.unit_expansion
+            parameters, multiply_adds = _convolution(3, width, outputs, size)
+            width, size = outputs, size // 2
         for number in range(units):
-            strides = 2 if stage > 1 and number == 0 else 1
+            strides = 2 if network.transition == "strided" and stage > 1 and number == 0 else 1
             for cost in _unit_convolutions(network, width, filters, size, strides):
                 parameters += cost[0]
                 multiply_adds += cost[1]

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 class Stem(NamedTuple):
     """The first convolution and the pooling after it; `pool` 0 means none.
 
-    `whitened`: the convolution is one of 1x1 on the responses of fixed `kernel` x `kernel` filters that whiten the
-    training images' patches, which spans the same functions and is learned faster.
+    `whitened`: the convolution is not learned. Its filters whiten the training images' patches, and their responses go
+    on with either sign.
     """
 
     kernel: int
@@ -19,11 +19,15 @@ class Stem(NamedTuple):
     pool_padding: int = 0
     whitened: bool = False
 
+    @property
+    def responses(self) -> int:
+        """Filters of a whitened stem: as many as a patch has values."""
+        return 3 * self.kernel**2
+
 
 STEMS = {
     "3x3": Stem(3, 1, 1),
-    "3x3-pool": Stem(3, 1, 1, pool=2, pool_strides=2),
-    "whitened-3x3-pool": Stem(3, 1, 1, pool=2, pool_strides=2, whitened=True),
+    "whitened-2x2": Stem(2, 1, 0, whitened=True),
     "7x7-pool": Stem(7, 2, 3, pool=3, pool_strides=2, pool_padding=1),
     "4x4-valid-pool": Stem(4, 1, 0, pool=2, pool_strides=2),
 }
@@ -37,9 +41,11 @@ class Network:
         num_residual_units: units in every stage, the dial of the CIFAR form (depth 6n+2; 9n+2 with bottlenecks).
         stage_sizes: units stage by stage, instead of `num_residual_units`.
         filters: width of each stage; a bottleneck's output is `expansion` times as wide.
-        stem: "3x3" (CIFAR), "3x3-pool" and "whitened-3x3-pool" (CIFAR in a hurry), "7x7-pool" (ImageNet) or
-            "4x4-valid-pool" (STL-10).
-        stem_filters: width of the stem; None: that of the first stage.
+        stem: "3x3" (CIFAR), "whitened-2x2" (CIFAR in a hurry), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
+        stem_filters: width of the stem; None: that of the first stage. A whitened stem has its own.
+        transition: how a stage begins: "strided", with a unit whose first convolution halves the picture (the paper's;
+            not in the first stage), or "pooled", with a convolution of its own and max-pooling before its units (every
+            stage; Page 2018, "How to Train Your ResNet").
         shortcut: where the shape changes, "identity-pad" (option A) or "projection" (option B).
         negative_slope: of leaky_relu.
         initializer: He's, counting inputs (the paper's choice) or outputs (torchvision's) of each kernel.
@@ -51,8 +57,9 @@ class Network:
     stage_sizes: tuple[int, ...] | None = None
     filters: tuple[int, ...] = (16, 32, 64)
     unit: Literal["basic", "bottleneck"] = "basic"
-    stem: Literal["3x3", "3x3-pool", "whitened-3x3-pool", "7x7-pool", "4x4-valid-pool"] = "3x3"
+    stem: Literal["3x3", "whitened-2x2", "7x7-pool", "4x4-valid-pool"] = "3x3"
     stem_filters: int | None = None
+    transition: Literal["strided", "pooled"] = "strided"
     shortcut: Literal["identity-pad", "projection"] = "identity-pad"
     activation: Literal["relu", "leaky_relu"] = "relu"
     negative_slope: float = 0.0
@@ -83,8 +90,10 @@ class Network:
             raise ValueError(
                 f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
             )
+        if self.stem_shape.whitened and self.stem_filters is not None:
+            raise ValueError(f"'stem_filters' is not for a whitened stem. Received: {self.stem_filters}.")
         widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
-        if self.shortcut == "identity-pad" and list(widths) != sorted(widths):
+        if self.shortcut == "identity-pad" and self.transition == "strided" and list(widths) != sorted(widths):
             raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
 
     @property
@@ -99,6 +108,8 @@ class Network:
 
     @property
     def stem_width(self) -> int:
+        if self.stem_shape.whitened:
+            return 2 * self.stem_shape.responses
         return self.stem_filters or self.filters[0]
 
     @property
@@ -107,5 +118,7 @@ class Network:
 
     @property
     def depth(self) -> int:
-        """Weighted layers on the main path, stem and head included: the number in "ResNet-56"."""
-        return sum(self.units_per_stage) * (2 if self.unit == "basic" else 3) + 2
+        """Learned layers on the main path, stem and head included: the number in "ResNet-56"."""
+        transitions = len(self.filters) if self.transition == "pooled" else 0
+        units = sum(self.units_per_stage) * (2 if self.unit == "basic" else 3)
+        return (not self.stem_shape.whitened) + transitions + units + 1

@@ -118,7 +118,7 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
         _check_size(phase, split, chain)
         mean, deviation = input_statistics(phase.data.normalize, measured)
         if preset.model.stem_shape.whitened and not plans:  # later phases go on with the first one's weights
-            whitening = statistics.whitening_filters(sample, mean, deviation)
+            whitening = statistics.whitening_filters(sample, mean, deviation, preset.model.stem_shape.kernel)
         per_epoch = steps_per_epoch(len(split), phase.train.batch_size)
         total = phase.train.total_steps(per_epoch)
         batches = TrainingBatches(split, chain, phase.train.batch_size, _phase_seed(seed, number), measured)

@@ -68,7 +68,7 @@ def test_whitening_filters_give_uncorrelated_responses_of_variance_one():
     grey = rng.integers(0, 130, (300, 10, 10, 1))
     images = (grey + np.roll(grey, 1, axis=1) // 2 + rng.integers(0, 60, (300, 10, 10, 3))).astype(np.uint8)
     mean, deviation = images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))
-    filters = whitening_filters(images, mean, deviation)
+    filters = whitening_filters(images, mean, deviation, 3)
     assert (filters.shape, filters.dtype) == ((3, 3, 3, 27), np.float32)
     normalised = (images - mean) / deviation
     windows = [normalised[:, y : y + 8, x : x + 8] for y in range(3) for x in range(3)]

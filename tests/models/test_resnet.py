@@ -57,12 +57,12 @@ FORMS = {
         ("bottleneck", (3, 4, 6, 3), WIDE["filters"], "7x7-pool", 64),
         {},
     ),
-    "ResNet-8, pooled": (
-        {"num_residual_units": 1, "filters": (8, 12, 20), "stem": "3x3-pool", "shortcut": "projection"},
+    "ResNet-11, pooled": (
+        {"num_residual_units": 1, "filters": (8, 12, 20), "transition": "pooled"},
         18,
         10,
-        ("basic", (1, 1, 1), (8, 12, 20), "3x3-pool", 8),
-        {},
+        ("basic", (1, 1, 1), (8, 12, 20), "3x3", 8),
+        {"pooled": True},
     ),
     "STL-10": (STL10, 45, 10, ("bottleneck", (4, 9, 8), (30, 60, 96), "4x4-valid-pool", 64), {"slope": 0.1}),
     "leaky before a padded pool": (
@@ -196,18 +196,20 @@ def test_mixed_precision_comes_near_float32(policy, error):
         assert np.abs(logits - expected).max() < error * np.abs(expected).max()
 
 
-def test_a_whitened_stem_is_a_plain_one_whose_kernel_is_the_product():
-    """A convolution of 1x1 behind fixed filters is one convolution; the filters are not trained."""
-    keys = {"num_residual_units": 1, "filters": (8, 8), "image_size": 12}
-    whitened, plain = resnet(**keys, stem="whitened-3x3-pool", seed=4), resnet(**keys, stem="3x3-pool", seed=4)
-    filters = np.random.default_rng(0).normal(size=(3, 3, 3, 27)).astype(np.float32)
-    set_whitening(whitened, filters)
-    assert "whitening" not in {weight.path.split("/")[0] for weight in whitened.trainable_weights}
-    mixing = np.asarray(whitened.get_layer("stem").kernel)[0, 0]
-    plain.get_layer("stem").kernel.assign(filters @ mixing)
-    images = np.random.default_rng(1).normal(size=(4, 12, 12, 3)).astype(np.float32)
-    for model in (whitened, folded(whitened, Network(num_residual_units=1, filters=(8, 8), stem="whitened-3x3-pool"))):
-        assert distance(model(images, training=False), plain(images, training=False)) < 1e-4
+def test_a_whitened_stem_hands_on_its_responses_with_either_sign():
+    """The filters' responses by hand, on every window of 2 x 2 pixels; the filters are not trained."""
+    network = Network(num_residual_units=1, filters=(24, 26), stem="whitened-2x2")
+    model = resnet(network, image_size=9, seed=4)
+    assert "whitening" not in {weight.path.split("/")[0] for weight in model.trainable_weights}
+    rng = np.random.default_rng(0)
+    filters, images = rng.normal(size=(2, 2, 3, 12)), rng.normal(size=(4, 9, 9, 3))
+    set_whitening(model, filters)
+    responses = sum(images[:, y : y + 8, x : x + 8] @ filters[y, x] for y in range(2) for x in range(2))
+    expected = np.maximum(np.concatenate([responses, -responses], axis=-1), 0)
+    for built in (model, folded(model, network)):
+        stem = keras.Model(built.input, built.get_layer("stem_activation").output)
+        assert distance(stem(images.astype(np.float32)), expected) < 1e-5
+    assert distance(folded(model, network)(images), model(images, training=False)) < 1e-4
 
 
 def test_overrides_change_the_given_network():
