@@ -42,7 +42,7 @@ class Unit(nn.Module):
 
 
 class Transition(nn.Module):
-    """Convolution, norm, activation and max-pooling, which halves the picture."""
+    """Convolution, max-pooling, which halves the picture, norm and activation."""
 
     def __init__(self, inputs: int, outputs: int, slope: float):
         super().__init__()
@@ -50,7 +50,7 @@ class Transition(nn.Module):
         self.activate = _activation(slope)
 
     def forward(self, x):
-        return functional.max_pool2d(self.activate(self.bn(self.conv(x))), 2)
+        return self.activate(self.bn(functional.max_pool2d(self.conv(x), 2)))
 
 
 class TorchResNet(nn.Module):

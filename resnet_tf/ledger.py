@@ -17,10 +17,14 @@ TRAINED = "train_overall.jsonl"
 EVALUATED = "eval_overall.jsonl"
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions a result depends on."""
+def versions(backend: str = "tensorflow") -> dict[str, str]:
+    """Returns the versions a result depends on.
+
+    Args:
+        backend: what Keras computes with; the input is TensorFlow's whatever it is.
+    """
     found = {"python": platform.python_version()}
-    for package in ("keras", "tensorflow", "numpy"):
+    for package in dict.fromkeys(("keras", "tensorflow", backend, "numpy")):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

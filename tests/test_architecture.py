@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "resnet_tf"
-DOORS = ("train", "eval", "predict", "export", "report")
+DOORS = ("train", "eval", "predict", "export", "report", "sweep")
 
 # The floor of each module; the longest matching beginning counts. Imports go down, or sideways on the same floor.
 FLOORS = {
@@ -50,7 +50,7 @@ FLOORS = {
 STRANGERS = [("resnet_tf.models", "resnet_tf.data"), ("resnet_tf.optim", "resnet_tf.data")]
 STRANGERS += [("resnet_tf.optim", "resnet_tf.models")]
 # These take a second and more to import: nothing that a listing or a message needs may want them.
-HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "tensorboard", "jax", "torch", "scipy", "matplotlib"}
+HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "tensorboard", "jax", "torch", "scipy", "matplotlib", "ray"}
 QUICK_ABOVE_FLOOR_1 = (
     "resnet_tf",
     "resnet_tf.cli",
@@ -59,6 +59,7 @@ QUICK_ABOVE_FLOOR_1 = (
     "resnet_tf.listing",
     "resnet_tf.report.page",
     "resnet_tf.run_folder",
+    "resnet_tf.sweeping",
     "resnet_tf.models.size",
     "resnet_tf.prediction.photos",
     "resnet_tf.prediction.decode",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -106,7 +107,7 @@ def evaluate(
         "same_data_as_training": dataset.fingerprint == about["data"]["fingerprint"],
         **_figures(scores, dataset.class_names),
         "seconds": round(time.monotonic() - began, 2),
-        "versions": ledger.versions(),
+        "versions": ledger.versions(keras.backend.backend()),
     }
     found = Result(result, verdict=ledger.verdict(against or run.preset, result))
     found.predictions = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)

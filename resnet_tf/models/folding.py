@@ -8,7 +8,7 @@ from resnet_tf.presets import Network
 
 
 def folded(model: keras.Model, network: Network) -> keras.Model:
-    """Returns a network that gives a model's logits in inference, without its batch norms.
+    """Returns a network that gives a model's logits in inference, without the norms right behind its convolutions.
 
     A norm multiplies by scale / sqrt(variance + epsilon) and then adds; the convolution before it can do both. Logits
     differ by rounding alone (below 1e-4 of the largest).

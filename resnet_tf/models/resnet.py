@@ -54,9 +54,7 @@ def resnet(
     x = _stem(x, network, conv)
     for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
         if network.transition == "pooled":
-            x = conv(x, filters * network.unit_expansion, 3, 1, name=f"stage{stage}_transition")
-            x = _activation(network, name=f"stage{stage}_transition_activation")(x)
-            x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
+            x = _pooled_transition(x, filters * network.unit_expansion, network, seed, name=f"stage{stage}_transition")
         for number in range(1, units + 1):
             strides = 2 if network.transition == "strided" and stage > 1 and number == 1 else 1
             x = unit(x, filters, strides, network, conv, name=f"stage{stage}_unit{number}")
@@ -104,6 +102,18 @@ def _stem(x, network: Network, conv):
             x = ops.pad(x, ((0, 0), border, border, (0, 0)), constant_values=-math.inf)
         x = layers.MaxPooling2D(stem.pool, stem.pool_strides, name="stem_pool")(x)
     return x
+
+
+def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
+    """A convolution to the next stage's width, and its pixels' maxima before the norm, which has a quarter to do then.
+
+    So the norm stays in the folded form too: where its scale is below 0 it turns maxima into minima.
+    """
+    kernel = _initializer(network, seed, name)
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=kernel, name=name)(x)
+    x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    x = BatchNormalization(name=norm_name(name))(x)
+    return _activation(network, name=f"{name}_activation")(x)
 
 
 def _head(x, classes: int, seed: int):
@@ -162,19 +172,13 @@ def _conv_norm(
     if padding and not same:
         # "same" with a stride pads one side only in Keras and would shift the picture against the shortcut.
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
-    initializer = keras.initializers.VarianceScaling(
-        2.0 / (1.0 + network.negative_slope**2),
-        network.initializer.removeprefix("he_"),
-        "untruncated_normal",
-        seed=_layer_seed(seed, name),
-    )
     x = layers.Conv2D(
         filters,
         kernel,
         strides,
         padding="same" if same else "valid",
         use_bias=folded,
-        kernel_initializer=initializer,
+        kernel_initializer=_initializer(network, seed, name),
         name=name,
     )(x)
     return x if folded else BatchNormalization(zero_scale=zero_scale, name=norm_name(name))(x)
@@ -189,6 +193,13 @@ def _activation(network: Network, name: str):
     if network.activation == "relu":
         return layers.ReLU(name=name)
     return layers.LeakyReLU(negative_slope=network.negative_slope, name=name)
+
+
+def _initializer(network: Network, seed: int, name: str) -> keras.initializers.Initializer:
+    """He's normal initial values for a convolution, for ReLU or its leaky form (He et al. 2015, arXiv:1502.01852)."""
+    gain = 2.0 / (1.0 + network.negative_slope**2)
+    fan = network.initializer.removeprefix("he_")
+    return keras.initializers.VarianceScaling(gain, fan, "untruncated_normal", seed=_layer_seed(seed, name))
 
 
 def _layer_seed(seed: int, name: str) -> int:

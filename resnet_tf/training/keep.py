@@ -106,13 +106,17 @@ class KeepRun(keras.callbacks.Callback):
             if name in self.metric_arrays:
                 variable.assign(self.metric_arrays[name])
         self.metric_arrays = {}
-        self.sums = self._metric_sums()
+        loss, images, correct, _ = (np.float32(variable) for variable in self.model.metrics_variables)
+        # By way of the means that Keras hands out, in its own precision: a resumed epoch goes on in the same bits.
+        self.images = int(images)
+        self.sums = {"loss": loss / images, "top1": correct / images} if images else {"loss": 0.0, "top1": 0.0}
+        self.sums = {name: float(mean) * self.images for name, mean in self.sums.items()}
         self.began = time.monotonic() - self.progress.epoch_seconds
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
         self.progress.epoch_seconds = time.monotonic() - self.began
-        values = self._step_values()
+        values = self._step_values(logs)
         self.recent_losses = [*self.recent_losses[-4:], values["loss"]]
         if not math.isfinite(values["loss"]):
             self._diverge("the loss", values["loss"])
@@ -168,6 +172,7 @@ class KeepRun(keras.callbacks.Callback):
 
     def _weights_are_finite(self) -> bool:
         """Says whether every variable is finite; diverges if not. A loss shows it only a step later, if at all."""
+        synchronise(self.model)
         for name, variable in training_variables(self.model).items():
             array = np.asarray(variable)
             if not np.isfinite(array).all():
@@ -188,15 +193,13 @@ class KeepRun(keras.callbacks.Callback):
             self.best = weights.pack(self.model, {key: row[key] for key in ("step", "epoch", "validation_top1")})
             files.write_atomically(self.run.best, self.best)
 
-    def _metric_sums(self) -> np.ndarray:
-        """Returns the epoch's sums so far, float64 [loss sum, images, correct, images]."""
-        return np.array([float(variable) for variable in self.model.metrics_variables])
-
-    def _step_values(self) -> dict[str, float]:
+    def _step_values(self, means: dict) -> dict[str, float]:
         """Returns loss and top-1 (percent) of the last step alone; Keras hands out means since the epoch began."""
-        before, self.sums = self.sums, self._metric_sums()
-        loss, images, correct, _ = self.sums - before
-        return {"loss": loss / images, "top1": 100 * correct / images}
+        batch = self.plan.preset.train.batch_size
+        self.images += batch
+        before, self.sums = self.sums, {name: float(means[name]) * self.images for name in self.sums}
+        loss, correct = (self.sums[name] - before[name] for name in ("loss", "top1"))
+        return {"loss": loss / batch, "top1": 100 * correct / batch}
 
     def _follow(self, values: dict, each_step: bool) -> bool:
         """Feeds the metric-driven rules of a step or of an epoch; returns whether the rate changed."""
@@ -208,9 +211,11 @@ class KeepRun(keras.callbacks.Callback):
         return changed
 
     def _set_scale(self) -> None:
+        synchronise(self.model)
         self.model.optimizer.rate_scale.assign(math.prod(watcher.scale for watcher in self.watchers))
 
     def save_state(self) -> None:
+        synchronise(self.model)
         self.progress.watchers = [watcher.state() for watcher in self.watchers]
         variables = training_variables(self.model)
         if not self.at_epoch_end:
@@ -218,6 +223,15 @@ class KeepRun(keras.callbacks.Callback):
         values = {"progress": asdict(self.progress), "made_with": self.made_with}
         state.save(self.run.state, State(self.progress.step, copied(variables), self.best, values))
         self.saved_at = time.monotonic()
+
+
+def synchronise(model: keras.Model) -> None:
+    """Lets a model's variables hold what training has made of them; in JAX a step works on copies.
+
+    To be called in the middle of an epoch before variables are read or assigned; at its end Keras does so.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
 
 
 def copied(variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:

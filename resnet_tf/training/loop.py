@@ -80,8 +80,8 @@ def train(
             backend=keras.backend.backend(),
             device=device_description(),
             precision=", then ".join(dict.fromkeys(plan.preset.train.precision for plan in plans)),
-            jit_compile=any(plan.preset.train.jit_compile for plan in plans),
-            versions=ledger.versions(),
+            jit_compile=any(plan.compiled_by_xla for plan in plans),
+            versions=ledger.versions(keras.backend.backend()),
         )
         if saved:
             say(f"resuming {run.name} after step {progress.step:,}")

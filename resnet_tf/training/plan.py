@@ -70,6 +70,11 @@ class Plan:
         """Fresh state machines for the metric-driven rules of the schedule."""
         return watchers_of(self.preset.schedule, self.preset.optimizer.learning_rate)
 
+    @property
+    def compiled_by_xla(self) -> bool:
+        """Whether XLA compiles the step: where the preset wants it, and always in JAX, which has nothing else."""
+        return self.preset.train.jit_compile or keras.backend.backend() == "jax"
+
     def compiled_network(self) -> keras.Model:
         """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
         # Validation may look at another size than training.
@@ -83,7 +88,7 @@ class Plan:
             optimizer=build_optimizer(self.preset.optimizer, self.rates),
             loss=build_loss(self.preset.loss),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
-            jit_compile=self.preset.train.jit_compile,
+            jit_compile=self.compiled_by_xla,
         )
         # Keras makes these variables at the first step; a resumed run fills them before.
         model.optimizer.build(model.trainable_variables)
