@@ -21,8 +21,8 @@ NAMES = preset_files.names()
 # implementations of option A count them; ImageNet form: torchvision's, with 1,000, 10 and 100 classes.
 PARAMETERS = {
     "demo": 75_290,
-    # A stem without weights, of 24 channels; 3x3 convolutions: one into each stage, two in it; two numbers a channel for
-    # each norm; head 256 x 10 + 10.
+    # A stem without weights, of 24 channels; 3x3 convolutions: one into each stage, two in it; two numbers a channel of
+    # every norm; head 256 x 10 + 10.
     "quick": 9 * (24 * 32 + 32 * 128 + 128 * 256)
     + 9 * 2 * (32 * 32 + 128 * 128 + 256 * 256)
     + 2 * 3 * (32 + 128 + 256)
