@@ -50,7 +50,9 @@ PARAMETERS = {
     **dict.fromkeys((f"imagenet-resnet34-exp{number}" for number in ("0", "0b", "1", "2", "3")), 21_797_672),
 }
 
-OURS = ("demo", "quick")  # recipes of no source but this project: they reproduce nothing
+PARAMETERS["quick-long"] = PARAMETERS["quick"]
+
+OURS = ("demo", "quick", "quick-long")  # recipes of no source but this project: they reproduce nothing
 
 # Errors of He et al. 2015, table 6; ImageNet and STL-10: what the authors of the recipes report.
 PAPER_ERRORS = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61, 1202: 7.93}

@@ -17,6 +17,7 @@ from resnet_tf.data import framing
 from resnet_tf.data.augmentation_specs import (
     AUGMENTATIONS,
     ColorJitter,
+    Cutout,
     FlipHorizontal,
     FlipVertical,
     PadCrop,
@@ -260,6 +261,17 @@ def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: St
     return framing.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)
 
 
+def _cutout(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    ((step,), (of_step,)) = steps, numbers
+    covered = []
+    for axis, side in enumerate(tf.unstack(tf.shape(images)[1:3])):
+        middle = tf.cast(tf.floor(of_step[:, axis : axis + 1] * tf.cast(side, tf.float32)), tf.int32)
+        distance = tf.range(side) - (middle - step.size // 2)
+        covered.append((distance >= 0) & (distance < step.size))
+    square = covered[0][:, :, None, None] & covered[1][:, None, :, None]
+    return tf.where(square, tf.cast(step.fill, images.dtype), images)
+
+
 def _color_jitter(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
     """Carries out the changes in each image's own order: at every turn, the images whose turn it is for a change."""
     ((step,), (of_step,)) = steps, numbers
@@ -334,6 +346,7 @@ _CARRY_OUT = {
     FlipHorizontal: _shift_and_flip,
     FlipVertical: _shift_and_flip,
     Rotate: _rotate,
+    Cutout: _cutout,
     ColorJitter: _color_jitter,
     PcaLighting: _pca_lighting,
 }

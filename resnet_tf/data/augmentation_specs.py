@@ -219,6 +219,29 @@ class Rotate(Augmentation):
 
 
 @dataclass(frozen=True)
+class Cutout(Augmentation):
+    """A square covered with grey; its middle is any pixel alike, so it may reach over the border.
+
+    Attributes:
+        size: height and width of the square, in pixels.
+        fill: a grey level, 0 to 255.
+
+    Source: DeVries and Taylor 2017 (arXiv:1708.04552), section 3.2.
+    """
+
+    name = "cutout"
+    kind = "geometry"
+    numbers = 2
+
+    size: int
+    fill: int = 0
+
+    def __post_init__(self):
+        _at_least(1, size=self.size)
+        _grey_level(self.fill)
+
+
+@dataclass(frozen=True)
 class ColorJitter(Augmentation):
     """Brightness, contrast, saturation and hue changed in an order drawn for every image.
 
@@ -277,6 +300,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         Resize,
         CenterCrop,
         Rotate,
+        Cutout,
         ColorJitter,
         PcaLighting,
         FlipHorizontal,

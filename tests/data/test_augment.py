@@ -1,5 +1,6 @@
 """Each augmentation against numpy, Pillow, scipy or colorsys; draws as a pure function of (seed, step, row)."""
 
+import collections
 import colorsys
 import math
 
@@ -65,6 +66,7 @@ STL10 = "random_resized_crop(20) | rotate(45) | color_jitter(0.3, 0.3, 0.3, 0.3)
         "pad_crop(4) | flip_horizontal",
         STL10,
         "rotate(9) | random_crop(20) | pca_lighting",
+        "pad_crop(2) | cutout(7)",
         "shorter_side(30, 40) | random_crop(26)",
     ],
 )
@@ -166,6 +168,32 @@ def test_shifts_and_flips_at_once_are_those_one_by_one(order):
 
 
 # Rotation
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_cutout_covers_a_square_around_every_pixel_equally_often(size):
+    """Every square that numpy cuts around a pixel of the picture, and no other; the rest of the picture stays."""
+    rows, height, width, fill = 6000, 5, 6, 77
+    images = noise(1, height, width, 3) // 3 + 100
+    shown = augment_batch(
+        tf.constant(np.tile(images, (rows, 1, 1, 1))),
+        parse(f"cutout({size}, fill={fill})"),
+        2,
+        tf.constant(4, tf.int64),
+        rows,
+    ).numpy()
+    expected = []
+    for y in range(height):
+        for x in range(width):
+            covered = images[0].copy()
+            top, left = y - size // 2, x - size // 2
+            covered[max(0, top) : top + size, max(0, left) : left + size] = fill
+            expected.append(covered.tobytes())
+    counts = collections.Counter(image.tobytes() for image in shown)
+    assert set(counts) == set(expected)
+    assert len(set(expected)) == height * width
+    deviation = (rows / len(expected)) ** 0.5
+    assert max(abs(count - rows / len(expected)) for count in counts.values()) < 4.5 * deviation
 
 
 def test_rotation_is_that_of_scipy():

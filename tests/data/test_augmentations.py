@@ -207,6 +207,7 @@ def test_every_entry_of_the_table_states_its_kind_and_its_numbers():
         "resize": 0,
         "center_crop": 0,
         "rotate": 1,
+        "cutout": 2,
         "color_jitter": 8,
         "pca_lighting": 3,
         "flip_horizontal": 1,
