@@ -1,9 +1,9 @@
 """Trains many presets, seeds and settings: python sweep.py --presets 3 4 --seeds 0 1 2"""
 
-import os
+import signal
 import sys
 
-from resnet_tf import cli, sweeping
+from resnet_tf import cli
 from resnet_tf.errors import UserError
 
 EXAMPLES = """\
@@ -24,67 +24,72 @@ def parser() -> cli.Parser:
     what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key, in all of them")
     what.add_argument("--vary", metavar="KEY=[..]", action="append", default=[], help="a key and its values, as JSON")
     how = options.add_argument_group("how (needs requirements-sweep.txt)")
-    how.add_argument("--workers", type=int, default=1, metavar="N", help="trials at a time here (default: 1)")
-    how.add_argument("--threads", type=int, metavar="N", help="processors a trial (default: all here / workers)")
+    how.add_argument("--workers", type=int, metavar="N", help="trials at a time, on this machine (default: 1)")
+    how.add_argument("--threads", type=int, metavar="N", help="processors a trial (default: all / workers)")
     how.add_argument("--gpus", type=float, default=0, metavar="N", help="GPUs a trial, 0.5 for two on one (default: 0)")
     how.add_argument("--retries", type=int, default=1, metavar="N", help="starts after a failure (default: 1)")
-    how.add_argument("--address", metavar="ADDRESS", help="a Ray cluster whose machines share --runs and --data")
+    how.add_argument("--address", help="a Ray cluster whose machines share this project, --runs and --data")
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
 
 
 def main(arguments: list[str]) -> int:
-    """Carries out the command line; returns 1 where trials failed, 130 after Ctrl-C."""
+    """Carries out the command line; returns 1 where a trial did not finish, 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
     if not options.presets:
         raise UserError("choose what to train with --presets NAME NAME; see the names with train.py --list.")
-    if options.workers < 1 or options.gpus < 0 or options.retries < 0 or (options.threads or 1) < 1:
-        raise UserError("--workers and --threads must be at least 1, --gpus and --retries at least 0.")
-    found = sweeping.trials(options.presets, options.seeds, options.set, options.vary)
-    threads = options.threads or max(1, (os.cpu_count() or 1) // options.workers)
-    sweep = sweeping.Sweep(
-        [sweeping.Outcome(trial) for trial in found],
-        options.runs,
-        options.data,
-        options.workers,
-        threads,
-        options.gpus,
-        options.retries,
+    for name, least in (("workers", 1), ("threads", 1), ("gpus", 0), ("retries", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} must be at least {least}. Received: {value}.")
+    if options.address and options.workers:
+        raise UserError("--workers is for a sweep on this machine; a cluster has its own. Received: it with --address.")
+    from resnet_tf.sweeping import on_ray, trials
+
+    found = trials.trials(options.presets, options.seeds, options.set, options.vary)
+    fingerprints = trials.fingerprints(found, options.data)
+    outcomes = [trials.Outcome(trial, fingerprints[trial.recipe.data.dataset]) for trial in found]
+    for outcome in outcomes:
+        outcome.look(options.runs)
+    done = sum(outcome.status != "waiting" for outcome in outcomes)
+    print(f"{len(outcomes)} trials, {done} of them over already; runs in {options.runs}")
+    sweep = on_ray.Sweep(
+        outcomes, options.runs, options.data, options.workers or 1, options.threads, options.gpus, options.retries
     )
-    code = follow(sweep, options.address)
-    print(sweeping.report(sweep))
-    return code
+    stopped = follow(sweep, options.address) if done < len(outcomes) else False
+    print(trials.report(outcomes, options.runs))
+    print(f"curves and tables: python report.py --runs {options.runs}")
+    return 130 if stopped else int(any(outcome.status != "finished" for outcome in outcomes))
 
 
-def follow(sweep: sweeping.Sweep, address: str | None) -> int:
-    """Shows a sweep until it is over or Ctrl-C stops it; returns the exit code."""
+def follow(sweep, address: str | None) -> bool:
+    """Shows a sweep until it is over; returns whether Ctrl-C or a TERM signal stopped it."""
     from rich.console import Console
     from rich.live import Live
 
     console = Console(stderr=True)
     sweep.start(address)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         try:
             for _ in sweep.watch():
                 if console.is_terminal:
                     live.update(table(sweep), refresh=True)
         except KeyboardInterrupt:
-            live.console.print("stopping: every training saves its state")
+            print("stopping: every training saves its state; once more leaves at once", file=sys.stderr)
             sweep.stop()
-            return 130
-    return int(any(outcome.status == "failed" for outcome in sweep.outcomes))
+            return True
+    return False
 
 
-def table(sweep: sweeping.Sweep):
-    """Returns the trials as they stand, a row each."""
+def table(sweep):
+    """Returns the trials as they stand, a row each, for a terminal."""
     from rich.table import Table
 
     shown = Table(*HEADINGS)
     for outcome in sweep.outcomes:
-        status, run, row = sweeping.look(outcome, sweep.runs)
-        validation = f"{row['validation_top1']:.2f} %" if "validation_top1" in row else ""
-        shown.add_row(str(outcome.trial), status, str(row.get("epoch", "")), validation, run or "")
+        shown.add_row(*outcome.cells(sweep.runs))
     return shown
 
 

@@ -5,7 +5,6 @@ Each file is run by its own runtime on real images before it takes its place, an
 
 import importlib.util
 import json
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -97,12 +96,21 @@ def export(
         UserError: no such weights or images, a package is missing, or what was written predicts otherwise.
     """
     form = FORMATS[to]
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"export computes with TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}. Leave it out: "
+            "weights are the same for every backend."
+        )
     for package in form.needs:
         if importlib.util.find_spec(package) is None:
             raise UserError(
                 f"--to {to} needs the package {package}. Received: an environment without it. "
                 "Install it with pip install -r requirements-export.txt."
             )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"an export needs a folder. Received: {folder}: {error.strerror}.") from error
     preset = run.preset.in_phases[-1]
     dataset = dataset_of(run, data, say)
     chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
@@ -112,7 +120,6 @@ def export(
     network, about = load_network(preset, dataset.classes, path, batches.size)
     model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
     model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{which}{form.suffix or '_saved_model'}"
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         made = Path(aside) / target.name
@@ -121,23 +128,29 @@ def export(
             model.export(str(made), format=form.keras_name, verbose=False)
         difference = compare(model.predict_on_batch, form.load(made), batches)
         say(f"the same class for {len(chosen):,} images of the test split, probabilities to {difference:.1e}")
-        _replace(target, made)
-    side, crop = photo_framing(preset)
-    how = {
+        how = _how_to_use(run, batches.size, dataset.classes)
+        how |= {"weights": which, **about, "checked": {"images": len(chosen), "largest_difference": difference}}
+        if target.exists():
+            target.replace(Path(aside) / "before")
+        made.replace(target)
+        files.write_atomically(target.with_name(f"{target.name}.json"), json.dumps(how, indent=2) + "\n")
+    return target
+
+
+def _how_to_use(run: Run, size: int, classes: int) -> dict:
+    """Returns what someone who has only the file must know."""
+    side, crop = photo_framing(run.preset.in_phases[-1])
+    side = side if crop == size else size
+    return {
         "run": run.name,
         "preset": run.preset.name,
         "title": run.preset.title,
-        "weights": which,
-        **about,
         "trained_on": run.about["data"]["title"],
-        "images": f"float32 [batch, {crop}, {crop}, 3], RGB, 0 to 255; the network normalises them itself",
-        "photos": f"resize the shorter side to {side} pixels, cut out the middle {crop} x {crop}",
-        "probabilities": f"float32 [batch, {dataset.classes}], in the order of class_names",
-        "class_names": list(dataset.class_names),
-        "checked": {"images": len(chosen), "largest_difference": difference},
+        "images": f"float32 [batch, {size}, {size}, 3], RGB, 0 to 255; the network normalises them itself",
+        "photos": f"resize the shorter side to {side} pixels, cut out the middle {size} x {size}",
+        "probabilities": f"float32 [batch, {classes}], in the order of class_names",
+        "class_names": run.about["class_names"],
     }
-    files.write_atomically(target.with_name(f"{target.name}.json"), json.dumps(how, indent=2) + "\n")
-    return target
 
 
 def compare(expected: Predict, found: Predict, batches: EvaluationBatches) -> float:
@@ -158,10 +171,3 @@ def compare(expected: Predict, found: Predict, batches: EvaluationBatches) -> fl
             f"of {len(batches.split):,} images, probabilities that differ by up to {largest:.1e}. Nothing was written."
         )
     return largest
-
-
-def _replace(target: Path, made: Path) -> None:
-    """Puts a file or folder in the place of another."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    made.replace(target)

@@ -128,13 +128,18 @@ def reference(preset: Preset) -> str:
 
 
 def best_recorded(preset: Preset) -> str:
-    """Returns the best test result of a preset in words that name what it was measured on."""
+    """Returns the best test result of a preset by its own protocol, else by any, and what it was measured on."""
     measured = [row for row in preset.results if isinstance(row.get("test_top1"), int | float)]
     if not measured:
         return "-"
-    best = max(measured, key=lambda row: row["test_top1"])
+    own = (preset.in_phases[-1].evaluation.view, preset.in_phases[-1].evaluation.weights)
+    found = {True: [], False: []}
+    for row in measured:
+        found[(row.get("view"), row.get("weights")) == own].append(row)
+    best = max(found[True] or found[False], key=lambda row: row["test_top1"])
     data = best.get("data")
     title = data.get("title", "") if isinstance(data, dict) else "data not said"
     # What sets this copy of the data apart, if anything does: "cifar10 (folder copy, not ...)".
     apart = title.removeprefix(preset.data.dataset).strip(" ()").partition(",")[0]
-    return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{f', {apart}' if apart else ''})"
+    how = "" if found[True] else f", {best.get('view', '?')}, {best.get('weights', '?')} weights"
+    return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

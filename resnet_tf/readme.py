@@ -9,7 +9,17 @@ from resnet_tf import files, preset_files
 from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets import Preset
 
-RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "epochs", "training", "seed", "images", "reference")
+RESULT_HEADINGS = (
+    "preset",
+    "test top-1",
+    "95 % interval",
+    "epochs",
+    "training",
+    "seed",
+    "protocol",
+    "images",
+    "reference",
+)
 SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
 RIVALS = ("torch", "torch.compile", "keras")
 SPEED_HEADINGS = ("", "images/s", *(f"times as fast as {name}" for name in RIVALS), "convolutions' share")
@@ -54,6 +64,7 @@ def result_line(preset: Preset, result: dict) -> list[str]:
         str(result["epochs"]),
         f"{result['training_seconds'] / 60:.1f} min",
         str(result["seed"]),
+        f"{result['view']}, {result['weights']} weights",
         result["data"]["title"],
         "-" if reference is None else f"{reference:.2f} %",
     ]

@@ -7,6 +7,7 @@ runs/<preset>/<utc>-s<seed>/
     weights/        last.npz and best.npz
     state/          what `--resume` continues from
     tensorboard/    event files
+    predictions/, figures/, export/     what eval.py and export.py leave
 
 Runs that come with the project are such folders too, with what predicting and scoring needs: presets/weights/.
 """

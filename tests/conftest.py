@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.pop("RESNET_DATA", None)  # a data set of the developer's own must not change a test
+DEVELOPERS_DATA = os.environ.pop("RESNET_DATA", None)  # it must not change a test unawares
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 24, 7
 
@@ -19,6 +19,12 @@ def cache(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["RESNET_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def developers_data() -> str | None:
+    """Where RESNET_DATA had images when the tests were started."""
+    return DEVELOPERS_DATA
 
 
 @pytest.fixture(scope="session")

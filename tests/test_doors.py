@@ -68,7 +68,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
     run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", code=0)
-    assert re.search(r"batch norm is measured anew on \d+ training images", capsys.readouterr().out)
+    assert len(re.findall(r"batch norm is measured anew on \d+ training images", capsys.readouterr().out)) == 1
     again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
     assert again["loss"] != row["loss"]

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 import sweep as sweep_door
-from resnet_tf import cli, files, ledger, run_folder, sweeping
+from resnet_tf import cli, files, ledger, run_folder
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.sweeping import Outcome, Sweep, Trial
+from resnet_tf.sweeping import trials
+from resnet_tf.sweeping.trials import Outcome, Trial
 
 ROOT = Path(sweep_door.__file__).parent
 
 
 def test_trials_are_every_combination():
-    found = sweeping.trials(["3", "4"], [0, 1], ["train.epochs=2"], ["optimizer.learning_rate=[0.1, 0.05]"])
+    found = trials.trials(["3", "4"], [0, 1], ["train.epochs=2"], ["optimizer.learning_rate=[0.1, 0.05]"])
     assert [str(trial) for trial in found] == [
-        f"{name} seed {seed} train.epochs=2 optimizer.learning_rate={rate}"
+        f"{name} train.epochs=2 optimizer.learning_rate={rate} seed {seed}"
         for name in ("3", "4")
         for rate in ("0.1", "0.05")
         for seed in (0, 1)
@@ -39,12 +40,12 @@ def test_trials_are_every_combination():
         ((["3"], [0], [], ["train.epochs=[]"]), "--vary takes key=[value, value]"),
         ((["3"], [0], ["train.epoch=3"], []), "Did you mean 'epochs'?"),
         ((["nonesuch"], [0], [], []), "nonesuch"),
-        ((["3", "3"], [0], [], []), "trials must differ. Received: 2 of which 1 are different recipes."),
+        ((["3", "3"], [0], [], []), "trials must differ. Received: 2, of which 1 are different."),
     ],
 )
 def test_what_cannot_be_swept_is_told_before_anything_starts(arguments, told):
     with pytest.raises(UserError) as caught:
-        sweeping.trials(*arguments)
+        trials.trials(*arguments)
     assert told in str(caught.value)
 
 
@@ -55,41 +56,77 @@ def tiny(tiny_preset, tmp_path):
     return str(path)
 
 
-def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, image_tree, tmp_path, monkeypatch):
-    trial, runs = Trial(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs")
-    assert sweeping.run_of(trial, runs) is None
+def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, image_tree, tmp_path):
+    trial, runs, data = Trial(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs"), str(image_tree)
+    images = trials.fingerprints([trial], data, say=str)["cifar10"]
+    assert trials.run_of(trial, runs, images) is None
 
     def stop(line):
         if line.startswith("epoch 1/2"):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Stopped):
-        sweeping.carry_out(trial, runs, str(image_tree), say=stop)
-    stopped = sweeping.run_of(trial, runs)
+        trials.carry_out(trial, runs, images, data, say=stop)
+    stopped = trials.run_of(trial, runs, images)
     assert stopped.about["status"] == "stopped"
-    assert not sweeping.is_scored(stopped, runs)
-    finished = sweeping.carry_out(trial, runs, str(image_tree), say=str)
+    assert not trials.is_over(stopped, runs)
+    finished = trials.carry_out(trial, runs, images, data, say=str)
     assert finished == stopped
-    assert sweeping.is_scored(finished, runs)
+    assert trials.is_over(finished, runs)
     assert finished.about["changed"] == {"train.epochs": [2, 3]}
-    sweeping.carry_out(trial, runs, str(image_tree), say=str)
+    trials.carry_out(trial, runs, images, data, say=str)
     assert [run.name for run in run_folder.every(runs)] == [finished.name]
     for log in (ledger.TRAINED, ledger.EVALUATED):
         assert len(files.read_rows(Path(runs) / log)[0]) == 1
-    assert sweeping.run_of(Trial(tiny, 4, ("train.epochs=2",)), runs) is None  # another seed
-    assert sweeping.run_of(Trial(tiny, 3), runs) is None  # another recipe
+
+    assert trials.run_of(Trial(tiny, 4, ("train.epochs=2",)), runs, images) is None  # another seed
+    assert trials.run_of(Trial(tiny, 3), runs, images) is None  # another recipe
+    assert trials.run_of(trial, runs, "other images") is None
     (row,) = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
-    told = sweeping.report(Sweep([Outcome(trial, "finished"), Outcome(Trial(tiny, 5), "failed", 2, "no room")], runs))
-    assert told.splitlines()[:2] == [
-        f"{tiny} train.epochs=2: test top-1 {row['top1']:.2f} %, seed 3; best {row['top1']:.2f} % in {finished.name}",
-        f"{tiny} seed 5: failed after 2 starts: no room",
+    ledger.append(runs, ledger.EVALUATED, {**row, "view": "mirror", "top1": 99.0})  # another protocol's figure
+    outcome = Outcome(trial, images)
+    outcome.look(runs)
+    assert (outcome.status, outcome.run) == ("finished", finished.name)
+    failed = Outcome(Trial(tiny, 5), images, "failed", tries=2, error="no room")
+    assert trials.report([outcome, failed], runs).splitlines() == [
+        f"tiny train.epochs=2: test top-1 {row['top1']:.2f} %, seed 3, cifar10 (folder copy, not the official bytes); "
+        f"best {row['top1']:.2f} % in {finished.name}",
+        "tiny seed 5: failed after 2 starts: no room",
     ]
+    assert outcome.cells(runs)[:3] == ["tiny train.epochs=2 seed 3", "finished", "2"]
+
+
+def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
+    trial, runs, data = Trial(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
+    images = trials.fingerprints([trial], data, say=str)["cifar10"]
+    with pytest.raises(UserError, match="must stay finite"):
+        trials.carry_out(trial, runs, images, data, say=str)
+    other = tmp_path / "runs" / "tiny" / "20200101T000000Z-s0"
+    other.mkdir()
+    (other / "run.json").write_text('{"seed": 0}')
+    (other / "preset.json").write_text('{"model": {"no such key": 1}}')
+    outcome = Outcome(trial, images)
+    outcome.look(runs)
+    assert outcome.status == "diverged"
+
+
+def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
+    top1 = {"3/a": 80.0, "3/b": 82.0, "3/c": 87.0}
+    rows = {name: {"top1": value, "data": {"title": "cifar10"}} for name, value in top1.items()}
+    monkeypatch.setattr(trials, "test_row", lambda run, preset, runs: rows[run])
+    preset = str(ROOT / "presets" / "3.json")
+    outcomes = [Outcome(Trial(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
+    told = trials.report(outcomes, tmp_path)
+    assert told == "3: test top-1 83.00 +/- 3.61 %, seeds 0, 1, 2, cifar10; best 87.00 % in 3/c"  # variance 13
 
 
 def test_mistakes_at_the_door_are_told_in_one_line(capsys):
     for arguments, told in {
         (): "choose what to train with --presets",
-        ("--presets", "3", "--workers", "0"): "must be at least 1",
+        ("--presets", "3", "--workers", "0"): "--workers must be at least 1. Received: 0.",
+        ("--presets", "3", "--threads", "0"): "--threads must be at least 1. Received: 0.",
+        ("--presets", "3", "--workers", "2", "--address", "auto"): "--workers is for a sweep on this machine",
+        ("--presets", "3", "stl10", "--data", "."): "--data is the place of one data set",
         ("--presets", "33"): "33",
     }.items():
         assert cli.run_door(sweep_door.main, list(arguments)) == 2
@@ -107,6 +144,40 @@ def process_that_has_open(path: Path) -> int:
 
 
 @pytest.mark.slow
+def test_ctrl_c_lets_every_training_save_its_state(tiny, image_tree, tmp_path):
+    pytest.importorskip("ray")
+    runs = tmp_path / "runs"
+    command = [
+        sys.executable,
+        "sweep.py",
+        "--presets",
+        tiny,
+        "--seeds",
+        "0",
+        "1",
+        "--workers",
+        "2",
+        "--runs",
+        str(runs),
+    ]
+    command += ["--set", "train.epochs=1000", "--data", str(image_tree)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as driver:
+        wait_for(lambda: len([run for run in run_folder.every(runs) if run.rows]) == 2)
+        driver.send_signal(signal.SIGINT)
+        printed, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 130
+    assert printed.count("stopped after 1 start") == 2
+    assert [run.about["status"] for run in run_folder.every(runs)] == ["stopped", "stopped"]
+
+
+def wait_for(condition, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
 def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(tiny, image_tree, tmp_path):
     """Six trials on two workers: one training is killed, then the driver; started again, all six end, each once."""
     pytest.importorskip("ray")
@@ -119,12 +190,6 @@ def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(ti
         """Runs with an epoch done that are not over."""
         return [run for run in run_folder.every(runs) if run.about["status"] == "running" and run.rows]
 
-    def wait_for(condition, seconds: float = 240) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.2)
-
     with subprocess.Popen(command, cwd=ROOT) as driver:
         wait_for(under_way)
         victim = under_way()[0]
@@ -136,8 +201,8 @@ def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(ti
     assert "+/-" in done.stdout
     for log in (ledger.TRAINED, ledger.EVALUATED):
         rows, torn = files.read_rows(runs / log)
-        found = sorted((row["seed"], row["changed"].get("optimizer.learning_rate", [None])[0]) for row in rows)
+        found = {(row["seed"], row["changed"].get("optimizer.learning_rate", [None])[0]) for row in rows}
         assert torn == 0
-        assert len(set(found)) == len(found) == 6
+        assert len(rows) == len(found) == 6
     assert len(run_folder.every(runs)) == 6
     assert {run.about["status"] for run in run_folder.every(runs)} == {"finished"}

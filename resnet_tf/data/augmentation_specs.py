@@ -224,7 +224,7 @@ class Cutout(Augmentation):
 
     Attributes:
         size: height and width of the square, in pixels.
-        fill: a grey level, 0 to 255.
+        fill: a grey level, 0 to 255. The source's is 0 after normalisation: the training set's mean.
 
     Source: DeVries and Taylor 2017 (arXiv:1708.04552), section 3.2.
     """

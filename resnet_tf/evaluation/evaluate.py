@@ -27,7 +27,8 @@ from resnet_tf.run_folder import Run
 from resnet_tf.training.plan import make_plans
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
-RECALIBRATION = 10_000  # training images; Wu and Johnson 2021 (arXiv:2105.07576), section 3.3: more change little
+# Training images, rounded up to whole batches; more change little: Wu and Johnson 2021 (arXiv:2105.07576), section 3.3.
+RECALIBRATION = 10_000
 
 
 class Result(dict):
@@ -83,7 +84,6 @@ def evaluate(
     part, chosen = _images(run, dataset, split)
     images = dataset.test if part == "test" else dataset.train.take(chosen)
     batches = evaluation_batches(preset, images, view)
-    training = _training_images(run, dataset, say) if recalibrate else None
     path = {"last": run.last, "best": run.best}[which]
     training = _training_images(run, dataset, say) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)

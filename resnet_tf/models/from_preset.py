@@ -24,11 +24,16 @@ def build_network(
         any_size: the input may have any size, another one at every call.
 
     Raises:
-        UserError: it would have more parameters than the preset allows.
+        UserError: it would have more parameters than the preset allows, or no pixels left.
     """
     image_size = image_size or preset.data.image_size
-    parameters = network_size(preset.model, image_size, classes).parameters
-    limit = preset.model.parameter_limit
+    size = network_size(preset.model, image_size, classes)
+    if any(0 in stage.output_shape for stage in size.stages):
+        raise UserError(
+            f"the network of preset {preset.name} must leave some pixels to its last stage. Received: pictures of "
+            f"{image_size} pixels for {len(preset.model.filters)} stages."
+        )
+    parameters, limit = size.parameters, preset.model.parameter_limit
     if limit is not None and parameters > limit:
         raise UserError(
             f"the network of preset {preset.name} may have at most {limit:,} parameters (model.parameter_limit). "
@@ -45,7 +50,7 @@ def load_network(
 ) -> tuple[keras.Model, dict]:
     """Builds a preset's network for inference from a weight file; returns it and what was saved about the weights.
 
-    Its batch norms are folded into the convolutions.
+    Batch norms are folded into the convolutions before them, see `models.folding`.
 
     Args:
         recalibrate_on: batches of training images to measure batch norm's statistics on; default: those in the file.

@@ -39,7 +39,7 @@ def resnet(
         classes: number of logits.
         statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
         seed: initial weights are a pure function of it and the layer's name.
-        folded: the inference form, whose convolutions have a bias and no norms after them; see `folding`.
+        folded: the inference form, whose norms right behind a convolution have become its bias; see `folding`.
         overrides: keys of `Network` given directly; without `network`, the CIFAR form is the default.
 
     Returns:

@@ -121,7 +121,9 @@ def take_up(
         name: variable for name, variable in training_variables(model).items() if within or name.startswith("model/")
     }
     for name, variable in wanted.items():
-        if name not in arrays or arrays[name].shape != tuple(variable.shape) or arrays[name].dtype != variable.dtype:
+        kind = np.dtype(variable.dtype).kind  # of the step's number alone: TensorFlow counts in int64, JAX in int32
+        fits = name in arrays and arrays[name].dtype in ((variable.dtype,) if kind == "f" else ("int32", "int64"))
+        if not fits or arrays[name].shape != tuple(variable.shape):
             raise UserError(
                 f"a state must be of the network and optimizer that the preset builds. Received: one whose {name} is "
                 f"{'another' if name in arrays else 'missing'}."

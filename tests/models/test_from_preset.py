@@ -47,6 +47,17 @@ def test_input_statistics_have_the_shape_that_the_preset_asks_for(normalize, siz
     np.testing.assert_allclose(model(images), plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("transition", ["strided", "pooled"])
+def test_a_picture_that_is_pooled_away_is_told_in_one_line(transition):
+    four = preset({"filters": [2, 3, 3, 4], "transition": transition})
+    if transition == "strided":  # rounds up
+        assert build_network(four, 4).output_shape == (None, 4)
+        return
+    with pytest.raises(UserError) as refusal:
+        build_network(four, 4)
+    assert "must leave some pixels to its last stage. Received: pictures of 8 pixels for 4" in str(refusal.value)
+
+
 def test_the_parameter_limit_is_enforced():
     """Three channels to two, 2 -> 2 twice, 2 -> 3 and 3 -> 3, a norm after each, and a head of four classes."""
     parameters = 9 * (3 * 2 + 2 * 2 + 2 * 2 + 2 * 3 + 3 * 3) + 2 * (2 + 2 + 2 + 3 + 3) + 3 * 4 + 4

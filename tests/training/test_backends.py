@@ -38,10 +38,10 @@ def under(backend: str, *arguments) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_losses_of_preset_3_agree(tmp_path):
+def test_losses_of_preset_3_agree(developers_data, tmp_path):
     """On CIFAR-10 where RESNET_DATA has it, else on drawn pictures; float32 rounds otherwise in each backend."""
     pytest.importorskip("jax")
-    data, steps = os.environ.get("RESNET_DATA"), 200
+    data, steps = developers_data, 200
     preset = tmp_path / "3.json"
     values = json.loads((ROOT / "presets" / "3.json").read_text())
     if data is None:
