@@ -25,6 +25,9 @@ def parser() -> cli.Parser:
     what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the preset")
     what.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     what.add_argument("--resume", metavar="RUN", nargs="?", const=True, help="go on with the newest unfinished run")
+    what.add_argument(
+        "--distribute", action="store_true", help="over all devices, and the processes that KERAS_DISTRIBUTION_* names"
+    )
     look = options.add_argument_group("look without training")
     look.add_argument(
         "--list", action="store_true", help="all presets: network, cost, schedule, reference, best result"
@@ -66,6 +69,7 @@ def main(arguments: list[str]) -> int | None:
 
         return dry_run(preset, options.data, options.seed, options.figure)
     cli.start_tensorflow()
+    from resnet_tf.training import distribution
     from resnet_tf.training.loop import train
 
     train(
@@ -76,6 +80,7 @@ def main(arguments: list[str]) -> int | None:
         options.resume or False,
         preset_file=path.resolve(),
         changed=presets.changes(preset, written),
+        share=distribution.join() if options.distribute else distribution.ALONE,
     )
     print(f"next: python eval.py --preset {options.preset}")
 

@@ -7,8 +7,14 @@ from pathlib import Path
 import keras
 
 
-def device_description() -> str:
-    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads"."""
+def device_description(distributed: int = 0) -> str:
+    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads".
+
+    Args:
+        distributed: devices that a training is spread over, of all processes; 0: it is not.
+    """
+    if distributed:
+        return f"{distributed} devices, each as {device_description()}"
     if keras.backend.backend() == "jax":
         import jax
 

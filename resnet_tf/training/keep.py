@@ -14,6 +14,7 @@ from resnet_tf.models import weights
 from resnet_tf.optim.watchers import Watcher
 from resnet_tf.run_folder import Run
 from resnet_tf.training import state
+from resnet_tf.training.distribution import ALONE, Share, undistributed
 from resnet_tf.training.plan import Plan
 from resnet_tf.training.state import State
 from resnet_tf.training.stop import Stop
@@ -56,6 +57,7 @@ class KeepRun(keras.callbacks.Callback):
         stop: the wish to stop.
         arrays: metric accumulators to take up in the middle of an epoch, from a saved state.
         best: content of the file of best weights, if there are any yet.
+        share: this process's part in a training by several.
 
     Attributes:
         diverged: what was not finite, and where; None as long as all is.
@@ -71,8 +73,11 @@ class KeepRun(keras.callbacks.Callback):
         stop: Stop,
         arrays: dict[str, np.ndarray],
         best: bytes | None,
+        share: Share = ALONE,
     ):
         super().__init__()
+        self.share, self.rows = share, share.rows(plan.preset.train.batch_size)
+        self.own: keras.Model | None = None  # a copy that is not distributed
         self.run, self.progress, self.plan, self.watchers = run, progress, plan, watchers
         self.listeners, self.stop, self.best = listeners, stop, best
         self.saved_at = time.monotonic()
@@ -125,7 +130,7 @@ class KeepRun(keras.callbacks.Callback):
             self._set_scale()
         if self.at_epoch_end:
             return  # it saves when it has validated
-        if self.stop.signal is not None:
+        if self.share.agree(self.stop):
             self.model.stop_training = True
         elif time.monotonic() - self.saved_at < 60 * self.plan.preset.train.state_minutes:
             return
@@ -160,7 +165,7 @@ class KeepRun(keras.callbacks.Callback):
         self.save_state()
         for listener in self.listeners:
             listener(row)
-        if self.stop.signal is not None:
+        if self.share.agree(self.stop):
             self.model.stop_training = True
 
     def _diverge(self, what: str, value: float) -> None:
@@ -183,7 +188,14 @@ class KeepRun(keras.callbacks.Callback):
     def _validate(self) -> dict:
         if self.plan.validation is None:
             return {}
-        scores = score(self.model, self.plan.validation, self.plan.dataset.classes)
+        if not self.share.devices:
+            scores = score(self.model, self.plan.validation, self.plan.dataset.classes)
+            return {"validation_loss": scores.loss, "validation_top1": scores.top1}
+        with undistributed():  # every process scores all images: the rules that watch the scores must decide alike
+            self.own = self.own or self.plan.network()
+            for variable, distributed in zip(self.own.variables, self.model.variables, strict=True):
+                variable.assign(np.asarray(distributed))
+            scores = score(self.own, self.plan.validation, self.plan.dataset.classes)
         return {"validation_loss": scores.loss, "validation_top1": scores.top1}
 
     def _keep_best(self, row: dict) -> None:

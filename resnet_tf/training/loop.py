@@ -18,6 +18,7 @@ from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
 from resnet_tf.training import keep, resuming, state
 from resnet_tf.training.device import device_description
+from resnet_tf.training.distribution import ALONE, Share
 from resnet_tf.training.keep import KeepRun, Progress
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
@@ -35,6 +36,7 @@ def train(
     say: Callable[[str], None] = print,
     preset_file: Path | None = None,
     changed: dict | None = None,
+    share: Share = ALONE,
 ) -> Run:
     """Trains a preset to its end, or goes on with a run that was stopped.
 
@@ -44,6 +46,7 @@ def train(
         say: takes each line meant for people.
         preset_file: where the preset came from; kept in the run, so that a result finds its way back.
         changed: where the recipe departs from the preset's file, as `presets.changes` gives it; kept in the run.
+        share: this process's part in a training by several, see `distribution.join`.
 
     Returns:
         The finished run.
@@ -53,14 +56,28 @@ def train(
         Stopped: Ctrl-C or a TERM signal; the state is saved.
     """
     run = resuming.find_run(preset, runs, resume) if resume else None
-    if run is not None:
-        seed = run.about["seed"]
-    dataset = sources.load(preset.data.dataset, data, say=say)
-    plans = make_plans(preset, dataset, seed)
+    with share.workplace(run, runs, say) as (run, runs, say):
+        seed = seed if run is None else run.about["seed"]
+        plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
+        return _train(preset, plans, run, Path(runs), say, preset_file, changed, share)
+
+
+def _train(
+    preset: Preset,
+    plans: list[Plan],
+    run: Run | None,
+    runs: Path,
+    say: Callable[[str], None],
+    preset_file: Path | None,
+    changed: dict | None,
+    share: Share,
+) -> Run:
+    """Trains what is planned, in a new run or one that was stopped."""
+    resume, dataset = run is not None, plans[0].dataset
     if run is None:
         run = run_folder.create(
             preset,
-            seed,
+            plans[0].seed,
             runs,
             preset_file=None if preset_file is None else str(preset_file),
             data=ledger.describe_data(dataset),
@@ -78,7 +95,7 @@ def train(
             preset_hash=preset.hash,
             steps_planned=plans[-1].last_step,
             backend=keras.backend.backend(),
-            device=device_description(),
+            device=device_description(share.devices),
             precision=", then ".join(dict.fromkeys(plan.preset.train.precision for plan in plans)),
             jit_compile=any(plan.compiled_by_xla for plan in plans),
             versions=ledger.versions(keras.backend.backend()),
@@ -87,7 +104,7 @@ def train(
             say(f"resuming {run.name} after step {progress.step:,}")
             resuming.say_what_changed(run, saved.values["made_with"], say)
         resuming.restore_files(run, progress, saved.best if saved else None, say)
-        return _carry_out(run, preset, plans, progress, saved, runs, say)
+        return _carry_out(run, preset, plans, progress, saved, runs, say, share)
 
 
 @contextlib.contextmanager
@@ -141,8 +158,9 @@ def _carry_out(
     plans: list[Plan],
     progress: Progress,
     saved: State | None,
-    runs: str | Path,
+    runs: Path,
     say: Callable[[str], None],
+    share: Share,
 ) -> Run:
     """Trains phase by phase from where the run stands; writes its end into run.json and the ledger."""
     arrays, best = (saved.arrays, saved.best) if saved else ({}, None)
@@ -163,7 +181,7 @@ def _carry_out(
             if arrays:
                 resuming.take_up(model, watchers, plan, progress, arrays)
             show.start_phase(plan)
-            keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays, best)
+            keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays, best, share)
             _train_phase(plan, model, keeper, show, board)
             if progress.step < plan.last_step or keeper.diverged or stop.signal is not None:
                 break
@@ -198,7 +216,7 @@ def _train_phase(plan: Plan, model: keras.Model, keeper: KeepRun, show: ShowProg
         for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
             with naming_broken_files(lambda: [plan.batches.under_way(keeper.phase_step)]):
                 model.fit(
-                    plan.batches.dataset(keeper.phase_step, plan.total_steps),
+                    plan.batches.dataset(keeper.phase_step, plan.total_steps, *keeper.rows),
                     initial_epoch=epoch,
                     epochs=epochs,
                     steps_per_epoch=steps,

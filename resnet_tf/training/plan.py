@@ -75,12 +75,16 @@ class Plan:
         """Whether XLA compiles the step: where the preset wants it, and always in JAX, which has nothing else."""
         return self.preset.train.jit_compile or keras.backend.backend() == "jax"
 
-    def compiled_network(self) -> keras.Model:
-        """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
+    def network(self) -> keras.Model:
+        """Builds the network with fresh weights, for pictures of the training's size, and of the validation's."""
         # Validation may look at another size than training.
         any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
         with _precision(self.preset.train.precision):
-            model = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
+            return build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
+
+    def compiled_network(self) -> keras.Model:
+        """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
+        model = self.network()
         set_input_statistics(model, self.mean, self.deviation)
         if self.whitening is not None:
             set_whitening(model, self.whitening)

@@ -1,0 +1,113 @@
+"""One training by several processes on this machine: what one process would have computed, whoever is killed."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet_tf import run_folder
+from resnet_tf.errors import UserError
+from resnet_tf.training.distribution import Share
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_rows_of_all_processes_are_the_batch():
+    assert [Share(index, 4, 8).rows(24) for index in range(4)] == [(0, 6), (6, 6), (12, 6), (18, 6)]
+    assert Share().rows(7) == (0, 7)
+    with pytest.raises(UserError, match="a multiple of the devices"):
+        Share(0, 2, 8).rows(20)
+
+
+@pytest.fixture
+def launch(tiny_preset, image_tree, tmp_path):
+    """Returns what starts a training of 100 steps by so many processes; `run()` is its run."""
+    path = tmp_path / "tiny.json"
+    # In the middle of an epoch, too, a state is saved: every step takes well over a thousandth of a minute.
+    train = {"batch_size": 20, "epochs": 10, "state_minutes": 0.001}
+    path.write_text(json.dumps({**tiny_preset, "train": train}))
+
+    def start(processes: int, runs: Path, *arguments) -> list[subprocess.Popen]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        command = [sys.executable, "train.py", "--preset", str(path), "--data", str(image_tree), "--runs", str(runs)]
+        command += ["--distribute", *map(str, arguments)]
+        common = {**os.environ, "KERAS_BACKEND": "jax", "KERAS_DISTRIBUTION_JOB_ADDRESSES": address}
+        common["KERAS_DISTRIBUTION_NUM_PROCESSES"] = str(processes)
+        started = []
+        for number in range(processes):
+            with open(tmp_path / f"{runs.name}-{number}.txt", "a") as log:
+                environment = {**common, "KERAS_DISTRIBUTION_PROCESS_ID": str(number)}
+                started.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+        return started
+
+    return start
+
+
+def finish(processes: list[subprocess.Popen]) -> list[int]:
+    with contextlib.ExitStack() as all_of_them:
+        for process in processes:
+            all_of_them.callback(process.kill)
+        return [process.wait(timeout=300) for process in processes]
+
+
+def weights(runs: Path) -> dict[str, np.ndarray]:
+    (run,) = run_folder.every(runs)
+    assert run.about["status"] == "finished"
+    with np.load(run.last) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    (run,), (other,) = run_folder.every(found), run_folder.every(expected)
+    for row, wanted in zip(run.rows, other.rows, strict=True):
+        assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
+        assert row["validation_loss"] == pytest.approx(wanted["validation_loss"], rel=1e-3)
+    for name, array in weights(found).items():
+        largest = np.abs(weights(expected)[name]).max()
+        np.testing.assert_allclose(array, weights(expected)[name], atol=1e-4 * max(1.0, largest), err_msg=name)
+
+
+@pytest.mark.slow
+def test_several_processes_train_as_one_and_go_on_after_a_kill(launch, tmp_path):
+    pytest.importorskip("jax")
+    for processes in (1, 2, 4):
+        assert finish(launch(processes, tmp_path / f"by-{processes}")) == [0] * processes
+    for processes in (2, 4):
+        assert_same(tmp_path / f"by-{processes}", tmp_path / "by-1")
+
+    runs = tmp_path / "killed"
+    started = launch(4, runs)
+    end = time.monotonic() + 300
+    while not any(run.state.is_dir() and len(run.rows) >= 3 for run in run_folder.every(runs)):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    started[2].send_signal(signal.SIGKILL)
+    assert 0 not in finish(started)
+    (run,) = run_folder.every(runs)
+    assert run.about["status"] != "finished"
+    assert finish(launch(2, runs, "--resume")) == [0, 0]
+    assert_same(runs, tmp_path / "by-1")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_one_step(launch, tmp_path):
+    pytest.importorskip("jax")
+    started = launch(2, tmp_path / "runs", "--set", "train.epochs=1000")
+    end = time.monotonic() + 300
+    while not any(run.rows for run in run_folder.every(tmp_path / "runs")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    started[1].send_signal(signal.SIGTERM)
+    assert finish(started) == [143, 143]
+    (run,) = run_folder.every(tmp_path / "runs")
+    assert run.about["status"] == "stopped"
