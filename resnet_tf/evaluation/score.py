@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.broken import naming_broken_files
@@ -29,7 +28,7 @@ def score(
     with naming_broken_files(lambda: [batches.split]):
         for images, labels in batches.dataset():
             views = images.shape[1]
-            logits = model.predict_on_batch(tf.reshape(images, [-1, *images.shape[2:]]))
+            logits = model.predict_on_batch(images.numpy().reshape(-1, *images.shape[2:]))
             each = log_softmax(logits).reshape(-1, views, classes)
             scores.update(np.logaddexp.reduce(each, axis=1) - np.log(views), labels.numpy())
             advance(len(labels))
