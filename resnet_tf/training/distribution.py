@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf.errors import UserError
+from resnet_tf.errors import Stopped, UserError
 from resnet_tf.run_folder import Run
 from resnet_tf.training.stop import Stop
 
@@ -50,13 +50,15 @@ class Share:
         return self.index * (batch_size // self.count), batch_size // self.count
 
     def agree(self, stop: Stop) -> bool:
-        """Says whether any process is to stop; if so, all are from now on. All must ask at the same step."""
-        if self.count > 1:
-            from jax.experimental import multihost_utils
+        """Says whether any process was to stop when all asked, which they must do at the same step."""
+        if self.count == 1:
+            return stop.signal is not None
+        from jax.experimental import multihost_utils
 
-            wishes = multihost_utils.process_allgather(np.int32(stop.signal or 0))
-            stop.signal = stop.signal or int(wishes.max()) or None
-        return stop.signal is not None
+        wish = int(multihost_utils.process_allgather(np.int32(stop.signal or 0)).max())
+        if wish:
+            stop.signal = stop.signal or wish
+        return wish != 0  # not what this process has been told since
 
     @contextmanager
     def workplace(self, run: Run | None, runs: str | Path, say: Callable[[str], None]) -> Iterator[tuple]:
@@ -75,7 +77,12 @@ class Share:
                 from jax.experimental import multihost_utils
 
                 multihost_utils.sync_global_devices("copied")  # before the first process writes into the run
-            yield run, runs, say
+            try:
+                yield run, runs, say
+            except Stopped as stopped:
+                if self.index:  # where it saved is gone in a moment
+                    raise Stopped("stopped with the first process", stopped.exit_code - 128) from stopped
+                raise
 
 
 ALONE = Share()

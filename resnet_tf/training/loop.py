@@ -183,7 +183,7 @@ def _carry_out(
             show.start_phase(plan)
             keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays, best, share)
             _train_phase(plan, model, keeper, show, board)
-            if progress.step < plan.last_step or keeper.diverged or stop.signal is not None:
+            if progress.step < plan.last_step or model.stop_training:
                 break
             # The next phase goes on with these weights.
             arrays, best = keep.copied(keep.training_variables(model)), keeper.best
