@@ -1,11 +1,14 @@
 """The benchmarks' own machinery: contestants compute the same, and the figures are what they are said to be."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import contestants, speed
+from benchmarks import contestants, scaling, speed
 from benchmarks.contestants import Case
+from resnet_tf.preset_files import load_preset
 
 
 def test_ours_and_torch_compute_the_same_training_step():
@@ -66,3 +69,23 @@ def test_the_figure_is_a_picture(tmp_path):
     row = {name: {"ours_is_faster": {"median": value, "interval": [value, value]}} for name, value in names.items()}
     speed.draw({"resnet20": {"train": row, "infer": row}}, str(tmp_path / "speed.png"))
     assert Image.open(tmp_path / "speed.png").size == (1000, 400)
+
+
+def test_a_training_on_paper_is_the_arithmetic_written_out():
+    """ResNet-34 on ImageNet: 21,797,672 parameters, 36 norms, batch 256, 120 epochs of 1,271,167 images."""
+    machine = scaling.Machine(2500, 25, 30e-6, 150, 110e3)
+    one, eight = (scaling.cost(load_preset("imagenet-resnet34-exp3"), machine, devices) for devices in (1, 8))
+    assert (one.computing, one.gradients, one.norms) == (0.1024, 0, 0)
+    assert one.hours == pytest.approx(120 * 1_271_167 / 2500 / 3600)
+    assert eight.computing == pytest.approx(0.0128)
+    assert eight.gradients == pytest.approx(7 / 4 * 4 * 21_797_672 / 25e9)
+    assert eight.norms == pytest.approx(2 * 36 * 30e-6)
+    assert eight.images_per_second == pytest.approx(256 / (0.0128 + 0.0061033 + 0.00216), rel=1e-4)
+    assert eight.cores == pytest.approx(eight.images_per_second / 150)
+    assert eight.megabytes_per_second == pytest.approx(eight.images_per_second * 0.11)
+
+
+def test_the_table_of_docs_scaling_is_what_the_benchmark_prints(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["scaling", "--images-per-second", "2500"])
+    scaling.main()
+    assert capsys.readouterr().out in (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()

@@ -1,0 +1,112 @@
+"""What a preset costs on many devices, worked out on paper: `python -m benchmarks.scaling --images-per-second 2500`.
+
+Nothing is measured here. From a device's speed, the network between the devices and the speed of decoding it follows
+how long a step computes, how long it sends gradients (a ring: every device sends and receives 2 (n - 1) / n of them)
+and batch norm's sums (one message a norm and direction), how many cores must decode and how fast files must be read.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+from resnet_tf.data.sources import DATASETS
+from resnet_tf.models.size import network_size
+from resnet_tf.preset_files import load_preset
+from resnet_tf.presets import Preset
+from resnet_tf.readme import markdown
+
+HEADINGS = ("devices", "images/s", "computing", "gradients", "norms", "hours", "cores that decode", "MB/s read")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a device and its surroundings can do.
+
+    Attributes:
+        images_per_second: of the preset's network, training, at a batch that fills the device.
+        gigabytes_per_second: that a device sends and receives at the same time, between any two.
+        latency: of one message around all devices, in seconds.
+        decoded_per_second: training images that a core reads, decodes and crops.
+        bytes_per_image: of a file.
+    """
+
+    images_per_second: float
+    gigabytes_per_second: float
+    latency: float
+    decoded_per_second: float
+    bytes_per_image: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A training on so many devices; seconds are of one step, hours of the whole training."""
+
+    devices: int
+    computing: float
+    gradients: float
+    norms: float
+    images_per_second: float
+    hours: float
+    cores: float
+    megabytes_per_second: float
+
+
+def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
+    """Works a training out; computing and sending are added up, which overlapping would better."""
+    about = DATASETS[preset.data.dataset]
+    size = network_size(preset.model, preset.data.image_size, about.classes)
+    projections = len(preset.model.filters) - 1 if preset.model.shortcut == "projection" else 0
+    messages = 2 * (preset.model.depth - 1 + projections)  # every convolution has a norm: a sum forward, one backward
+    batch = preset.train.batch_size
+    computing = batch / devices / machine.images_per_second
+    shares = 2 * (devices - 1) / devices
+    gradients = shares * 4 * size.parameters / (1e9 * machine.gigabytes_per_second)
+    norms = messages * machine.latency if devices > 1 else 0.0
+    rate = batch / (computing + gradients + norms)
+    images = about.train_size - preset.data.validation_size
+    return Cost(
+        devices,
+        computing,
+        gradients,
+        norms,
+        rate,
+        preset.train.epochs * images / rate / 3600,
+        rate / machine.decoded_per_second,
+        rate * machine.bytes_per_image / 1e6,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="imagenet-resnet34-exp3", help="a preset (default: imagenet-resnet34-exp3)")
+    parser.add_argument("--images-per-second", type=float, required=True, help="of one device")
+    parser.add_argument("--gigabytes-per-second", type=float, default=25.0, help="between devices (default: 25)")
+    parser.add_argument("--latency", type=float, default=30e-6, help="of a small all-reduce, seconds (default: 3e-5)")
+    parser.add_argument("--decoded-per-second", type=float, default=150.0, help="images a core (default: 150)")
+    parser.add_argument("--bytes-per-image", type=float, default=110e3, help="of a file (default: 110,000)")
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 8, 64], help="how many (default: 1 8 64)")
+    options = parser.parse_args()
+    machine = Machine(
+        options.images_per_second,
+        options.gigabytes_per_second,
+        options.latency,
+        options.decoded_per_second,
+        options.bytes_per_image,
+    )
+    preset = load_preset(options.preset)
+    print(markdown(HEADINGS, [cells(cost(preset, machine, devices)) for devices in options.devices]))
+
+
+def cells(found: Cost) -> list[str]:
+    """Returns a cost under `HEADINGS`."""
+    return [
+        str(found.devices),
+        f"{found.images_per_second:,.0f}",
+        *(f"{1000 * seconds:.1f} ms" for seconds in (found.computing, found.gradients, found.norms)),
+        f"{found.hours:.1f}",
+        f"{found.cores:.0f}",
+        f"{found.megabytes_per_second:,.0f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
