@@ -25,8 +25,12 @@ def parser() -> cli.Parser:
     what.add_argument("--vary", metavar="KEY=[..]", action="append", default=[], help="a key and its values, as JSON")
     how = options.add_argument_group("how (needs requirements-sweep.txt)")
     how.add_argument("--workers", type=int, metavar="N", help="trials at a time, on this machine (default: 1)")
-    how.add_argument("--threads", type=int, metavar="N", help="processors a trial (default: all / workers)")
-    how.add_argument("--gpus", type=float, default=0, metavar="N", help="GPUs a trial, 0.5 for two on one (default: 0)")
+    how.add_argument(
+        "--threads", type=int, metavar="N", help="processors a trial, in TensorFlow (default: all / workers)"
+    )
+    how.add_argument(
+        "--gpus", type=float, default=0, metavar="N", help="of a GPU a trial, 0.5 for two on one (default: 0)"
+    )
     how.add_argument("--retries", type=int, default=1, metavar="N", help="starts after a failure (default: 1)")
     how.add_argument("--address", help="a Ray cluster whose machines share this project, --runs and --data")
     cli.add_data_option(options)
@@ -43,6 +47,8 @@ def main(arguments: list[str]) -> int:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} must be at least {least}. Received: {value}.")
+    if options.gpus > 1:
+        raise UserError(f"--gpus is at most 1: a trial trains on one. Received: {options.gpus:g}.")
     if options.address and options.workers:
         raise UserError("--workers is for a sweep on this machine; a cluster has its own. Received: it with --address.")
     from resnet_tf.sweeping import on_ray, trials
@@ -73,7 +79,7 @@ def follow(sweep, address: str | None) -> bool:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         try:
-            for _ in sweep.watch():
+            for _ in sweep.watch(pause=2.0):
                 if console.is_terminal:
                     live.update(table(sweep), refresh=True)
         except KeyboardInterrupt:

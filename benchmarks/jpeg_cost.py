@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 
 from resnet_tf import cli, run_folder
+from resnet_tf.data.splits import ArraySplit
+from resnet_tf.errors import UserError
 
 OFF = 4  # pixels, half a block: on its own grid a second encoding would change next to nothing
 
@@ -39,6 +41,8 @@ def measure(run: run_folder.Run, data: str | None, quality: int) -> dict:
 
     preset = run.preset.in_phases[-1]
     dataset = dataset_of(run, data, print)
+    if not isinstance(dataset.test, ArraySplit):
+        raise UserError(f"small images in memory are encoded again. Received: {dataset.title}, whose images are files.")
     batches = evaluation_batches(preset, dataset.test)
     model, _ = load_network(preset, dataset.classes, run.last, image_size=batches.size)
     once = np.asarray(dataset.test.images)

@@ -9,6 +9,7 @@ import argparse
 from dataclasses import dataclass
 
 from resnet_tf.data.sources import DATASETS
+from resnet_tf.errors import UserError
 from resnet_tf.models.size import network_size
 from resnet_tf.preset_files import load_preset
 from resnet_tf.presets import Preset
@@ -51,7 +52,15 @@ class Cost:
 
 
 def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
-    """Works a training out; computing and sending are added up, which overlapping would better."""
+    """Works a training out; computing and sending are added up, which overlapping would better.
+
+    Raises:
+        UserError: the preset has several phases, of other sizes and lengths each.
+    """
+    if preset.phases:
+        raise UserError(
+            f"a training of one phase is worked out. Received: preset {preset.name} of {len(preset.phases)}."
+        )
     about = DATASETS[preset.data.dataset]
     size = network_size(preset.model, preset.data.image_size, about.classes)
     projections = len(preset.model.filters) - 1 if preset.model.shortcut == "projection" else 0
@@ -69,7 +78,7 @@ def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
         gradients,
         norms,
         rate,
-        preset.train.epochs * images / rate / 3600,
+        preset.train.total_steps(images // batch) * batch / rate / 3600,
         rate / machine.decoded_per_second,
         rate * machine.bytes_per_image / 1e6,
     )

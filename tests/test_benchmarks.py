@@ -76,7 +76,7 @@ def test_a_training_on_paper_is_the_arithmetic_written_out():
     machine = scaling.Machine(2500, 25, 30e-6, 150, 110e3)
     one, eight = (scaling.cost(load_preset("imagenet-resnet34-exp3"), machine, devices) for devices in (1, 8))
     assert (one.computing, one.gradients, one.norms) == (0.1024, 0, 0)
-    assert one.hours == pytest.approx(120 * 1_271_167 / 2500 / 3600)
+    assert one.hours == pytest.approx(120 * 4_965 * 256 / 2500 / 3600)  # whole batches of 1,271,167 images
     assert eight.computing == pytest.approx(0.0128)
     assert eight.gradients == pytest.approx(7 / 4 * 4 * 21_797_672 / 25e9)
     assert eight.norms == pytest.approx(2 * 36 * 30e-6)

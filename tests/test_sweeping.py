@@ -15,6 +15,7 @@ import sweep as sweep_door
 from resnet_tf import cli, files, ledger, run_folder
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.sweeping import trials
+from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
 
 ROOT = Path(sweep_door.__file__).parent
@@ -40,7 +41,7 @@ def test_trials_are_every_combination():
         ((["3"], [0], [], ["train.epochs=[]"]), "--vary takes key=[value, value]"),
         ((["3"], [0], ["train.epoch=3"], []), "Did you mean 'epochs'?"),
         ((["nonesuch"], [0], [], []), "nonesuch"),
-        ((["3", "3"], [0], [], []), "trials must differ. Received: 2, of which 1 are different."),
+        ((["3"], [0], [], ["train.epochs=[2, 2]"]), "trials must differ. Received: 2, of which 1 are different."),
     ],
 )
 def test_what_cannot_be_swept_is_told_before_anything_starts(arguments, told):
@@ -57,7 +58,7 @@ def tiny(tiny_preset, tmp_path):
 
 
 def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, image_tree, tmp_path):
-    trial, runs, data = Trial(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs"), str(image_tree)
+    trial, runs, data = Trial.of(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs"), str(image_tree)
     images = trials.fingerprints([trial], data, say=str)["cifar10"]
     assert trials.run_of(trial, runs, images) is None
 
@@ -79,15 +80,15 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     for log in (ledger.TRAINED, ledger.EVALUATED):
         assert len(files.read_rows(Path(runs) / log)[0]) == 1
 
-    assert trials.run_of(Trial(tiny, 4, ("train.epochs=2",)), runs, images) is None  # another seed
-    assert trials.run_of(Trial(tiny, 3), runs, images) is None  # another recipe
+    assert trials.run_of(Trial.of(tiny, 4, ("train.epochs=2",)), runs, images) is None  # another seed
+    assert trials.run_of(Trial.of(tiny, 3), runs, images) is None  # another recipe
     assert trials.run_of(trial, runs, "other images") is None
     (row,) = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
     ledger.append(runs, ledger.EVALUATED, {**row, "view": "mirror", "top1": 99.0})  # another protocol's figure
     outcome = Outcome(trial, images)
     outcome.look(runs)
     assert (outcome.status, outcome.run) == ("finished", finished.name)
-    failed = Outcome(Trial(tiny, 5), images, "failed", tries=2, error="no room")
+    failed = Outcome(Trial.of(tiny, 5), images, "failed", tries=2, error="no room")
     assert trials.report([outcome, failed], runs).splitlines() == [
         f"tiny train.epochs=2: test top-1 {row['top1']:.2f} %, seed 3, cifar10 (folder copy, not the official bytes); "
         f"best {row['top1']:.2f} % in {finished.name}",
@@ -97,7 +98,7 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
 
 
 def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
-    trial, runs, data = Trial(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
+    trial, runs, data = Trial.of(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
     images = trials.fingerprints([trial], data, say=str)["cifar10"]
     with pytest.raises(UserError, match="must stay finite"):
         trials.carry_out(trial, runs, images, data, say=str)
@@ -115,15 +116,35 @@ def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     rows = {name: {"top1": value, "data": {"title": "cifar10"}} for name, value in top1.items()}
     monkeypatch.setattr(trials, "test_row", lambda run, preset, runs: rows[run])
     preset = str(ROOT / "presets" / "3.json")
-    outcomes = [Outcome(Trial(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
+    outcomes = [Outcome(Trial.of(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
     told = trials.report(outcomes, tmp_path)
     assert told == "3: test top-1 83.00 +/- 3.61 %, seeds 0, 1, 2, cifar10; best 87.00 % in 3/c"  # variance 13
+
+
+def test_what_a_task_left_behind_is_told_in_a_line(tiny, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    outcome = Outcome(Trial.of(tiny, 0), "images")
+    for error, told in {
+        ray.exceptions.RayTaskError("f", "trace", MemoryError()): "MemoryError",
+        ray.exceptions.RayTaskError("f", "trace", ValueError("one\ntwo")): "ValueError: two",
+        ray.exceptions.WorkerCrashedError(): "The worker died unexpectedly while executing this task.",
+    }.items():
+
+        def get(task, error=error):
+            raise error
+
+        monkeypatch.setattr(ray, "get", get)
+        Sweep([outcome], str(tmp_path))._take(outcome, task=None)
+        assert outcome.status == "failed"
+        assert outcome.error.startswith(told)
+        assert "\n" not in outcome.error
 
 
 def test_mistakes_at_the_door_are_told_in_one_line(capsys):
     for arguments, told in {
         (): "choose what to train with --presets",
         ("--presets", "3", "--workers", "0"): "--workers must be at least 1. Received: 0.",
+        ("--presets", "3", "--gpus", "2"): "--gpus is at most 1",
         ("--presets", "3", "--threads", "0"): "--threads must be at least 1. Received: 0.",
         ("--presets", "3", "--workers", "2", "--address", "auto"): "--workers is for a sweep on this machine",
         ("--presets", "3", "stl10", "--data", "."): "--data is the place of one data set",

@@ -6,7 +6,7 @@ The machines of a cluster share the folder of runs, the images and this project,
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnet_tf.errors import Stopped, UserError
@@ -14,7 +14,8 @@ from resnet_tf.sweeping.trials import Outcome, Trial, carry_out
 from resnet_tf.text import printable
 
 # What a process of Ray's must know of the one that asks: the backend, and where images are.
-PASSED_ON = ("KERAS_BACKEND", "RESNET_DATA", "RESNET_CACHE", "TFDS_DATA_DIR", "TF_ENABLE_ONEDNN_OPTS")
+PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")
+PLACES = ("RESNET_DATA", "RESNET_CACHE", "TFDS_DATA_DIR")
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -27,8 +28,9 @@ class Sweep:
         runs: the folder of runs.
         data: as `train.py --data` takes it.
         workers: trials at a time, here; a cluster has as many as its processors allow.
-        threads: processors a trial; None: here all processors / workers, on a cluster all of its smallest machine.
-        gpus: GPUs a trial; 0: none is used.
+        threads: processors a trial, to which TensorFlow keeps; None: here all processors / workers, on a cluster all of
+            its smallest machine.
+        gpus: GPUs a trial, at most 1; 0: none is used.
         retries: how often a failed trial is started again.
     """
 
@@ -57,6 +59,7 @@ class Sweep:
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         here = {} if address else {"num_cpus": self.workers * threads, "include_dashboard": False}
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment |= {name: _absolute(os.environ[name]) for name in PLACES if os.environ.get(name)}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
         quiet = {"logging_level": "error", "log_to_driver": False}
         try:
@@ -67,6 +70,8 @@ class Sweep:
                 f"Ray must start, or be found at --address. Received: {address or 'here'}: {reason}"
             ) from error
         rooms = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        if not rooms:
+            raise UserError(f"a cluster needs machines with processors. Received: {address}, which has none yet.")
         self.threads = self.threads or (int(min(room["CPU"] for room in rooms)) if address else threads)
         if not any(room["CPU"] >= self.threads and room.get("GPU", 0) >= self.gpus for room in rooms):
             most = [max(room.get(kind, 0) for room in rooms) for kind in ("CPU", "GPU")]
@@ -83,9 +88,8 @@ class Sweep:
 
         outcome.tries += 1
         remote = ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_calls=1, max_retries=0)(_in_a_process)
-        data = None if self.data is None else os.path.abspath(self.data)
-        where = os.path.abspath(self.runs), outcome.fingerprint, data
-        self.under_way[remote.remote(asdict(outcome.trial), *where, self.threads, self.gpus)] = outcome
+        where = _absolute(self.runs), outcome.fingerprint, self.data and _absolute(self.data)
+        self.under_way[remote.remote(outcome.trial, *where, self.threads, self.gpus)] = outcome
 
     def watch(self, pause: float = 1.0) -> Iterator[None]:
         """Waits for trials to end and starts failed ones again; yields every `pause` seconds until all is over."""
@@ -121,14 +125,19 @@ class Sweep:
             outcome.error = ray.get(task)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause or error
-            outcome.error = printable(f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1]}")
+            lines = str(cause).strip().splitlines()
+            outcome.error = printable(": ".join((type(cause).__name__, *lines[-1:])))
         except ray.exceptions.RayError as error:  # its process was killed, or its machine is gone
             outcome.error = printable(str(error).strip().partition("\n")[0])
         outcome.status = "failed" if outcome.error else "waiting"
         outcome.look(self.runs)
 
 
-def _in_a_process(trial: dict, runs: str, fingerprint: str, data: str | None, threads: int, gpus: float) -> str:
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _in_a_process(trial: Trial, runs: str, fingerprint: str, data: str | None, threads: int, gpus: float) -> str:
     """Carries a trial out in a process of Ray's; returns the line that says why it failed, "" where it did not."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if gpus == 0:
@@ -139,7 +148,7 @@ def _in_a_process(trial: dict, runs: str, fingerprint: str, data: str | None, th
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     try:
-        carry_out(Trial(trial["preset"], trial["seed"], tuple(trial["settings"])), runs, fingerprint, data, say=str)
+        carry_out(trial, runs, fingerprint, data, say=str)
     except (UserError, Stopped) as error:
         return str(error)
     return ""

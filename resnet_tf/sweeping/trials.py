@@ -19,17 +19,32 @@ from resnet_tf.run_folder import Run
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a sweep.
+    """One training of a sweep. Its preset's file is read once: what it becomes meanwhile is of no concern.
 
     Attributes:
-        preset: path of its preset's file.
+        preset_file: where its preset came from.
         seed: of weights, order and augmentation.
         settings: "key=value", as `train.py --set` takes them.
+        recipe: the preset with these settings.
+        changed: where that departs from the preset's file, as `presets.changes` gives it.
     """
 
-    preset: str
+    preset_file: Path
     seed: int
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...]
+    recipe: Preset
+    changed: dict
+
+    @classmethod
+    def of(cls, preset_file: str | Path, seed: int, settings: Sequence[str] = ()) -> "Trial":
+        """Reads a preset's file and returns the trial of it.
+
+        Raises:
+            UserError: it cannot be read, or a setting does not fit it.
+        """
+        written = preset_files.load_preset(Path(preset_file))
+        recipe = preset_files.apply_settings(written, list(settings))
+        return cls(Path(preset_file), seed, tuple(settings), recipe, presets.changes(recipe, written))
 
     def __str__(self) -> str:
         return " ".join((self.title, f"seed {self.seed}"))
@@ -37,11 +52,7 @@ class Trial:
     @property
     def title(self) -> str:
         """Its recipe in words, without the seed."""
-        return " ".join((Path(self.preset).stem, *self.settings))
-
-    @property
-    def recipe(self) -> Preset:
-        return preset_files.apply_settings(preset_files.load_preset(Path(self.preset)), list(self.settings))
+        return " ".join((self.recipe.name, *self.settings))
 
 
 @dataclass
@@ -73,7 +84,8 @@ class Outcome:
 
     def cells(self, runs: str | Path) -> list[str]:
         """Returns the trial, its status, the epochs its run has done, the last validation top-1, and the run."""
-        run = run_of(self.trial, runs, self.fingerprint)
+        run = Run(Path(runs) / self.run) if self.run else run_of(self.trial, runs, self.fingerprint)
+        self.run = run.name if run else None  # once known, its own files are all that is read
         rows = run.rows if run else []
         under_way = self.status == "waiting" and run is not None and run.about["status"] == "running"
         status = "running" if under_way else self.status
@@ -86,7 +98,7 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
     """Returns every combination of presets, seeds and values.
 
     Args:
-        names: of presets, or paths.
+        names: of presets, or paths; one given twice counts once, as does a seed.
         settings: "key=value", for all trials.
         varied: "key=[value, value]", JSON lists; one trial for each value.
 
@@ -103,11 +115,13 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
         if not equals or not isinstance(values, list) or not values:
             raise UserError(f"--vary takes key=[value, value]. Received: {shown(setting)}.")
         choices.append([f"{key}={json.dumps(value)}" for value in values])
-    paths = [str(preset_files.find(name).resolve()) for name in names]
+    paths = list(dict.fromkeys(preset_files.find(name).resolve() for name in names))
     found = [
-        Trial(path, seed, (*settings, *chosen))
-        for path, chosen, seed in itertools.product(paths, itertools.product(*choices), seeds)
+        Trial.of(path, seed, (*settings, *chosen))
+        for path, chosen, seed in itertools.product(paths, itertools.product(*choices), dict.fromkeys(seeds))
     ]
+    if len({trial.recipe.name for trial in found}) < len(paths):
+        raise UserError(f"presets must have different names, as their runs do. Received: {', '.join(map(str, paths))}.")
     different = {(trial.recipe.name, trial.recipe.hash, trial.seed) for trial in found}
     if len(different) < len(found):
         raise UserError(f"trials must differ. Received: {len(found)}, of which {len(different)} are different.")
@@ -169,10 +183,8 @@ def carry_out(
 
     run = run_of(trial, runs, fingerprint)
     if run is None or run.about["status"] != "finished":
-        written = Path(trial.preset)
-        changed = presets.changes(trial.recipe, preset_files.load_preset(written))
         resume = run.name if run else False
-        run = train(trial.recipe, data, runs, trial.seed, resume, say, preset_file=written, changed=changed)
+        run = train(trial.recipe, data, runs, trial.seed, resume, say, trial.preset_file, trial.changed)
     if not is_over(run, runs):
         # The preset's own file is left alone: which result goes there is the person's choice.
         record(run, evaluate(run, data=data, say=say), runs, preset_file=None)

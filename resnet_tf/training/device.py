@@ -7,14 +7,18 @@ from pathlib import Path
 import keras
 
 
-def device_description(distributed: int = 0) -> str:
+def device_description(processes: int = 0) -> str:
     """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads".
 
     Args:
-        distributed: devices that a training is spread over, of all processes; 0: it is not.
+        processes: that a training is spread over; 0: it is not distributed.
     """
-    if distributed:
-        return f"{distributed} devices, each as {device_description()}"
+    if processes:
+        return f"{_devices()}; distributed, {processes} process{'es' * (processes > 1)}"
+    return _devices()
+
+
+def _devices() -> str:
     if keras.backend.backend() == "jax":
         import jax
 
@@ -27,6 +31,8 @@ def device_description(distributed: int = 0) -> str:
     if accelerators:
         return f"{len(accelerators)} x {accelerators[0]}"
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS has it not
+    if keras.backend.backend() == "tensorflow":
+        threads = tf.config.threading.get_intra_op_parallelism_threads() or threads  # 0: as many as there are
     return f"CPU: {_processor()}, {threads} threads"
 
 

@@ -5,6 +5,7 @@ batch, batch norm's statistics among them, are over all of it. The first process
 The others keep theirs in a temporary folder, so that nothing else needs to know which process it is in.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -20,7 +21,8 @@ from resnet_tf.errors import Stopped, UserError
 from resnet_tf.run_folder import Run
 from resnet_tf.training.stop import Stop
 
-PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+VARIABLES = [f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
+COPIED = ("run.json", "preset.json", "log.jsonl", "state", "weights")
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,34 @@ class Share:
             )
         return self.index * (batch_size // self.count), batch_size // self.count
 
-    def agree(self, stop: Stop) -> bool:
-        """Says whether any process was to stop when all asked, which they must do at the same step."""
-        if self.count == 1:
-            return stop.signal is not None
-        from jax.experimental import multihost_utils
+    def check_alike(self, **facts) -> None:
+        """Makes sure that all processes are about to train the same; all must ask.
 
-        wish = int(multihost_utils.process_allgather(np.int32(stop.signal or 0)).max())
+        Raises:
+            UserError: in all of them, if one of them has other facts.
+        """
+        if self.count > 1:
+            digests = _gathered(np.frombuffer(hashlib.sha256(repr(facts).encode()).digest(), np.uint8))
+            if len({digest.tobytes() for digest in digests}) > 1:
+                raise UserError(
+                    f"all processes must train the same recipe, images and seed with the same versions. Received: "
+                    f"differences; this one has {', '.join(f'{name} {value}' for name, value in facts.items())}."
+                )
+
+    def agree(self, stop: Stop, due: bool = False) -> tuple[bool, bool]:
+        """Says whether any process was to stop, and for any a save was due, when all asked, at the same step."""
+        if self.count == 1:
+            return stop.signal is not None, due
+        wish, due = _gathered(np.array([stop.signal or 0, due], np.int32)).max(axis=0).tolist()
         if wish:
             stop.signal = stop.signal or wish
-        return wish != 0  # not what this process has been told since
+        return wish != 0, bool(due)  # not what this process has been told since
+
+    def of_the_first(self, values: dict[str, float]) -> dict[str, float]:
+        """Returns the values that the first process has; all must ask."""
+        if self.count == 1:
+            return values
+        return dict(zip(values, _gathered(np.array(list(values.values()), np.float32))[0].tolist(), strict=True))
 
     @contextmanager
     def workplace(self, run: Run | None, runs: str | Path, say: Callable[[str], None]) -> Iterator[tuple]:
@@ -69,14 +89,9 @@ class Share:
         with tempfile.TemporaryDirectory() as folder:
             if self.index:
                 runs, say = folder, str
-                if run is not None:
-                    run = Run(
-                        Path(shutil.copytree(run.folder, Path(folder) / run.folder.parent.name / run.folder.name))
-                    )
+                run = run and _copied(run, Path(folder))
             if self.count > 1:
-                from jax.experimental import multihost_utils
-
-                multihost_utils.sync_global_devices("copied")  # before the first process writes into the run
+                _gathered(np.zeros(1, np.int32))  # all have their copy before the first writes into the run
             try:
                 yield run, runs, say
             except Stopped as stopped:
@@ -94,7 +109,7 @@ def join() -> Share:
     These are KERAS_DISTRIBUTION_JOB_ADDRESSES (address and port of the first process), _NUM_PROCESSES and _PROCESS_ID.
 
     Raises:
-        UserError: the backend is not JAX.
+        UserError: the backend is not JAX, or the processes do not find each other.
     """
     if keras.backend.backend() != "jax":
         raise UserError(
@@ -102,10 +117,59 @@ def join() -> Share:
         )
     import jax
 
-    if os.environ.get(PROCESSES):
-        keras.distribution.initialize()
+    if check_variables():
+        try:
+            keras.distribution.initialize()
+        except (ValueError, RuntimeError, IndexError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"the processes of a training must find each other. Received: {reason}") from error
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    return Share(jax.process_index(), jax.process_count(), jax.device_count())
+    share = Share(jax.process_index(), jax.process_count(), jax.device_count())
+    if share.devices % share.count or jax.local_device_count() * share.count != share.devices:
+        raise UserError(
+            f"every process needs as many devices. Received: {jax.local_device_count()} here, {share.devices} in "
+            f"{share.count} processes."
+        )
+    return share
+
+
+def check_variables() -> bool:
+    """Says whether the environment names processes.
+
+    Raises:
+        UserError: it does so in part, or wrongly.
+    """
+    missing = [name for name in VARIABLES if not os.environ.get(name)]
+    if len(missing) == len(VARIABLES):
+        return False
+    if missing:
+        raise UserError(f"{', '.join(VARIABLES)} belong together. Received: none for {', '.join(missing)}.")
+    _, count, index = (os.environ[name] for name in VARIABLES)
+    if not (count.isdecimal() and index.isdecimal() and int(index) < int(count)):
+        raise UserError(
+            f"{VARIABLES[2]} counts from 0 to {VARIABLES[1]} - 1. Received: {index!r} of {count!r} processes."
+        )
+    return True
+
+
+def _gathered(values: np.ndarray) -> np.ndarray:
+    """Returns every process's values, [processes, ...]; all must ask at the same moment of their training."""
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(values))
+
+
+def _copied(run: Run, folder: Path) -> Run:
+    """Copies what a process needs of a run to go on with it."""
+    copy = folder / run.folder.parent.name / run.folder.name
+    copy.mkdir(parents=True)
+    for name in COPIED:
+        place = run.folder / name
+        if place.is_dir():
+            shutil.copytree(place, copy / name)
+        elif place.exists():
+            shutil.copy(place, copy)
+    return Run(copy)
 
 
 @contextmanager

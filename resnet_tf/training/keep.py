@@ -130,11 +130,11 @@ class KeepRun(keras.callbacks.Callback):
             self._set_scale()
         if self.at_epoch_end:
             return  # it saves when it has validated
-        if self.share.agree(self.stop):
+        due = time.monotonic() - self.saved_at >= 60 * self.plan.preset.train.state_minutes
+        stop, due = self.share.agree(self.stop, due)
+        if stop:
             self.model.stop_training = True
-        elif time.monotonic() - self.saved_at < 60 * self.plan.preset.train.state_minutes:
-            return
-        if self._weights_are_finite():
+        if (stop or due) and self._weights_are_finite():
             self.save_state()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -165,7 +165,7 @@ class KeepRun(keras.callbacks.Callback):
         self.save_state()
         for listener in self.listeners:
             listener(row)
-        if self.share.agree(self.stop):
+        if self.share.agree(self.stop)[0]:
             self.model.stop_training = True
 
     def _diverge(self, what: str, value: float) -> None:
@@ -191,12 +191,13 @@ class KeepRun(keras.callbacks.Callback):
         if not self.share.devices:
             scores = score(self.model, self.plan.validation, self.plan.dataset.classes)
             return {"validation_loss": scores.loss, "validation_top1": scores.top1}
-        with undistributed():  # every process scores all images: the rules that watch the scores must decide alike
+        with undistributed():  # every process scores all images, by itself
             self.own = self.own or self.plan.network()
             for variable, distributed in zip(self.own.variables, self.model.variables, strict=True):
                 variable.assign(np.asarray(distributed))
             scores = score(self.own, self.plan.validation, self.plan.dataset.classes)
-        return {"validation_loss": scores.loss, "validation_top1": scores.top1}
+        # To the last bit alike everywhere: the rules that watch the scores must decide alike.
+        return self.share.of_the_first({"validation_loss": scores.loss, "validation_top1": scores.top1})
 
     def _keep_best(self, row: dict) -> None:
         top1 = row.get("validation_top1")
@@ -227,6 +228,9 @@ class KeepRun(keras.callbacks.Callback):
         self.model.optimizer.rate_scale.assign(math.prod(watcher.scale for watcher in self.watchers))
 
     def save_state(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.share.index:
+            return  # the first process's will do
         synchronise(self.model)
         self.progress.watchers = [watcher.state() for watcher in self.watchers]
         variables = training_variables(self.model)
@@ -234,7 +238,6 @@ class KeepRun(keras.callbacks.Callback):
             variables |= metric_variables(self.model)  # at an epoch's end they start anew
         values = {"progress": asdict(self.progress), "made_with": self.made_with}
         state.save(self.run.state, State(self.progress.step, copied(variables), self.best, values))
-        self.saved_at = time.monotonic()
 
 
 def synchronise(model: keras.Model) -> None:

@@ -59,6 +59,10 @@ def train(
     with share.workplace(run, runs, say) as (run, runs, say):
         seed = seed if run is None else run.about["seed"]
         plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
+        for plan in plans:
+            share.rows(plan.preset.train.batch_size)
+        images, versions = plans[0].dataset.fingerprint, ledger.versions(keras.backend.backend())
+        share.check_alike(preset=preset.hash, images=images, seed=seed, versions=versions)
         return _train(preset, plans, run, Path(runs), say, preset_file, changed, share)
 
 
@@ -95,7 +99,7 @@ def _train(
             preset_hash=preset.hash,
             steps_planned=plans[-1].last_step,
             backend=keras.backend.backend(),
-            device=device_description(share.devices),
+            device=device_description(share.count if share.devices else 0),
             precision=", then ".join(dict.fromkeys(plan.preset.train.precision for plan in plans)),
             jit_compile=any(plan.compiled_by_xla for plan in plans),
             versions=ledger.versions(keras.backend.backend()),

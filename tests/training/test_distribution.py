@@ -15,6 +15,7 @@ import pytest
 
 from resnet_tf import run_folder
 from resnet_tf.errors import UserError
+from resnet_tf.training import distribution
 from resnet_tf.training.distribution import Share
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,22 @@ def test_rows_of_all_processes_are_the_batch():
     assert Share().rows(7) == (0, 7)
     with pytest.raises(UserError, match="a multiple of the devices"):
         Share(0, 2, 8).rows(20)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (("localhost:1", "", "0"), "Received: none for KERAS_DISTRIBUTION_NUM_PROCESSES."),
+        (("localhost:1", "two", "0"), "counts from 0 to KERAS_DISTRIBUTION_NUM_PROCESSES - 1. Received: '0' of 'two'"),
+        (("localhost:1", "2", "2"), "Received: '2' of '2' processes."),
+    ],
+)
+def test_variables_that_name_no_processes_are_told_in_one_line(values, told, monkeypatch):
+    for name, value in zip(distribution.VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as caught:
+        distribution.check_variables()
+    assert told in str(caught.value)
 
 
 @pytest.fixture
