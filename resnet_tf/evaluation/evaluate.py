@@ -63,8 +63,8 @@ def evaluate(
         run: a finished or stopped run.
         split: "test", or "validation" (the images held out of this run's training).
         data: where the images are; default: see `data.sources.load`.
-        weights: "last" or "best"; default: as the preset says.
-        view: one of `augmentations.VIEWS`; default: as the preset says.
+        weights: "last" or "best"; default: as `against` says.
+        view: one of `augmentations.VIEWS`; default: as `against` says.
         against: the preset beside whose reference the result stands; default: the run's own.
         recalibrate: measure batch norm's statistics anew on the run's training images, see `models.recalibration`.
         figures: also diagnose: confusion, calibration and the most confident mistakes, in numbers and as pictures.
@@ -80,10 +80,11 @@ def evaluate(
     """
     preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
     dataset = dataset_of(run, data, say)
-    which = weights or preset.evaluation.weights
+    usual = (against or run.preset).in_phases[-1].evaluation
+    which = weights or usual.weights
     part, chosen = _images(run, dataset, split)
     images = dataset.test if part == "test" else dataset.train.take(chosen)
-    batches = evaluation_batches(preset, images, view)
+    batches = evaluation_batches(preset, images, view or usual.view)
     path = {"last": run.last, "best": run.best}[which]
     training = _training_images(run, dataset, say) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
@@ -147,12 +148,18 @@ def _origin(run: Run, against: Preset | None, loaded: dict) -> dict:
         "run": run.name,
         "preset": run.preset.name,
         **{key: about[key] for key in ("preset_hash", "seed", "steps_planned", "device")},
-        "changed": about["changed"] if against is None else presets.changes(run.preset, against),
+        "changed": about["changed"] if against is None else _training_changes(run.preset, against),
         "steps": loaded.get("step"),
         "epochs": loaded.get("epoch"),
         "validation_top1": loaded.get("validation_top1"),
         "training_seconds": about.get("seconds"),
     }
+
+
+def _training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
+    """Returns where a recipe departs from another; view and weights are a result's own, not the training's."""
+    found = presets.changes(ours, theirs)
+    return {key: values for key, values in found.items() if key not in ("evaluation.view", "evaluation.weights")}
 
 
 def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
