@@ -15,11 +15,9 @@ EXAMPLES = """\
 def parser() -> cli.Parser:
     """Returns the options of this door."""
     options = cli.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
-    what = options.add_argument_group("what to score")
-    what.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
-    what.add_argument("--run", metavar="RUN", help="a run's name or folder")
+    cli.add_network_options(options)
+    what = options.add_argument_group("how to score it")
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
-    what.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
     what.add_argument("--view", choices=tuple(VIEWS), help="pictures an image (default: the preset's)")
     what.add_argument(
         "--figures", action="store_true", help="also draw confusion, calibration and the surest mistakes, into the run"

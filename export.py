@@ -16,10 +16,7 @@ FORMATS = ("saved_model", "litert", "onnx")
 def parser() -> cli.Parser:
     """Returns the options of this door."""
     options = cli.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
-    which = options.add_argument_group("which network")
-    which.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
-    which.add_argument("--run", metavar="RUN", help="a run's name or folder")
-    which.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
+    cli.add_network_options(options)
     what = options.add_argument_group("what to write")
     what.add_argument("--to", choices=FORMATS, help="in which form; litert and onnx need requirements-export.txt")
     what.add_argument("--out", metavar="DIR", help="into which folder (default: export/ in the run's)")

@@ -17,10 +17,7 @@ def parser() -> cli.Parser:
     """Returns the options of this door."""
     options = cli.Parser("Predict the classes of your own photos.", EXAMPLES)
     options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
-    which = options.add_argument_group("which network")
-    which.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
-    which.add_argument("--run", metavar="RUN", help="a run's name or folder")
-    which.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
+    cli.add_network_options(options)
     what = options.add_argument_group("what to give")
     what.add_argument("--top", type=int, default=3, metavar="K", help="classes a photo (default: 3)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from resnet_tf import files, ledger, preset_files, presets
 from resnet_tf.data import sources
@@ -169,7 +168,7 @@ def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros((0, batches.size, batches.size, 3), np.uint8)
 
 
-def _training_images(run: Run, dataset: Dataset, say: Callable[[str], None]) -> Iterator[tf.Tensor]:
+def _training_images(run: Run, dataset: Dataset, say: Callable[[str], None]) -> Iterator:
     """Returns batches of the run's last phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
     plan = make_plans(run.preset, dataset, run.about["seed"])[-1]
     size = plan.preset.train.batch_size
