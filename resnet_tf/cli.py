@@ -120,10 +120,11 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            import tensorflow as tf
-
+            with _unavailable("jax", "matplotlib"):
+                import tensorflow as tf
             tf.config.list_physical_devices()  # looks for a GPU, and says so
-            import keras  # noqa: F401
+            with _unavailable("matplotlib"):
+                import keras  # noqa: F401
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
@@ -131,6 +132,21 @@ def start_tensorflow() -> None:
             for line in aside.read().decode(errors="replace").splitlines():
                 if not _NOTICE.match(line):
                     print(line, file=sys.stderr)
+
+
+@contextmanager
+def _unavailable(*packages: str) -> Iterator[None]:
+    """Lets imports of packages fail that others try, and can do without: no door needs what they would do with them.
+
+    TensorFlow tries JAX, for its converter, and Keras matplotlib, for its galleries: a second of every start together.
+    """
+    absent = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 _NOTICE = re.compile(

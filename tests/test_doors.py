@@ -75,6 +75,17 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert len(json.loads(preset.read_text())["results"]) == 2
 
 
+def test_a_run_is_scored_as_the_preset_says_beside_which_it_stands(home, image_tree):
+    import resnet_tf
+
+    run = run_folder.every(home / "runs")[0]
+    named = resnet_tf.load_preset(str(home / "tiny.json"), evaluation={"view": "mirror", "weights": "best"})
+    result = resnet_tf.evaluate(run, data=str(image_tree), against=named)
+    assert (result["view"], result["weights"], result["changed"]) == ("mirror", "best", {})
+    result = resnet_tf.evaluate(run, data=str(image_tree), against=named, view="1-crop", weights="last")
+    assert (result["view"], result["weights"]) == ("1-crop", "last")
+
+
 def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_path, capsys):
     good = sorted((image_tree / "test" / "cat").iterdir())[:2]
     bad = tmp_path / "notes.jpg"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -178,6 +179,16 @@ def test_list_says_how_figures_differ():
     assert listing.reference(load("stl10")) == "84.00 % validation"
     assert listing.reference(load("5")) == "-"
     assert listing.length(load("stl10")) == "300 + 140 epochs at 70, 120 px"
+
+
+def test_the_best_result_is_by_the_presets_own_protocol_where_there_is_one():
+    preset = load("quick")  # "mirror-shift", last weights
+    own = {"view": preset.evaluation.view, "weights": preset.evaluation.weights, "epochs": 11}
+    other = {"test_top1": 95.0, "view": "1-crop", "weights": "best", "epochs": 3, "data": {"title": "cifar10"}}
+    results = [other, {"test_top1": 87.0, **own}, {"test_top1": 88.0, **own, "data": {"title": "cifar10 (a copy)"}}]
+    assert listing.best_recorded(replace(preset, results=results)) == "88.00 % (11 epochs, a copy)"
+    assert listing.best_recorded(replace(preset, results=[other])) == "95.00 % (3 epochs, 1-crop, best weights)"
+    assert listing.best_recorded(replace(preset, results=[{"test_top1": None}])) == "-"
 
 
 # --- schedules, by hand

@@ -168,20 +168,8 @@ def process_that_has_open(path: Path) -> int:
 def test_ctrl_c_lets_every_training_save_its_state(tiny, image_tree, tmp_path):
     pytest.importorskip("ray")
     runs = tmp_path / "runs"
-    command = [
-        sys.executable,
-        "sweep.py",
-        "--presets",
-        tiny,
-        "--seeds",
-        "0",
-        "1",
-        "--workers",
-        "2",
-        "--runs",
-        str(runs),
-    ]
-    command += ["--set", "train.epochs=1000", "--data", str(image_tree)]
+    command = [sys.executable, "sweep.py", "--presets", tiny, "--seeds", "0", "1", "--workers", "2"]
+    command += ["--set", "train.epochs=1000", "--data", str(image_tree), "--runs", str(runs)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as driver:
         wait_for(lambda: len([run for run in run_folder.every(runs) if run.rows]) == 2)
         driver.send_signal(signal.SIGINT)
@@ -199,13 +187,16 @@ def wait_for(condition, seconds: float = 240) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(tiny, image_tree, tmp_path):
-    """Six trials on two workers: one training is killed, then the driver; started again, all six end, each once."""
+def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(tmp_path):
+    """Six trials of preset 3, cut to two epochs of built-in images, on two workers.
+
+    One training is killed, then the driver; started again, all six end, each once.
+    """
     pytest.importorskip("ray")
     runs = tmp_path / "runs"
-    command = [sys.executable, "sweep.py", "--presets", tiny, "--seeds", "0", "1", "2", "--workers", "2"]
-    command += ["--vary", "optimizer.learning_rate=[0.05, 0.1]", "--set", "train.epochs=40"]
-    command += ["--data", str(image_tree), "--runs", str(runs)]
+    command = [sys.executable, "sweep.py", "--presets", "3", "--seeds", "0", "1", "2", "--workers", "2"]
+    command += ["--vary", "optimizer.learning_rate=[0.05, 0.1]", "--set", "data.dataset=shapes10"]
+    command += ["--set", "data.validation_size=500", "--set", "train.epochs=2", "--runs", str(runs)]
 
     def under_way() -> list:
         """Runs with an epoch done that are not over."""

@@ -7,18 +7,8 @@ from pathlib import Path
 import keras
 
 
-def device_description(processes: int = 0) -> str:
-    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads".
-
-    Args:
-        processes: that a training is spread over; 0: it is not distributed.
-    """
-    if processes:
-        return f"{_devices()}; distributed, {processes} process{'es' * (processes > 1)}"
-    return _devices()
-
-
-def _devices() -> str:
+def device_description() -> str:
+    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads"."""
     if keras.backend.backend() == "jax":
         import jax
 

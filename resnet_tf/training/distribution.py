@@ -1,4 +1,4 @@
-"""One training on several devices and by several processes, with `keras.distribution` on JAX.
+"""One training on several devices: with `keras.distribution` on JAX, by several processes too, or TensorFlow's mirrors.
 
 Every process computes the same plan from (preset, images, seed) and takes its rows of every global batch; sums over the
 batch, batch norm's statistics among them, are over all of it. The first process alone writes into the folder of runs.
@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,20 @@ class Share:
     Attributes:
         index, count: of this process; 0 writes.
         devices: over all processes; 0: the training is not distributed.
+        scope: gives the context that a network must be built in.
     """
 
     index: int = 0
     count: int = 1
     devices: int = 0
+    scope: Callable[[], AbstractContextManager] = nullcontext
+
+    @property
+    def description(self) -> str:
+        """What follows a device's description."""
+        if not self.devices:
+            return ""
+        return f"; distributed over {self.devices} devices of {self.count} process{'es' * (self.count > 1)}"
 
     def rows(self, batch_size: int) -> tuple[int, int]:
         """Returns the first row of a global batch that this process takes, and how many.
@@ -109,15 +118,19 @@ def join() -> Share:
     These are KERAS_DISTRIBUTION_JOB_ADDRESSES (address and port of the first process), _NUM_PROCESSES and _PROCESS_ID.
 
     Raises:
-        UserError: the backend is not JAX, or the processes do not find each other.
+        UserError: the backend cannot do that, or the processes do not find each other.
     """
-    if keras.backend.backend() != "jax":
+    backend, processes = keras.backend.backend(), check_variables()
+    if backend == "tensorflow" and not processes:
+        return _mirrored()
+    if backend != "jax":
         raise UserError(
-            f"--distribute computes with JAX. Received: the backend {keras.backend.backend()}. Set KERAS_BACKEND=jax."
+            f"several processes train together with JAX. Received: {', '.join(VARIABLES)} and the backend {backend}. "
+            "Set KERAS_BACKEND=jax, or train on this machine's devices alone without those variables."
         )
     import jax
 
-    if check_variables():
+    if processes:
         try:
             keras.distribution.initialize()
         except (ValueError, RuntimeError, IndexError) as error:
@@ -131,6 +144,15 @@ def join() -> Share:
             f"{share.count} processes."
         )
     return share
+
+
+def _mirrored() -> Share:
+    """Spreads batches over this machine's devices with TensorFlow, which keeps every variable on each of them."""
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    return Share(devices=len(devices), scope=strategy.scope)
 
 
 def check_variables() -> bool:

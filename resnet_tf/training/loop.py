@@ -99,7 +99,7 @@ def _train(
             preset_hash=preset.hash,
             steps_planned=plans[-1].last_step,
             backend=keras.backend.backend(),
-            device=device_description(share.count if share.devices else 0),
+            device=device_description() + share.description,
             precision=", then ".join(dict.fromkeys(plan.preset.train.precision for plan in plans)),
             jit_compile=any(plan.compiled_by_xla for plan in plans),
             versions=ledger.versions(keras.backend.backend()),
@@ -180,7 +180,8 @@ def _carry_out(
             if progress.step >= plan.last_step and plan is not plans[-1]:
                 continue
             progress.phase = number
-            model = plan.compiled_network()
+            with share.scope():
+                model = plan.compiled_network()
             watchers = plan.watchers
             if arrays:
                 resuming.take_up(model, watchers, plan, progress, arrays)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -42,6 +43,14 @@ def test_variables_that_name_no_processes_are_told_in_one_line(values, told, mon
     with pytest.raises(UserError) as caught:
         distribution.check_variables()
     assert told in str(caught.value)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX would wait for the other process")
+def test_several_processes_are_refused_on_tensorflow(monkeypatch):
+    for name, value in zip(distribution.VARIABLES, ("localhost:1", "2", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="several processes train together with JAX. .* Set KERAS_BACKEND=jax, or"):
+        distribution.join()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 from resnet_tf import presets, run_folder
 from resnet_tf.errors import Stopped
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import loop, state
+from resnet_tf.training import keep, loop, state
 
 
 @pytest.fixture
@@ -27,6 +27,19 @@ def train(image_tree, tiny_preset, tmp_path):
 
 def send(number: int):
     return lambda keeper: os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def step_values(monkeypatch):
+    """Collects loss and top-1 of every single step that is trained."""
+    found, original = [], keep.KeepRun._step_values
+
+    def kept(self, means):
+        found.append(original(self, means))
+        return found[-1]
+
+    monkeypatch.setattr(keep.KeepRun, "_step_values", kept)
+    return found
 
 
 def test_the_log_has_a_row_an_epoch_with_the_rates_of_the_recipe(trained):
@@ -55,7 +68,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, tr
 
 
 def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same_bits(
-    trained, train, tmp_path, at_step, assert_same_run
+    trained, train, tmp_path, at_step, assert_same_run, step_values
 ):
     for step, number in ((4, signal.SIGINT), (17, signal.SIGINT), (20, signal.SIGTERM)):
         at_step(step, send(number))
@@ -66,6 +79,12 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
     assert_same_run(trained, train(resume=True, say=said.append))
     assert len(run_folder.every(tmp_path)) == 1
     assert any("after step 20" in line for line in said)
+    # What each step was credited with makes up the epochs' means, over all stops.
+    assert len(step_values) == 30
+    for row, first in zip(trained.rows, (0, 10, 20), strict=True):
+        for name in ("loss", "top1"):
+            steps = [values[name] for values in step_values[first : first + 10]]
+            assert np.mean(steps) == pytest.approx(row[name], rel=1e-4)
 
 
 def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):

@@ -4,13 +4,15 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
 
 from resnet_tf import files, presets, run_folder
+from resnet_tf.data import sources
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import loop, resuming
-from resnet_tf.training.keep import Progress
+from resnet_tf.training import loop, resuming, state
+from resnet_tf.training.keep import Progress, copied, training_variables
 from resnet_tf.training.plan import make_plans
 
 
@@ -25,6 +27,12 @@ def train(image_tree, tiny_preset, tmp_path):
         return loop.train(preset, str(image_tree), tmp_path, 7, resume, say, changed=changed)
 
     return start
+
+
+@pytest.fixture
+def plan(image_tree, tiny_preset):
+    dataset = sources.load("cifar10", str(image_tree), say=str)
+    return make_plans(load_preset(tiny_preset), dataset, 7)[0]
 
 
 @pytest.fixture
@@ -78,6 +86,27 @@ def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, t
     assert "resumed on the images it began with: other" in told(train, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told_of"),
+    [
+        (lambda arrays: arrays.pop("model/head/kernel"), "whose model/head/kernel is missing"),
+        (
+            lambda arrays: arrays.update({"model/head/bias": np.zeros(9, np.float32)}),
+            "whose model/head/bias is another",
+        ),
+        (lambda arrays: arrays.update({"model/head/bias": np.zeros(10)}), "whose model/head/bias is another"),
+    ],
+)
+def test_a_state_of_another_network_is_not_taken_up_in_part(spoil, told_of, plan, trained):
+    arrays = state.load(trained.state, str).arrays
+    spoil(arrays)
+    model = plan.compiled_network()
+    before = copied(training_variables(model))
+    assert told_of in told(resuming.take_up, model, [], plan, Progress(step=30), arrays)
+    for name, variable in training_variables(model).items():
+        np.testing.assert_array_equal(variable, before[name], err_msg=name)
+
+
 def interrupt(line: str) -> None:
     if line.startswith("epoch"):
         os.kill(os.getpid(), signal.SIGINT)
@@ -103,8 +132,6 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
 @pytest.fixture
 def grown(image_tree, tiny_preset, tmp_path):
     """Says whether a run of `before` may go on as `now` after a step: what grew, or the one line of refusal."""
-    from resnet_tf.data import sources
-
     dataset = sources.load("cifar10", str(image_tree), say=str)
 
     def ask(before: dict, now: dict, step: int, status: str = "stopped"):

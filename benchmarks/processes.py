@@ -1,0 +1,62 @@
+"""What a second process brings: `KERAS_BACKEND=jax python -m benchmarks.processes`.
+
+Trains a preset on built-in images by one process on one core and by two on a core each, the same global batch, in
+turns. What counts is the second epoch, when all is compiled. The efficiency is the two's rate over twice the one's.
+Run it on an otherwise idle machine with two cores; it needs requirements-jax.txt.
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from resnet_tf import run_folder
+from resnet_tf.training.distribution import VARIABLES
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="3", help="a preset for 32x32 images of ten classes (default: 3)")
+    parser.add_argument("--steps", type=int, default=64, help="of a training, more than an epoch's 39 (default: 64)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    rates = {1: [], 2: []}
+    for _ in range(options.rounds):
+        for processes, found in rates.items():
+            found.append(images_per_second(options.preset, options.steps, cores[:processes]))
+    efficiencies = [two / (2 * one) for one, two in zip(rates[1], rates[2], strict=True)]
+    efficiency = {"median": round(statistics.median(efficiencies), 3), "rounds": [round(e, 3) for e in efficiencies]}
+    print(json.dumps({"images_per_second": rates, "efficiency": efficiency}, indent=2))
+
+
+def images_per_second(preset: str, steps: int, cores: list[int]) -> float:
+    """Trains by a process a core, pinned to it, and returns the rate of the second epoch."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    settings = ("data.dataset=shapes10", "data.validation_size=0", f"train.steps={steps}")
+    with tempfile.TemporaryDirectory() as runs:
+        command = [sys.executable, "train.py", "--preset", preset, "--distribute", "--runs", runs]
+        command += [word for setting in settings for word in ("--set", setting)]
+        started = []
+        for number, core in enumerate(cores):
+            named = dict(zip(VARIABLES, (address, str(len(cores)), str(number)), strict=True))
+            pinned = ["taskset", "--cpu-list", str(core), *command]
+            started.append(subprocess.Popen(pinned, cwd=ROOT, env={**os.environ, **named}, stdout=subprocess.DEVNULL))
+        for process in started:
+            if process.wait():
+                raise SystemExit("a training failed; its message stands above")
+        (run,) = run_folder.every(Path(runs))
+        return run.rows[1]["timing"]["images_per_second"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""One training mirrored over several devices by TensorFlow: what one device would have computed, stopped or not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet_tf import run_folder
+from resnet_tf.preset_files import load_preset
+from resnet_tf.training.loop import train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A processor in two halves stands for two GPUs; that must be said before TensorFlow looks at its devices.
+IN_HALVES = """
+import os, signal, sys
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import train
+from resnet_tf import cli
+from resnet_tf.training.keep import KeepRun
+
+signalled_at, done = int(sys.argv.pop(1)), KeepRun.on_train_batch_end
+
+def on_train_batch_end(self, batch, logs=None):
+    if self.progress.step + 1 == signalled_at:
+        os.kill(os.getpid(), signal.SIGTERM)
+    done(self, batch, logs)
+
+KeepRun.on_train_batch_end = on_train_batch_end
+sys.exit(cli.run_door(train.main))
+"""
+
+
+@pytest.fixture
+def train_in_halves(tiny_preset, image_tree, tmp_path):
+    """Trains with seed 7 on two devices, until a TERM signal at a step (0: to the end); returns the run."""
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(tiny_preset))
+
+    def start(runs: Path, *arguments, signalled_at: int = 0):
+        command = ["--preset", path, "--data", image_tree, "--runs", runs, "--seed", 7, "--distribute", *arguments]
+        command = [sys.executable, "-c", IN_HALVES, signalled_at, *command]
+        done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == (143 if signalled_at else 0), done.stderr
+        assert "distributed over 2 devices of 1 process (tensorflow, float32)" in done.stdout
+        (run,) = run_folder.every(runs)
+        return run
+
+    return start
+
+
+def test_two_devices_begin_and_one_goes_on(train_in_halves, tiny_preset, image_tree, tmp_path):
+    preset = load_preset(tiny_preset, train={"epochs": 1})
+    wanted = train(preset, str(image_tree), tmp_path / "alone", seed=7, say=str)
+    train_in_halves(tmp_path / "runs", "--set", "train.epochs=1", signalled_at=6)
+    said = []
+    run = train(preset, str(image_tree), tmp_path / "runs", resume=True, say=said.append)
+    assert any("the last bits may differ" in line and "distributed over 2 devices" in line for line in said)
+    (row,), (other,) = run.rows, wanted.rows
+    assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+    assert row["top1"] == other["top1"]
+    assert row["validation_loss"] == pytest.approx(other["validation_loss"], rel=1e-4)
+    with np.load(run.last) as ours, np.load(wanted.last) as theirs:
+        assert ours.files == theirs.files
+        for name in (name for name in ours.files if ours[name].dtype.kind == "f"):
+            largest = max(1.0, np.abs(theirs[name]).max())
+            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4 * largest, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_stop_changes_nothing_on_two_devices(train_in_halves, assert_same_run, tmp_path):
+    unbroken = train_in_halves(tmp_path / "unbroken")
+    train_in_halves(tmp_path / "stopped", signalled_at=14)
+    assert_same_run(train_in_halves(tmp_path / "stopped", "--resume"), unbroken)
