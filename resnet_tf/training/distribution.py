@@ -45,7 +45,8 @@ class Share:
         """What follows a device's description."""
         if not self.devices:
             return ""
-        return f"; distributed over {self.devices} devices of {self.count} process{'es' * (self.count > 1)}"
+        devices = f"{self.devices} device{'s' * (self.devices > 1)}"
+        return f"; distributed over {devices} of {self.count} process{'es' * (self.count > 1)}"
 
     def rows(self, batch_size: int) -> tuple[int, int]:
         """Returns the first row of a global batch that this process takes, and how many.

@@ -77,7 +77,8 @@ def timed_steps(plan: Plan) -> tuple[float, float]:
     """Returns seconds of the first step (tracing included) and the median of the steps after it."""
     model = plan.compiled_network()
     seconds = []
-    for images, labels in plan.batches.dataset(0, min(plan.total_steps, 1 + TIMED_STEPS)):
+    batches = plan.batches.dataset(0, min(plan.total_steps, 1 + TIMED_STEPS))
+    for images, labels in batches.as_numpy_iterator():  # as any backend takes them
         began = time.monotonic()
         model.train_on_batch(images, labels)
         seconds.append(time.monotonic() - began)
