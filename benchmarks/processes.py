@@ -1,19 +1,22 @@
 """What a second process brings: `KERAS_BACKEND=jax python -m benchmarks.processes`.
 
-Trains a preset on built-in images by one process on one core and by two on a core each, the same global batch, in
-turns. What counts is the second epoch, when all is compiled. The efficiency is the two's rate over twice the one's.
-Run it on an otherwise idle machine with two cores; it needs requirements-jax.txt.
+Trains a preset on built-in images in turns: by one process on one core ("one"), by two on a core each, the same global
+batch ("together"), and by two that know nothing of each other, at the same time ("apart"): what the machine would give
+if talking cost nothing. What counts is the second epoch, when all is compiled. Run it on an otherwise idle machine with
+two cores; it needs requirements-jax.txt.
 """
 
 import argparse
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 from resnet_tf import run_folder
 from resnet_tf.training.distribution import VARIABLES
@@ -27,14 +30,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=64, help="of a training, more than an epoch's 39 (default: 64)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    rates = {1: [], 2: []}
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    kinds = {"one": [[first]], "together": [[first, second]], "apart": [[first], [second]]}
+    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(options.rounds):
-        for processes, found in rates.items():
-            found.append(images_per_second(options.preset, options.steps, cores[:processes]))
-    efficiencies = [two / (2 * one) for one, two in zip(rates[1], rates[2], strict=True)]
-    efficiency = {"median": round(statistics.median(efficiencies), 3), "rounds": [round(e, 3) for e in efficiencies]}
-    print(json.dumps({"images_per_second": rates, "efficiency": efficiency}, indent=2))
+        for kind, trainings in kinds.items():
+            with ThreadPoolExecutor() as at_once:
+                found = at_once.map(lambda cores: images_per_second(options.preset, options.steps, cores), trainings)
+                rates[kind].append(sum(found))
+    shares = {
+        "together, of twice one": np.array(rates["together"]) / (2 * np.array(rates["one"])),
+        "together, of apart": np.array(rates["together"]) / rates["apart"],
+    }
+    medians = {name: round(float(np.median(share)), 3) for name, share in shares.items()}
+    print(json.dumps({"images_per_second": rates, "efficiency": medians}, indent=2))
 
 
 def images_per_second(preset: str, steps: int, cores: list[int]) -> float:

@@ -120,11 +120,10 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            with _unavailable("jax", "matplotlib"):
-                import tensorflow as tf
-            tf.config.list_physical_devices()  # looks for a GPU, and says so
             with _unavailable("matplotlib"):
                 import keras  # noqa: F401
+                import tensorflow as tf
+            tf.config.list_physical_devices()  # looks for a GPU, and says so
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
@@ -135,18 +134,19 @@ def start_tensorflow() -> None:
 
 
 @contextmanager
-def _unavailable(*packages: str) -> Iterator[None]:
-    """Lets imports of packages fail that others try, and can do without: no door needs what they would do with them.
+def _unavailable(package: str) -> Iterator[None]:
+    """Lets imports of a package fail that others try and can do without.
 
-    TensorFlow tries JAX, for its converter, and Keras matplotlib, for its galleries: a second of every start together.
+    Keras tries matplotlib, for galleries that no door shows: half a second of every start.
     """
-    absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None
     try:
         yield
     finally:
-        for name in absent:
-            del sys.modules[name]
+        del sys.modules[package]
 
 
 _NOTICE = re.compile(

@@ -49,7 +49,7 @@ def test_variables_that_name_no_processes_are_told_in_one_line(values, told, mon
 def test_several_processes_are_refused_on_tensorflow(monkeypatch):
     for name, value in zip(distribution.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="several processes train together with JAX. .* Set KERAS_BACKEND=jax, or"):
+    with pytest.raises(UserError, match=r"several processes train together with JAX\. .* Set KERAS_BACKEND=jax, or"):
         distribution.join()
 
 
