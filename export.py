@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> None:
 
     folder = Path(options.out) if options.out else run.extras(options.runs) / "export"
     path = export(run, options.to, folder, options.weights, options.data)
-    print(f"{run.name} is in {path}; {path.name}.json tells how to use it")
+    shipped = ", whose weights come with the project," if run.shipped else ""
+    print(f"{run.name}{shipped} is in {path}; {path.name}.json tells how to use it")
 
 
 if __name__ == "__main__":

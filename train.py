@@ -2,7 +2,7 @@
 
 import sys
 
-from resnet_tf import cli, preset_files, presets, run_folder
+from resnet_tf import cli, preset_files, run_folder
 from resnet_tf.errors import UserError
 from resnet_tf.listing import print_presets, print_summary
 
@@ -55,8 +55,7 @@ def main(arguments: list[str]) -> int | None:
     if options.preset is None:
         raise UserError("choose what to train with --preset NAME; see the names with --list.")
     path = preset_files.find(options.preset)
-    written = preset_files.load_preset(path)
-    preset = preset_files.apply_settings(written, options.set)
+    preset = preset_files.apply_settings(preset_files.load_preset(path), options.set)
     if options.summary:
         return print_summary(preset)
     if options.check is not None:
@@ -64,6 +63,8 @@ def main(arguments: list[str]) -> int | None:
 
         return lint.print_check(preset, run_folder.find(options.check, options.runs) if options.check else None)
     if options.dry_run:
+        if options.distribute:
+            raise UserError("--dry-run times a single device. Received: --dry-run and --distribute.")
         cli.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
@@ -72,6 +73,7 @@ def main(arguments: list[str]) -> int | None:
     from resnet_tf.training import distribution
     from resnet_tf.training.loop import train
 
+    share = distribution.join() if options.distribute else distribution.alone()
     train(
         preset,
         options.data,
@@ -79,10 +81,10 @@ def main(arguments: list[str]) -> int | None:
         options.seed,
         options.resume or False,
         preset_file=path.resolve(),
-        changed=presets.changes(preset, written),
-        share=distribution.join() if options.distribute else distribution.ALONE,
+        share=share,
     )
-    print(f"next: python eval.py --preset {options.preset}")
+    if share.index == 0:
+        print(f"next: python eval.py --preset {options.preset}")
 
 
 if __name__ == "__main__":

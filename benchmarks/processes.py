@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,17 @@ from resnet_tf import run_folder
 from resnet_tf.training.distribution import VARIABLES
 
 ROOT = Path(__file__).parents[1]
+STEPS_AN_EPOCH = 39  # of the built-in images in batches of 128
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="3", help="a preset for 32x32 images of ten classes (default: 3)")
-    parser.add_argument("--steps", type=int, default=64, help="of a training, more than an epoch's 39 (default: 64)")
+    parser.add_argument("--steps", type=int, default=64, help="of a training (default: 64)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
     options = parser.parse_args()
+    if options.steps < STEPS_AN_EPOCH + 8 or len(os.sched_getaffinity(0)) < 2:
+        parser.error(f"two cores are needed, and more than {STEPS_AN_EPOCH + 8} steps")
     first, second = sorted(os.sched_getaffinity(0))[:2]
     kinds = {"one": [[first]], "together": [[first, second]], "apart": [[first], [second]]}
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -55,13 +59,15 @@ def images_per_second(preset: str, steps: int, cores: list[int]) -> float:
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "train.py", "--preset", preset, "--distribute", "--runs", runs]
         command += [word for setting in settings for word in ("--set", setting)]
-        started = []
-        for number, core in enumerate(cores):
-            named = dict(zip(VARIABLES, (address, str(len(cores)), str(number)), strict=True))
-            pinned = ["taskset", "--cpu-list", str(core), *command]
-            started.append(subprocess.Popen(pinned, cwd=ROOT, env={**os.environ, **named}, stdout=subprocess.DEVNULL))
-        for process in started:
-            if process.wait():
+        with ExitStack() as all_of_them:
+            started = []
+            for number, core in enumerate(cores):
+                named = dict(zip(VARIABLES, (address, str(len(cores)), str(number)), strict=True))
+                pinned = ["taskset", "--cpu-list", str(core), *command]
+                process = subprocess.Popen(pinned, cwd=ROOT, env={**os.environ, **named}, stdout=subprocess.DEVNULL)
+                all_of_them.callback(process.kill)
+                started.append(process)
+            if any(process.wait() for process in started):
                 raise SystemExit("a training failed; its message stands above")
         (run,) = run_folder.every(Path(runs))
         return run.rows[1]["timing"]["images_per_second"]

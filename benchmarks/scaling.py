@@ -6,8 +6,10 @@ and batch norm's sums (one message a norm and direction), how many cores must de
 """
 
 import argparse
+import sys
 from dataclasses import dataclass
 
+from resnet_tf.cli import run_door
 from resnet_tf.data.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.size import network_size
@@ -62,9 +64,10 @@ def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
             f"a training of one phase is worked out. Received: preset {preset.name} of {len(preset.phases)}."
         )
     about = DATASETS[preset.data.dataset]
+    if about.train_size is None:
+        raise UserError(f"a data set of known size is worked out. Received: {preset.data.dataset}.")
     size = network_size(preset.model, preset.data.image_size, about.classes)
-    projections = len(preset.model.filters) - 1 if preset.model.shortcut == "projection" else 0
-    messages = 2 * (preset.model.depth - 1 + projections)  # every convolution has a norm: a sum forward, one backward
+    messages = 2 * size.norms  # a sum forward, one backward
     batch = preset.train.batch_size
     computing = batch / devices / machine.images_per_second
     shares = 2 * (devices - 1) / devices
@@ -84,7 +87,7 @@ def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
     )
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="imagenet-resnet34-exp3", help="a preset (default: imagenet-resnet34-exp3)")
     parser.add_argument("--images-per-second", type=float, required=True, help="of one device")
@@ -93,7 +96,7 @@ def main() -> None:
     parser.add_argument("--decoded-per-second", type=float, default=150.0, help="images a core (default: 150)")
     parser.add_argument("--bytes-per-image", type=float, default=110e3, help="of a file (default: 110,000)")
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 8, 64], help="how many (default: 1 8 64)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     machine = Machine(
         options.images_per_second,
         options.gigabytes_per_second,
@@ -118,4 +121,4 @@ def cells(found: Cost) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_door(main))

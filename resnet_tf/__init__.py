@@ -25,7 +25,7 @@ _HOMES = {
     "predict": "resnet_tf.prediction.predict",
 }
 __all__ = list(_HOMES)
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # 0.2.0: a seed means the same initial weights on every backend
 
 
 def __getattr__(name: str) -> Any:

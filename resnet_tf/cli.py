@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from resnet_tf.errors import Stopped, UserError, shown, unknown
+from resnet_tf.run_folder import RUNS
 from resnet_tf.text import printable
 
 
@@ -56,7 +57,7 @@ def add_data_option(parser: Parser) -> None:
 def add_run_options(parser: Parser) -> None:
     """Adds the options that every door has."""
     group = parser.add_argument_group("in general")
-    group.add_argument("--runs", metavar="DIR", default="runs", help="the folder of all runs (default: runs)")
+    group.add_argument("--runs", metavar="DIR", default=RUNS, help=f"the folder of all runs (default: {RUNS})")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -113,8 +114,21 @@ def start_tensorflow() -> None:
     """Imports Keras and TensorFlow without their start-up notices; whatever else they say is passed on.
 
     The notices come from C++ before any setting can silence them, so the descriptor itself is turned aside meanwhile.
+
+    Raises:
+        UserError: KERAS_BACKEND names a backend that is not supported or not installed.
     """
+    import importlib.util
     import tempfile
+
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend not in BACKENDS:
+        raise unknown("backend in KERAS_BACKEND", backend, BACKENDS)
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(
+            f"a backend must be installed. Received: KERAS_BACKEND={backend}, without the package. Install it with pip "
+            f"install -r {BACKENDS[backend]}."
+        )
 
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as aside:
@@ -149,6 +163,7 @@ def _unavailable(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
+BACKENDS = {"tensorflow": "requirements.txt", "jax": "requirements-jax.txt"}
 _NOTICE = re.compile(
     r"WARNING: All log messages before absl|[IW]\d{4} |E\d{4} .*(cuInit|cuda|computation_placer|Unable to register)"
 )

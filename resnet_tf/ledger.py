@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from resnet_tf import files
+from resnet_tf import __version__, files
 from resnet_tf.presets import Preset
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ EVALUATED = "eval_overall.jsonl"
 
 
 def versions(backend: str = "tensorflow") -> dict[str, str]:
-    """Returns the versions a result depends on.
+    """Returns the versions a result depends on, this project's first.
 
     Args:
         backend: what Keras computes with; the input is TensorFlow's whatever it is.
     """
-    found = {"python": platform.python_version()}
+    found = {"resnet_tf": __version__, "python": platform.python_version()}
     for package in dict.fromkeys(("keras", "tensorflow", backend, "numpy")):
         try:
             found[package] = metadata.version(package)

@@ -1,5 +1,6 @@
 """Presets on disk: find, read (JSON, or a pickle of plain values), override, list, record results."""
 
+import dataclasses
 import io
 import json
 import os
@@ -51,22 +52,45 @@ def find(name: str, folder: Path = FOLDER) -> Path:
 def load_preset(preset: str | os.PathLike | dict | Preset, **overrides: dict) -> Preset:
     """Loads a preset by name, path or plain dict, with overrides as keywords: `load_preset("4", train={"epochs": 2})`.
 
-    A text is a name or a path, as on the command line; a `Path` is always the file itself.
+    A text is a name or a path, as on the command line; a `Path` is always the file itself. A variant knows what it is
+    one of: its results never stand beside the reference as the preset's own.
 
     Raises:
-        UserError: not found, not readable, or a key that does not hold what it must.
+        UserError: not found, not readable, a key that does not hold what it must, or an override that does not reach
+            all phases.
     """
     if isinstance(preset, Preset):
-        values = presets.to_dict(preset)
+        written = preset
     elif isinstance(preset, dict):
         try:
-            values = plain(preset)
+            written = presets.from_dict(plain(preset), name="from Python")
         except (TypeError, ValueError, RecursionError) as error:
             raise UserError(f"a preset holds only dict, list, str and numbers. Received: {error}.") from error
     else:
         path = Path(preset) if isinstance(preset, os.PathLike) else find(preset)
-        values = {"name": path.stem, **read(path)}
-    return presets.from_dict(_merge(values, overrides), name="from Python")
+        written = presets.from_dict({"name": path.stem, **read(path)})
+    return _variant(written, _merge(presets.to_dict(written), overrides), overrides) if overrides else written
+
+
+def _variant(preset: Preset, values: dict, overrides: dict) -> Preset:
+    """Builds a preset of plain values, in which `overrides` have changed another one's.
+
+    Raises:
+        UserError: it cannot be, or an override is without effect in a phase that has a value of its own.
+    """
+    variant = presets.from_dict(values)
+    phases = [presets.to_dict(phase) for phase in variant.in_phases]
+    for section in set(overrides) & set(presets.PHASE):
+        ours = presets.to_dict(variant)[section]
+        for key in overrides[section] if isinstance(overrides[section], dict) else ours:
+            deaf = [number for number, phase in enumerate(phases, 1) if phase[section].get(key) != ours.get(key)]
+            if deaf:
+                own = ", ".join(f"phases.{number}.{section}.{key}" for number in deaf)
+                raise UserError(
+                    f"a change must reach every phase. Received: {section}.{key}, of which phase "
+                    f"{' and '.join(map(str, deaf))} of preset {variant.name} has its own. Set {own}."
+                )
+    return dataclasses.replace(variant, written=preset.written or preset)
 
 
 def _merge(values: dict, overrides: dict) -> dict:
@@ -87,7 +111,7 @@ def apply_settings(preset: Preset, settings: list[str]) -> Preset:
     Raises:
         UserError: not of the form key=value, or a key no preset has.
     """
-    values = presets.to_dict(preset)
+    values, overrides = presets.to_dict(preset), {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         section, dot, inner = key.strip().partition(".")
@@ -100,10 +124,12 @@ def apply_settings(preset: Preset, settings: list[str]) -> Preset:
         if section == "phases" and dot:
             _set_in_phase(values["phases"], inner, value)
         elif section in presets.RECIPE:
-            values = _merge(values, {section: {inner: value} if dot else value})
+            change = {inner: value} if dot else value
+            values = _merge(values, {section: change})
+            overrides = _merge({section: {}, **overrides}, {section: change})
         else:
             raise unknown("key for --set:", key, known_settings(preset), "Keys look like train.epochs.")
-    return presets.from_dict(values)
+    return _variant(preset, values, overrides) if settings else preset
 
 
 def _set_in_phase(phases: list[dict], key: str, value: Any) -> None:

@@ -128,6 +128,7 @@ class Preset:
 
     `phases` lists what each phase of the training changes in the sections before, one phase after another; empty: one
     phase, which changes nothing. `silence` names rules of the recipe check (`lint`) that are broken on purpose.
+    `written` is the preset as in its file, of which this one is a variant; None: it is none. It is no key of a file.
     """
 
     name: str
@@ -144,6 +145,12 @@ class Preset:
     notes: tuple[str, ...] = ()
     silence: tuple[str, ...] = ()
     results: tuple[dict, ...] = ()
+    written: "Preset | None" = field(default=None, compare=False, repr=False)
+
+    @property
+    def changed(self) -> dict[str, list]:
+        """Where it departs from what its file says, as `changes` gives it."""
+        return {} if self.written is None else changes(self, self.written)
 
     @property
     def classes(self) -> int | None:
@@ -212,10 +219,9 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
             f"letters, digits, spaces and _.,+=()-. Received: {shown(name)}."
         )
     title = f"preset {name}"
-    keys = [item.name for item in dataclasses.fields(Preset)]
     for key in values:
-        if key not in keys:
-            raise unknown(f"key in {title}:", key, keys)
+        if key not in _KEYS:
+            raise unknown(f"key in {title}:", key, _KEYS)
     for key in ("model", "data", "train", "optimizer", "schedule"):
         if values.get(key) is None:
             raise UserError(f"{title} needs the key {key!r}. Received: {', '.join(map(str, values))}.")
@@ -261,18 +267,19 @@ def _check_phases(preset: Preset) -> None:
         )
 
 
+_KEYS = tuple(item.name for item in dataclasses.fields(Preset) if item.name != "written")
 _NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")
 
 
 def to_dict(preset: Preset) -> dict:
     """Returns a preset as plain values (dict, list, str, numbers), every default written out; `from_dict` reads it."""
     values = {}
-    for item in dataclasses.fields(preset):
-        value = getattr(preset, item.name)
-        if item.name in NAMED_SECTIONS:
-            names = {cls: name for name, cls in NAMED_SECTIONS[item.name].items()}
+    for key in _KEYS:
+        value = getattr(preset, key)
+        if key in NAMED_SECTIONS:
+            names = {cls: name for name, cls in NAMED_SECTIONS[key].items()}
             value = {"name": names[type(value)], **dataclasses.asdict(value)}
         elif dataclasses.is_dataclass(value):
             value = dataclasses.asdict(value)
-        values[item.name] = value
+        values[key] = value
     return json.loads(json.dumps(values))

@@ -24,6 +24,7 @@ from resnet_tf import files, preset_files, presets
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
 
+RUNS = "runs"  # the folder of runs where none is named
 SHIPPED = preset_files.FOLDER / "weights"
 
 
@@ -165,7 +166,8 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
         use: what the run is to do ("evaluate", "predict"), for the message when there is none.
 
     Raises:
-        UserError: there is none, or the run named is of another preset than the one named.
+        UserError: there is none, the folder does not exist, a run in it cannot be read, or the run named is of another
+            preset than the one named.
     """
     name = None if preset is None else preset_files.load_preset(preset).name
     if run is not None:
@@ -173,14 +175,15 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
         if name not in (None, found.preset.name):
             raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
         return found
-    needs = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
-    try:
-        return latest(runs, name, ("finished",), needs)
-    except UserError:
-        shipped = every(SHIPPED, name)
-        if not shipped:
-            raise
+    if str(runs) != RUNS and not os.path.isdir(runs):  # a slip, which what comes with the project must not hide
+        raise UserError(f"a folder of runs must exist. Received: --runs {shown(str(runs))}, which is no folder.")
+    newest = latest(runs, name, ("finished",))
+    if newest is not None:
+        return newest
+    if shipped := every(SHIPPED, name):
         return max(shipped, key=lambda run: run.shipped["top1"])
+    needed = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
+    raise UserError(f"{needed} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}.")
 
 
 def every(runs: str | Path, preset: str | None = None) -> list[Run]:
@@ -189,16 +192,13 @@ def every(runs: str | Path, preset: str | None = None) -> list[Run]:
     return sorted(found, key=lambda run: (run.folder.name, run.folder.parent.name))
 
 
-def latest(runs: str | Path, preset: str | None, statuses: tuple[str, ...], needs: str) -> Run:
-    """Returns the newest run that has one of the statuses; of one preset where it is named.
+def latest(runs: str | Path, preset: str | None, statuses: tuple[str, ...]) -> Run | None:
+    """Returns the newest run that has one of the statuses, of one preset where it is named; None where there is none.
 
-    Args:
-        needs: what the caller wants and how to get it; ends the message when there is none.
+    Raises:
+        UserError: a newer run cannot be read.
     """
-    for run in reversed(every(runs, preset)):
-        if run.about.get("status") in statuses:
-            return run
-    raise UserError(f"{needs} Received: no such run {f'of preset {preset!r} ' if preset else ''}in {runs}.")
+    return next((run for run in reversed(every(runs, preset)) if run.about.get("status") in statuses), None)
 
 
 def read_json(path: Path) -> dict:

@@ -49,6 +49,25 @@ def test_mistake_is_one_line_and_its_exit_code(capsys, error, code, line):
 
 
 @pytest.mark.parametrize(
+    ("backend", "line"),
+    [
+        ("jaxx", "unknown backend in KERAS_BACKEND 'jaxx'. Did you mean 'jax'?"),
+        ("torch", "unknown backend in KERAS_BACKEND 'torch'. Known: tensorflow, jax."),
+        (
+            "jax",
+            "Received: KERAS_BACKEND=jax, without the package. Install it with pip install -r requirements-jax.txt.",
+        ),
+    ],
+)
+def test_a_backend_that_is_not_to_be_had_is_told(monkeypatch, backend, line):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError) as caught:
+        cli.start_tensorflow()
+    assert str(caught.value).endswith(line)
+
+
+@pytest.mark.parametrize(
     "error", [UserError("x"), Stopped("x", signal.SIGINT), OSError(errno.ENOSPC, "No space left on device")]
 )
 def test_debug_shows_where_it_happened(capsys, error):

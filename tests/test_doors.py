@@ -3,6 +3,8 @@
 import json
 import pickle
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ import eval as eval_door
 import predict as predict_door
 import train as train_door
 from resnet_tf import cli, run_folder
+from resnet_tf.data.augmentations import parse
+from resnet_tf.errors import UserError
+from resnet_tf.training.plan import make_plans
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,37 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
     assert "tiny/" in captured.err  # says which run it used
     assert len(csv.read_text().splitlines()) == 4
     assert Image.open(figure).format == "PNG"
+
+
+def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, image_tree, tmp_path):
+    import resnet_tf
+    from resnet_tf.evaluation.show import show
+
+    shutil.copytree(run_folder.every(home / "runs")[0].folder, tmp_path / "tiny" / "bare")
+    (run,) = run_folder.every(tmp_path)
+    with np.load(run.last) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "__about__"}
+    np.savez(run.last, **arrays)
+    said = []
+    show(resnet_tf.evaluate(run, data=str(image_tree)), said.append)
+    assert said[0] == "tiny/bare, last weights (of unknown length), 1-crop"
+
+
+def test_a_broken_image_is_named_when_batch_norm_is_measured_anew(home, image_tree, tmp_path, monkeypatch):
+    from resnet_tf.data import sources
+    from resnet_tf.data.splits import FileSplit
+    from resnet_tf.evaluation import evaluate
+
+    run = run_folder.every(home / "runs")[0]
+    dataset = sources.load("cifar10", str(image_tree), say=str)
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no picture")
+    plan = make_plans(run.preset, dataset, 0)[-1]
+    split = FileSplit(np.full(20, str(path), object), np.zeros(20, np.int32))
+    broken = replace(plan, batches=replace(plan.batches, split=split, chain=parse("resize(32) | center_crop(32)")))
+    monkeypatch.setattr(evaluate, "make_plans", lambda *arguments: [broken])
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        evaluate.evaluate(run, data=str(image_tree), recalibrate=True, say=str)
 
 
 def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
@@ -200,11 +236,12 @@ def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypat
     monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
     text = tmp_path / "photo.jpg"
     text.write_text("I am a text")
-    assert "finished run" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path / "none")
+    assert "finished run" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path)
+    assert "a folder of runs must exist" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path / "none")
     assert "--preset" in mistake(capsys, eval_door)
     assert "must exist" in mistake(capsys, eval_door, "--run", "4/nothing", "--runs", tmp_path)
     assert "at least one photo" in mistake(capsys, predict_door)
     assert "no photo found" in mistake(capsys, predict_door, "nothing-*.jpg", "--runs", home / "runs")
-    assert "finished run" in mistake(capsys, predict_door, text, "--runs", tmp_path / "none")
+    assert "finished run" in mistake(capsys, predict_door, text, "--runs", tmp_path)
     assert "photo.jpg" in mistake(capsys, predict_door, text, "--runs", home / "runs")
     assert "--top" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--top", "11")

@@ -92,6 +92,51 @@ def test_settings_change_what_they_name_and_nothing_else():
     assert applied() == before
 
 
+def test_a_variant_knows_what_it_is_one_of(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(VALUES))
+    written = preset_files.load_preset(path)
+    assert written.changed == {}
+    ours, theirs = 2, written.train.epochs
+    variants = [
+        preset_files.load_preset(path, train={"epochs": 9, "batch_size": 64}, name="mine"),
+        preset_files.load_preset(VALUES, train={"epochs": 9, "batch_size": 64}),
+        preset_files.apply_settings(written, ["train.epochs=9", "train.batch_size=64"]),
+    ]
+    for variant in variants:
+        assert variant.changed == {"train.epochs": [9, theirs], "train.batch_size": [64, 128]}
+        again = preset_files.load_preset(variant, train={"epochs": ours, "batch_size": 128})
+        assert again.changed == {"train.epochs": [ours, theirs]}  # of what stands in the file, not of the variant
+        assert presets.from_dict(presets.to_dict(variant)) == variant
+    with pytest.raises(UserError, match="unknown key in preset mine: 'written'"):
+        presets.from_dict({**VALUES, "name": "mine", "written": None})
+
+
+@pytest.mark.parametrize(
+    ("setting", "deaf", "own"),
+    [
+        ("train.epochs=2", "1 and 2", "phases.1.train.epochs, phases.2.train.epochs"),
+        ("train.steps=2", "1 and 2", "phases.1.train.steps, phases.2.train.steps"),
+        ("optimizer.learning_rate=0.3", "2", "phases.2.optimizer.learning_rate"),
+        ('optimizer={"learning_rate": 0.3}', "2", "phases.2.optimizer.learning_rate"),
+    ],
+)
+def test_a_setting_that_a_phase_would_not_follow_is_refused(setting, deaf, own):
+    phases = [{"train": {"epochs": 3}}, {"train": {"epochs": 4}, "optimizer": {"learning_rate": 0.01}}]
+    line = told(applied, setting, phases=phases)
+    key = own.rpartition("phases.")[2].partition(".")[2]
+    assert line.startswith(f"a change must reach every phase. Received: {key}, of which phase {deaf} of preset")
+    assert line.endswith(f"Set {own}.")
+
+
+def test_settings_reach_every_phase():
+    phases = [{"train": {"epochs": 3}}, {"train": {"epochs": 4}}]
+    found = applied("train.batch_size=8", "phases.1.train.epochs=7", "phases.2.train.epochs=9", phases=phases)
+    assert [(phase.train.batch_size, phase.train.epochs) for phase in found.in_phases] == [(8, 7), (8, 9)]
+    found = applied("train.steps=5", "phases.1.train.steps=5", "phases.2.train.steps=5", phases=phases)
+    assert [phase.train.steps for phase in found.in_phases] == [5, 5]
+
+
 @pytest.mark.parametrize(
     ("settings", "key", "value"),
     [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_tf import ledger, preset_files, presets
+from resnet_tf import ledger, preset_files
 from resnet_tf.data.sources import DATASETS
 
 NAMES = preset_files.names()
@@ -75,7 +75,7 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
     dry_run(preset, data, say=said.append)
     assert sum("images/s" in line for line in said) == phases
     keras.utils.clear_session()  # each of the three is a process of its own to a user; their graphs are large
-    run = train(preset, data, runs, say=said.append, changed=presets.changes(preset, written))
+    run = train(preset, data, runs, say=said.append)
     assert run.about["status"] == "finished"
     assert run.rows[-1]["step"] == phases * steps
     assert all(math.isfinite(row[key]) for row in run.rows for key in ("loss", "validation_loss"))

@@ -97,18 +97,27 @@ def test_newest_run_of_the_wanted_status_is_chosen(tmp_path, clock):
     other = presets.from_dict({**VALUES, "name": "mine-too"})
     clock(70)
     run_folder.create(other, 0, tmp_path).update(status="finished")
-    finished = run_folder.latest(tmp_path, "mine", ("finished",), "needs")
-    assert finished.name == "mine/20260101T120101Z-s0"
-    assert run_folder.latest(tmp_path, "mine", ("running", "stopped"), "needs").name == "mine/20260101T120102Z-s0"
+    assert run_folder.latest(tmp_path, "mine", ("finished",)).name == "mine/20260101T120101Z-s0"
+    assert run_folder.latest(tmp_path, "mine", ("running", "stopped")).name == "mine/20260101T120102Z-s0"
     assert run_folder.choose(None, None, tmp_path, "predict").name == "mine-too/20260101T120110Z-s0"
-    line = told(run_folder.latest, tmp_path, "mine", ("running",), "To go on, start one.")
-    assert line == f"To go on, start one. Received: no such run of preset 'mine' in {tmp_path}."
+    assert run_folder.latest(tmp_path, "mine", ("running",)) is None
 
 
 def test_choice_without_runs_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
     line = told(run_folder.choose, "4", None, tmp_path, "evaluate")
     assert "to evaluate, a finished run is needed: train one with python train.py --preset 4." in line
+    assert line.endswith(f"Received: no such run of preset '4' in {tmp_path}.")
+
+
+def test_what_comes_with_the_project_hides_no_slip(tmp_path, clock):
+    """A folder of runs that is not there, or a run in it that cannot be read, is said and not passed over."""
+    assert run_folder.choose(None, None, tmp_path, "predict").shipped is not None
+    absent = tmp_path / "rums"
+    assert told(run_folder.choose, None, None, absent, "predict").startswith("a folder of runs must exist.")
+    run = run_folder.create(PRESET, 0, tmp_path)
+    (run.folder / "run.json").write_text("{")
+    assert str(run.folder / "run.json") in told(run_folder.choose, None, None, tmp_path, "predict")
 
 
 def test_run_and_preset_must_belong_together(tmp_path, clock):

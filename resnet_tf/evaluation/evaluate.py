@@ -12,6 +12,7 @@ import numpy as np
 from resnet_tf import files, ledger, preset_files, presets
 from resnet_tf.data import sources
 from resnet_tf.data.batches import EvaluationBatches
+from resnet_tf.data.broken import naming_broken_files
 from resnet_tf.data.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation import predictions
@@ -169,12 +170,14 @@ def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
 
 
 def _training_images(run: Run, dataset: Dataset, say: Callable[[str], None]) -> Iterator:
-    """Returns batches of the run's last phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
+    """Yields batches of the run's last phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
     plan = make_plans(run.preset, dataset, run.about["seed"])[-1]
     size = plan.preset.train.batch_size
     steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
     say(f"batch norm is measured anew on {steps * size:,} training images")
-    return (images for images, _ in plan.batches.dataset(0, steps))
+    with naming_broken_files(lambda: [plan.batches.split]):
+        for images, _ in plan.batches.dataset(0, steps):
+            yield images
 
 
 def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:

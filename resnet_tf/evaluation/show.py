@@ -6,7 +6,8 @@ from collections.abc import Callable
 def show(result: dict, say: Callable[[str], None] = print) -> None:
     """Says a result: totals, every class, and where it stands beside the reference."""
     low, high = result["top1_interval"]
-    say(f"{result['run']}, {result['weights']} weights ({result['epochs']:g} epochs), {result['view']}")
+    epochs = "of unknown length" if result["epochs"] is None else f"{result['epochs']:g} epochs"
+    say(f"{result['run']}, {result['weights']} weights ({epochs}), {result['view']}")
     title = result["data"]["title"]
     say(f"{result['split']} split of {title}: {result['count']:,} images at {result['resolution']} px")
     say(f"  top-1  {result['top1']:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")

@@ -1,7 +1,32 @@
-"""What a residual network needs beyond Keras's layers: input normalisation, batch norm, identity-pad shortcut."""
+"""What a residual network needs beyond Keras's layers: input normalisation, batch norm, shortcut, initial weights."""
 
 import keras
+import numpy as np
 from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class Drawn(keras.initializers.Initializer):
+    """Initial weights drawn by numpy, so that a seed means the same on every backend; Keras's own differ there.
+
+    Args:
+        distribution: "normal" with mean 0 and deviation `scale`, or "uniform" between -`scale` and `scale`.
+        seed: of numpy's Philox generator.
+    """
+
+    def __init__(self, distribution: str, scale: float, seed: int):
+        self.distribution, self.scale, self.seed = distribution, scale, seed
+
+    def __call__(self, shape, dtype=None):
+        draws = np.random.Generator(np.random.Philox(self.seed))
+        if self.distribution == "normal":
+            values = self.scale * draws.standard_normal(shape)
+        else:
+            values = draws.uniform(-self.scale, self.scale, shape)
+        return ops.convert_to_tensor(values.astype(np.float32), dtype)
+
+    def get_config(self):
+        return {"distribution": self.distribution, "scale": self.scale, "seed": self.seed}
 
 
 class InputNormalization(keras.layers.Layer):

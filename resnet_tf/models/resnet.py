@@ -13,7 +13,7 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from resnet_tf.models.layers import BatchNormalization, IdentityPad, InputNormalization
+from resnet_tf.models.layers import BatchNormalization, Drawn, IdentityPad, InputNormalization
 from resnet_tf.presets import Network
 
 LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
@@ -109,7 +109,7 @@ def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
 
     So the norm stays in the folded form too: where its scale is below 0 it turns maxima into minima.
     """
-    kernel = _initializer(network, seed, name)
+    kernel = _he_normal(network, 9 * x.shape[-1], 9 * filters, seed, name)
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=kernel, name=name)(x)
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
     x = BatchNormalization(name=norm_name(name))(x)
@@ -119,9 +119,7 @@ def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
 def _head(x, classes: int, seed: int):
     """The logits, in float32; initial kernel and bias as torch's linear layer: uniform within 1 / sqrt(inputs)."""
     bound = 1 / math.sqrt(x.shape[-1])
-    kernel, bias = (
-        keras.initializers.RandomUniform(-bound, bound, seed=_layer_seed(seed, name)) for name in ("head", "head_bias")
-    )
+    kernel, bias = (Drawn("uniform", bound, _layer_seed(seed, name)) for name in ("head", "head_bias"))
     return layers.Dense(classes, kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name="head")(x)
 
 
@@ -168,7 +166,7 @@ def _conv_norm(
 ):
     """A convolution, padded alike on both sides so that strided pixels line up with the shortcut's, and its norm."""
     padding = kernel // 2 if padding is None else padding
-    same = strides == 1 and kernel == 2 * padding + 1
+    same, inputs = strides == 1 and kernel == 2 * padding + 1, x.shape[-1]
     if padding and not same:
         # "same" with a stride pads one side only in Keras and would shift the picture against the shortcut.
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
@@ -178,7 +176,7 @@ def _conv_norm(
         strides,
         padding="same" if same else "valid",
         use_bias=folded,
-        kernel_initializer=_initializer(network, seed, name),
+        kernel_initializer=_he_normal(network, kernel**2 * inputs, kernel**2 * filters, seed, name),
         name=name,
     )(x)
     return x if folded else BatchNormalization(zero_scale=zero_scale, name=norm_name(name))(x)
@@ -195,11 +193,11 @@ def _activation(network: Network, name: str):
     return layers.LeakyReLU(negative_slope=network.negative_slope, name=name)
 
 
-def _initializer(network: Network, seed: int, name: str) -> keras.initializers.Initializer:
+def _he_normal(network: Network, fan_in: int, fan_out: int, seed: int, name: str) -> Drawn:
     """He's normal initial values for a convolution, for ReLU or its leaky form (He et al. 2015, arXiv:1502.01852)."""
     gain = 2.0 / (1.0 + network.negative_slope**2)
-    fan = network.initializer.removeprefix("he_")
-    return keras.initializers.VarianceScaling(gain, fan, "untruncated_normal", seed=_layer_seed(seed, name))
+    fan = {"he_fan_in": fan_in, "he_fan_out": fan_out}[network.initializer]
+    return Drawn("normal", math.sqrt(gain / fan), _layer_seed(seed, name))
 
 
 def _layer_seed(seed: int, name: str) -> int:

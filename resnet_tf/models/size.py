@@ -7,12 +7,13 @@ from resnet_tf.presets import Network, Preset
 
 @dataclass(frozen=True)
 class StageSize:
-    """One row of a summary: a stage, the shape it hands on, what it costs for one image."""
+    """One row of a summary: a stage, the shape it hands on, what it costs for one image, its batch norms."""
 
     name: str
     output_shape: tuple[int, ...]
     parameters: int
     multiply_adds: int
+    norms: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class NetworkSize:
     def multiply_adds(self) -> int:
         return sum(stage.multiply_adds for stage in self.stages)
 
+    @property
+    def norms(self) -> int:
+        return sum(stage.norms for stage in self.stages)
+
 
 def network_size(network: Network, image_size: int, classes: int) -> NetworkSize:
     """Computes the size of `resnet(network, image_size=..., classes=...)`.
@@ -43,21 +48,21 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
         parameters = 0
     if stem.pool:
         size = _output_size(size, stem.pool, stem.pool_strides, stem.pool_padding)
-    stages = [StageSize("stem", (size, size, width), parameters, multiply_adds)]
+    stages = [StageSize("stem", (size, size, width), parameters, multiply_adds, 0 if stem.whitened else 1)]
     for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
-        parameters = multiply_adds = 0
+        costs = []
         if network.transition == "pooled":
             outputs = filters * network.unit_expansion
-            parameters, multiply_adds = _convolution(3, width, outputs, size)
+            costs = [_convolution(3, width, outputs, size)]
             width, size = outputs, size // 2
         for number in range(units):
             strides = 2 if network.transition == "strided" and stage > 1 and number == 0 else 1
-            for cost in _unit_convolutions(network, width, filters, size, strides):
-                parameters += cost[0]
-                multiply_adds += cost[1]
+            costs += _unit_convolutions(network, width, filters, size, strides)
             width, size = filters * network.unit_expansion, -(-size // strides)
-        stages.append(StageSize(f"stage {stage} (x{units})", (size, size, width), parameters, multiply_adds))
-    stages.append(StageSize("head", (classes,), width * classes + classes, width * classes))
+        sums = map(sum, zip(*costs, strict=True))
+        # Every convolution has a norm.
+        stages.append(StageSize(f"stage {stage} (x{units})", (size, size, width), *sums, norms=len(costs)))
+    stages.append(StageSize("head", (classes,), width * classes + classes, width * classes, 0))
     return NetworkSize(tuple(stages))
 
 

@@ -88,7 +88,7 @@ class Sweep:
 
         outcome.tries += 1
         remote = ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_calls=1, max_retries=0)(_in_a_process)
-        where = _absolute(self.runs), outcome.fingerprint, self.data and _absolute(self.data)
+        where = os.path.abspath(self.runs), outcome.fingerprint, self.data and _absolute(self.data)
         self.under_way[remote.remote(outcome.trial, *where, self.threads, self.gpus)] = outcome
 
     def watch(self, pause: float = 1.0) -> Iterator[None]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_tf import files, ledger, preset_files, presets, run_folder
+from resnet_tf import files, ledger, preset_files, run_folder
 from resnet_tf.data import sources
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
@@ -26,14 +26,12 @@ class Trial:
         seed: of weights, order and augmentation.
         settings: "key=value", as `train.py --set` takes them.
         recipe: the preset with these settings.
-        changed: where that departs from the preset's file, as `presets.changes` gives it.
     """
 
     preset_file: Path
     seed: int
     settings: tuple[str, ...]
     recipe: Preset
-    changed: dict
 
     @classmethod
     def of(cls, preset_file: str | Path, seed: int, settings: Sequence[str] = ()) -> "Trial":
@@ -44,7 +42,7 @@ class Trial:
         """
         written = preset_files.load_preset(Path(preset_file))
         recipe = preset_files.apply_settings(written, list(settings))
-        return cls(Path(preset_file), seed, tuple(settings), recipe, presets.changes(recipe, written))
+        return cls(Path(preset_file), seed, tuple(settings), recipe)
 
     def __str__(self) -> str:
         return " ".join((self.title, f"seed {self.seed}"))
@@ -184,7 +182,7 @@ def carry_out(
     run = run_of(trial, runs, fingerprint)
     if run is None or run.about["status"] != "finished":
         resume = run.name if run else False
-        run = train(trial.recipe, data, runs, trial.seed, resume, say, trial.preset_file, trial.changed)
+        run = train(trial.recipe, data, runs, trial.seed, resume, say, trial.preset_file)
     if not is_over(run, runs):
         # The preset's own file is left alone: which result goes there is the person's choice.
         record(run, evaluate(run, data=data, say=say), runs, preset_file=None)

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.presets import Train
 from resnet_tf.run_folder import Run
 from resnet_tf.training.stop import Stop
 
@@ -48,17 +49,25 @@ class Share:
         devices = f"{self.devices} device{'s' * (self.devices > 1)}"
         return f"; distributed over {devices} of {self.count} process{'es' * (self.count > 1)}"
 
-    def rows(self, batch_size: int) -> tuple[int, int]:
-        """Returns the first row of a global batch that this process takes, and how many.
+    def check(self, train: Train) -> None:
+        """Makes sure that a training can be spread so.
 
         Raises:
-            UserError: the batch does not come out even.
+            UserError: a batch does not come out even, or TensorFlow's mirrors are to be compiled by XLA.
         """
-        if batch_size % max(1, self.devices):
+        if train.batch_size % max(1, self.devices):
             raise UserError(
-                f"a batch must be a multiple of the devices. Received: train.batch_size={batch_size}, "
+                f"a batch must be a multiple of the devices. Received: train.batch_size={train.batch_size}, "
                 f"{self.devices} devices."
             )
+        if train.jit_compile and self.devices > 1 and keras.backend.backend() == "tensorflow":
+            raise UserError(
+                "XLA compiles no step that TensorFlow's devices share. Received: train.jit_compile=true, "
+                f"{self.devices} devices. Set KERAS_BACKEND=jax, which always compiles, or train.jit_compile=false."
+            )
+
+    def rows(self, batch_size: int) -> tuple[int, int]:
+        """Returns the first row of a global batch that this process takes, and how many."""
         return self.index * (batch_size // self.count), batch_size // self.count
 
     def check_alike(self, **facts) -> None:
@@ -71,7 +80,7 @@ class Share:
             digests = _gathered(np.frombuffer(hashlib.sha256(repr(facts).encode()).digest(), np.uint8))
             if len({digest.tobytes() for digest in digests}) > 1:
                 raise UserError(
-                    f"all processes must train the same recipe, images and seed with the same versions. Received: "
+                    f"all processes must train the same from the same step with the same versions. Received: "
                     f"differences; this one has {', '.join(f'{name} {value}' for name, value in facts.items())}."
                 )
 
@@ -94,7 +103,8 @@ class Share:
     def workplace(self, run: Run | None, runs: str | Path, say: Callable[[str], None]) -> Iterator[tuple]:
         """Gives (run, runs, say) as this process is to use them.
 
-        Any but the first gets a folder of runs of its own, in it a copy of the run to go on with, and is silent.
+        Any but the first gets a folder of runs of its own, in it a copy of the run to go on with, and shows nothing but
+        its bar.
         """
         with tempfile.TemporaryDirectory() as folder:
             if self.index:
@@ -111,6 +121,20 @@ class Share:
 
 
 ALONE = Share()
+
+
+def alone() -> Share:
+    """Returns the share of a process that trains by itself, on one device.
+
+    Raises:
+        UserError: the environment names processes, each of which would train the whole by itself.
+    """
+    if check_variables():
+        raise UserError(
+            f"processes that train together are started with --distribute. Received: {', '.join(VARIABLES)} without "
+            "it. Add it, or unset them."
+        )
+    return ALONE
 
 
 def join() -> Share:

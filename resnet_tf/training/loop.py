@@ -35,7 +35,6 @@ def train(
     resume: bool | str = False,
     say: Callable[[str], None] = print,
     preset_file: Path | None = None,
-    changed: dict | None = None,
     share: Share = ALONE,
 ) -> Run:
     """Trains a preset to its end, or goes on with a run that was stopped.
@@ -45,7 +44,6 @@ def train(
         resume: True for the preset's newest unfinished run, or a run's name or folder.
         say: takes each line meant for people.
         preset_file: where the preset came from; kept in the run, so that a result finds its way back.
-        changed: where the recipe departs from the preset's file, as `presets.changes` gives it; kept in the run.
         share: this process's part in a training by several, see `distribution.join`.
 
     Returns:
@@ -60,10 +58,16 @@ def train(
         seed = seed if run is None else run.about["seed"]
         plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
         for plan in plans:
-            share.rows(plan.preset.train.batch_size)
-        images, versions = plans[0].dataset.fingerprint, ledger.versions(keras.backend.backend())
-        share.check_alike(preset=preset.hash, images=images, seed=seed, versions=versions)
-        return _train(preset, plans, run, Path(runs), say, preset_file, changed, share)
+            share.check(plan.preset.train)
+        share.check_alike(
+            preset=preset.hash,
+            images=plans[0].dataset.fingerprint,
+            seed=seed,
+            run="a new one" if run is None else run.name,
+            step=0 if run is None else max(map(state.step_of, state.saved_states(run.state)), default=0),
+            versions=ledger.versions(keras.backend.backend()),
+        )
+        return _train(preset, plans, run, Path(runs), say, preset_file, share)
 
 
 def _train(
@@ -73,7 +77,6 @@ def _train(
     runs: Path,
     say: Callable[[str], None],
     preset_file: Path | None,
-    changed: dict | None,
     share: Share,
 ) -> Run:
     """Trains what is planned, in a new run or one that was stopped."""
@@ -86,14 +89,14 @@ def _train(
             preset_file=None if preset_file is None else str(preset_file),
             data=ledger.describe_data(dataset),
             class_names=list(dataset.class_names),
-            changed=changed or {},
+            changed=preset.changed,
         )
     with _told_in_a_line(run, preset), _sole_writer(run):
         saved = state.load(run.state, say)
         progress = Progress(**saved.values["progress"]) if saved else Progress()
         if resume:
             resuming.check_data(run, dataset)
-            _grow(run, preset, changed, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
+            _grow(run, preset, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
         run.update(
             status="running",
             preset_hash=preset.hash,
@@ -148,11 +151,11 @@ def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
         ) from error
 
 
-def _grow(run: Run, preset: Preset, changed: dict | None, grown: dict[str, list], step: int) -> None:
+def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
     """Writes into a run that it has become longer than it began."""
     if grown:
         earlier = run.about.get("grown", [])
-        run.update(grown=[*earlier, {"after_step": step, **grown}], **({} if changed is None else {"changed": changed}))
+        run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
         run.write_preset(preset)
 
 
@@ -174,7 +177,7 @@ def _carry_out(
     size = network_size(preset.model, preset.data.image_size, plans[0].dataset.classes)
     show = ShowProgress(plans[-1].last_step, plans[-1].first_epoch + plans[-1].epochs, progress.step, say)
     board = TensorBoardLog(run, first_images(plans[0]), describe_stages(size), say)
-    stop = Stop(say)
+    stop = Stop(print if share.index else say)  # whoever signals a silent process must know that it heard
     with stop.listening():
         for number, plan in enumerate(plans, start=1):
             if progress.step >= plan.last_step and plan is not plans[-1]:

@@ -32,8 +32,13 @@ def find_run(preset: Preset, runs: str | Path, resume: bool | str) -> Run:
         if run.shipped is not None:
             raise UserError(f"a run that comes with the project is not trained on. Received: {run.name}.")
         return run
-    needs = "--resume needs an unfinished run; start one without --resume."
-    return run_folder.latest(runs, preset.name, ("running", "stopped"), needs)
+    run = run_folder.latest(runs, preset.name, ("running", "stopped"))
+    if run is None:
+        raise UserError(
+            "--resume needs an unfinished run; start one without --resume. Received: no such run of preset "
+            f"{preset.name!r} in {runs}."
+        )
+    return run
 
 
 def check_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> dict[str, list]:

@@ -8,6 +8,7 @@ import sys
 import keras
 import pytest
 
+from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.models.resnet import resnet
 from resnet_tf.models.size import describe_network, describe_stages, large, network_size
 from resnet_tf.preset_files import load_preset
@@ -114,6 +115,7 @@ def test_size_is_that_of_the_built_network(network, pixels, classes):
     assert [stage.output_shape for stage in size.stages[1:]] == [*shapes, (classes,)]
     after_stem = model.get_layer("stem_pool" if network.stem_shape.pool else "stem_activation")
     assert size.stages[0].output_shape == after_stem.output.shape[1:]
+    assert size.norms == sum(isinstance(layer, BatchNormalization) for layer in model.layers)
 
 
 def test_words_for_numbers():

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from resnet_tf import run_folder
-from resnet_tf.errors import UserError
+from resnet_tf.errors import Stopped, UserError
+from resnet_tf.preset_files import load_preset
+from resnet_tf.presets import Train
 from resnet_tf.training import distribution
 from resnet_tf.training.distribution import Share
+from resnet_tf.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,8 +28,44 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_rows_of_all_processes_are_the_batch():
     assert [Share(index, 4, 8).rows(24) for index in range(4)] == [(0, 6), (6, 6), (12, 6), (18, 6)]
     assert Share().rows(7) == (0, 7)
+
+
+def test_what_cannot_be_spread_is_told_before_the_training(monkeypatch):
+    Share(0, 2, 8).check(Train(batch_size=24, epochs=1))
+    Share().check(Train(batch_size=7, epochs=1, jit_compile=True))
     with pytest.raises(UserError, match="a multiple of the devices"):
-        Share(0, 2, 8).rows(20)
+        Share(0, 2, 8).check(Train(batch_size=20, epochs=1))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    with pytest.raises(UserError, match=r"train\.jit_compile=true, 2 devices"):
+        Share(0, 1, 2).check(Train(batch_size=20, epochs=1, jit_compile=True))
+
+
+def test_processes_must_be_about_to_train_the_same(monkeypatch):
+    monkeypatch.setattr(distribution, "_gathered", lambda values: np.stack([values, values]))
+    Share(0, 2, 2).check_alike(preset="1", step=3)
+    monkeypatch.setattr(distribution, "_gathered", lambda values: np.stack([values, values + 1]))
+    with pytest.raises(UserError, match=r"must train the same from the same step.*this one has preset 1, step 3"):
+        Share(0, 2, 2).check_alike(preset="1", step=3)
+    Share().check_alike(preset="1", step=3)
+
+
+def test_where_a_process_starts_is_among_what_must_be_alike(tiny_preset, image_tree, tmp_path, at_step, monkeypatch):
+    facts = []
+    monkeypatch.setattr(Share, "check_alike", lambda share, **told: facts.append(told))
+    at_step(4, lambda keeper: os.kill(os.getpid(), signal.SIGINT))
+    for resume in (False, True):
+        with contextlib.suppress(Stopped):
+            train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), tmp_path, resume=resume, say=str)
+    (run,) = run_folder.every(tmp_path)
+    assert [(told["run"], told["step"]) for told in facts] == [("a new one", 0), (run.name, 4)]
+
+
+def test_a_process_alone_is_refused_where_others_are_named(monkeypatch):
+    assert distribution.alone() == Share()
+    for name, value in zip(distribution.VARIABLES, ("localhost:1", "2", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="are started with --distribute"):
+        distribution.alone()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from resnet_tf import files, presets, run_folder
+from resnet_tf import files, run_folder
 from resnet_tf.data import sources
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.preset_files import load_preset
@@ -21,10 +21,7 @@ def train(image_tree, tiny_preset, tmp_path):
     """Trains the tiny preset with changes, in a folder of this test's own."""
 
     def start(resume=False, say=str, **changes):
-        preset = load_preset(tiny_preset, **changes)
-        written = load_preset(tiny_preset)
-        changed = presets.changes(preset, written)
-        return loop.train(preset, str(image_tree), tmp_path, 7, resume, say, changed=changed)
+        return loop.train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, 7, resume, say)
 
     return start
 
@@ -114,6 +111,7 @@ def interrupt(line: str) -> None:
 
 def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, assert_same_run):
     short = train(train={"epochs": 2})
+    assert short.about["changed"] == {"train.epochs": [2, 3]}
     assert told(train, resume=short.name, train={"epochs": 2}).endswith(f"Received: {short.name}, which is finished.")
     long = train(resume=short.name)
     assert_same_run(trained, long)
