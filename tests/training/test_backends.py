@@ -13,21 +13,33 @@ from resnet_tf import files, ledger, run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ("tensorflow", "jax")
-# The loss of every single step, from the means since the epoch's begin that Keras hands out.
+# The loss of every step. Every so many steps the weights and the optimizer's variables are written, or read.
 LOSSES = """
 import json, sys
-import keras, numpy as np
+import numpy as np
 from resnet_tf.data import sources
 from resnet_tf.preset_files import load_preset
+from resnet_tf.training.keep import copied, training_variables
 from resnet_tf.training.plan import make_plans
 
-preset = load_preset(sys.argv[1], data={"validation_size": 0})
-plan = make_plans(preset, sources.load(preset.data.dataset, sys.argv[2] or None, say=str), seed=0)[0]
-means, steps = [], int(sys.argv[3])
-follow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.append(float(logs["loss"])))
-plan.compiled_network().fit(plan.batches.dataset(0, steps), callbacks=[follow], shuffle=False, verbose=0)
-sums = np.arange(1, steps + 1) * means
-print(json.dumps(np.diff(sums, prepend=0.0).tolist()))
+path, data, steps, every, folder, what = sys.argv[1:]
+preset = load_preset(path)
+plan = make_plans(preset, sources.load(preset.data.dataset, data or None, say=str), seed=0)[0]
+model, losses = plan.compiled_network(), []
+if what == "nudged":  # every weight by its last bit, up or down
+    for weight in model.trainable_variables:
+        up = np.random.default_rng(0).random(weight.shape) < 0.5
+        weight.assign(np.nextafter(np.asarray(weight), np.where(up, np.inf, -np.inf).astype(np.float32)))
+for step, (images, labels) in enumerate(plan.batches.dataset(0, int(steps)).as_numpy_iterator()):
+    if step % int(every) == 0 and what == "write":
+        np.savez(f"{folder}/{step}.npz", **copied(training_variables(model)))
+    if step % int(every) == 0 and what == "read":
+        with np.load(f"{folder}/{step}.npz") as arrays:
+            for name, variable in training_variables(model).items():
+                variable.assign(arrays[name])
+    model.reset_metrics()
+    losses.append(float(model.train_on_batch(images, labels, return_dict=True)["loss"]))
+print(json.dumps(losses))
 """
 
 
@@ -39,22 +51,33 @@ def under(backend: str, *arguments) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_losses_of_preset_3_agree(developers_data, tmp_path):
-    """On CIFAR-10 where RESNET_DATA has it, else on drawn pictures; float32 rounds otherwise in each backend."""
+    """On CIFAR-10 where RESNET_DATA has it, else on drawn pictures.
+
+    Four steps at a time from TensorFlow's weights, JAX finds the same losses over 200 steps. Left to itself it goes
+    apart from there as TensorFlow does from itself when every weight is off by its last bit: steps amplify rounding.
+    """
     pytest.importorskip("jax")
-    data, steps = developers_data, 200
     preset = tmp_path / "3.json"
     values = json.loads((ROOT / "presets" / "3.json").read_text())
-    if data is None:
-        values["data"]["dataset"], data = "shapes10", ""
+    values["data"] |= {"validation_size": 0} if developers_data else {"validation_size": 0, "dataset": "shapes10"}
     preset.write_text(json.dumps(values))
-    losses = {name: np.array(json.loads(under(name, "-c", LOSSES, preset, data, steps).stdout)) for name in BACKENDS}
-    ours, theirs = (losses[name] for name in BACKENDS)
-    difference = np.abs(ours - theirs) / ours
-    smooth = np.abs(np.cumsum(ours - theirs)) / np.cumsum(ours)
-    worst = difference[:20].max(), difference.max(), smooth.max()
-    print("relative difference: {:.1e} in 20 steps, {:.1e} in all, {:.1e} of the means".format(*worst))
-    assert difference[:20].max() < 1e-3
-    assert smooth.max() < 1e-3
+
+    def losses(backend: str, what: str) -> np.ndarray:
+        printed = under(backend, "-c", LOSSES, preset, developers_data or "", 200, 4, tmp_path, what).stdout
+        return np.array(json.loads(printed))
+
+    wanted = losses("tensorflow", "write")
+    apart = {}
+    for name, (backend, what) in {
+        "four steps at a time": ("jax", "read"),
+        "on its own": ("jax", ""),
+        "nudged": ("tensorflow", "nudged"),
+    }.items():
+        apart[name] = np.abs(losses(backend, what) - wanted) / wanted
+        print(f"{name}: {apart[name].max():.1e} at most, {np.median(apart[name]):.1e} in the middle")
+    assert apart["four steps at a time"].max() < 1e-3
+    assert apart["on its own"][:4].max() < 1e-3
+    assert np.median(apart["on its own"]) < 2 * np.median(apart["nudged"])
 
 
 @pytest.mark.slow
