@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.contestants import CASES, CONTESTANTS
 
 # Norm of a difference as a share of the value's. Among millions of activations some lie so near 0 that rounding decides
-# whether a ReLU lets them pass, which gradients show and logits hardly: in the STL-10 network's 65 layers torch's are up
-# to 2 % off ours, Keras's, whose batch norm rounds more, up to 6 % off either, where the logits agree to 3e-5.
+# whether a ReLU lets them pass, which gradients show and logits hardly: in the STL-10 network's 65 layers torch's are
+# up to 2 % off ours, Keras's, whose batch norm rounds more, up to 6 % off either; the logits agree to 3e-5.
 TOLERANCES = {"gradient": 0.1, "other": 5e-4}
 ROUNDS_SHOWN = 1000  # resamples of the rounds for the interval
 
