@@ -87,8 +87,8 @@ def _variant(preset: Preset, values: dict, overrides: dict) -> Preset:
             if deaf:
                 own = ", ".join(f"phases.{number}.{section}.{key}" for number in deaf)
                 raise UserError(
-                    f"a change must reach every phase. Received: {section}.{key}, of which phase "
-                    f"{' and '.join(map(str, deaf))} of preset {variant.name} has its own. Set {own}."
+                    f"a change must reach every phase. Received: {section}.{key}, which phase "
+                    f"{' and phase '.join(map(str, deaf))} of preset {variant.name} would not follow. Set {own}."
                 )
     return dataclasses.replace(variant, written=preset.written or preset)
 

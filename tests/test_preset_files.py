@@ -115,8 +115,8 @@ def test_a_variant_knows_what_it_is_one_of(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "deaf", "own"),
     [
-        ("train.epochs=2", "1 and 2", "phases.1.train.epochs, phases.2.train.epochs"),
-        ("train.steps=2", "1 and 2", "phases.1.train.steps, phases.2.train.steps"),
+        ("train.epochs=2", "1 and phase 2", "phases.1.train.epochs, phases.2.train.epochs"),
+        ("train.steps=2", "1 and phase 2", "phases.1.train.steps, phases.2.train.steps"),
         ("optimizer.learning_rate=0.3", "2", "phases.2.optimizer.learning_rate"),
         ('optimizer={"learning_rate": 0.3}', "2", "phases.2.optimizer.learning_rate"),
     ],
@@ -125,7 +125,7 @@ def test_a_setting_that_a_phase_would_not_follow_is_refused(setting, deaf, own):
     phases = [{"train": {"epochs": 3}}, {"train": {"epochs": 4}, "optimizer": {"learning_rate": 0.01}}]
     line = told(applied, setting, phases=phases)
     key = own.rpartition("phases.")[2].partition(".")[2]
-    assert line.startswith(f"a change must reach every phase. Received: {key}, of which phase {deaf} of preset")
+    assert line.startswith(f"a change must reach every phase. Received: {key}, which phase {deaf} of preset")
     assert line.endswith(f"Set {own}.")
 
 
