@@ -116,7 +116,7 @@ def start_tensorflow() -> None:
     The notices come from C++ before any setting can silence them, so the descriptor itself is turned aside meanwhile.
 
     Raises:
-        UserError: KERAS_BACKEND names a backend that is not supported or not installed.
+        UserError: KERAS_BACKEND, or Keras's own settings, name a backend that is not supported or not installed.
     """
     import importlib.util
     import tempfile
@@ -135,7 +135,7 @@ def start_tensorflow() -> None:
         os.dup2(aside.fileno(), 2)
         try:
             with _unavailable("matplotlib"):
-                import keras  # noqa: F401
+                import keras
                 import tensorflow as tf
             tf.config.list_physical_devices()  # looks for a GPU, and says so
         finally:
@@ -145,6 +145,8 @@ def start_tensorflow() -> None:
             for line in aside.read().decode(errors="replace").splitlines():
                 if not _NOTICE.match(line):
                     print(line, file=sys.stderr)
+    if keras.backend.backend() not in BACKENDS:
+        raise unknown("backend in ~/.keras/keras.json", keras.backend.backend(), BACKENDS)
 
 
 @contextmanager
