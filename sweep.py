@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     for outcome in outcomes:
         outcome.look(options.runs)
     done = sum(outcome.status != "waiting" for outcome in outcomes)
-    print(f"{len(outcomes)} trials, {done} of them over already; runs in {options.runs}")
+    print(f"{len(outcomes)} trial{'s' * (len(outcomes) > 1)}, {done} of them over already; runs in {options.runs}")
     sweep = on_ray.Sweep(
         outcomes, options.runs, options.data, options.workers or 1, options.threads, options.gpus, options.retries
     )
