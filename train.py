@@ -2,7 +2,7 @@
 
 import sys
 
-from resnet_tf import cli, preset_files, run_folder
+from resnet_tf import cli, preset_files, run_folder, variants
 from resnet_tf.errors import UserError
 from resnet_tf.listing import print_presets, print_summary
 
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int | None:
     if options.preset is None:
         raise UserError("choose what to train with --preset NAME; see the names with --list.")
     path = preset_files.find(options.preset)
-    preset = preset_files.apply_settings(preset_files.load_preset(path), options.set)
+    preset = variants.apply_settings(preset_files.load_preset(path), options.set)
     if options.summary:
         return print_summary(preset)
     if options.check is not None:

@@ -21,6 +21,7 @@ FLOORS = {
     "resnet_tf.text": 0,
     "resnet_tf.presets": 1,
     "resnet_tf.preset_files": 1,
+    "resnet_tf.variants": 1,
     "resnet_tf.optim.schedules": 1,
     "resnet_tf.optim.specs": 1,
     "resnet_tf.models.specs": 1,

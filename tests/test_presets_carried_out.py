@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_tf import ledger, preset_files
+from resnet_tf import ledger, preset_files, variants
 from resnet_tf.data.sources import DATASETS
 
 NAMES = preset_files.names()
@@ -70,7 +70,7 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
     phases = max(1, len(written.phases))
     lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(written.phases) + 1)]
     sizes = [f"train.batch_size={batch_size}", f"data.validation_size={VALIDATION[written.data.dataset]}"]
-    preset = preset_files.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
+    preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
     said = []
     dry_run(preset, data, say=said.append)
     assert sum("images/s" in line for line in said) == phases

@@ -5,9 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from told import told
 
 from resnet_tf import files, presets, run_folder
-from resnet_tf.errors import UserError
 
 VALUES = {
     "name": "mine",
@@ -31,13 +31,6 @@ def clock(monkeypatch):
 
     set_to(0)
     return set_to
-
-
-def told(call, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_run_holds_its_recipe_and_what_it_is_told(tmp_path, clock):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_tf import files, ledger, preset_files, run_folder
+from resnet_tf import files, ledger, preset_files, run_folder, variants
 from resnet_tf.data import sources
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
@@ -41,7 +41,7 @@ class Trial:
             UserError: it cannot be read, or a setting does not fit it.
         """
         written = preset_files.load_preset(Path(preset_file))
-        recipe = preset_files.apply_settings(written, list(settings))
+        recipe = variants.apply_settings(written, list(settings))
         return cls(Path(preset_file), seed, tuple(settings), recipe)
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from told import told
 
 from resnet_tf import files, run_folder
 from resnet_tf.data import sources
@@ -63,13 +64,6 @@ def test_files_are_brought_to_where_the_state_stands(stopped):
     resuming.restore_files(stopped, Progress(), None, said.append)
     assert stopped.rows == []
     assert not stopped.best.exists()
-
-
-def told(call, *arguments, **keywords) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **keywords)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, train):
