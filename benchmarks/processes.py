@@ -28,7 +28,7 @@ STEPS_AN_EPOCH = 39  # of the built-in images in batches of 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="3", help="a preset for 32x32 images of ten classes (default: 3)")
+    parser.add_argument("--preset", default="3", help="a preset for CIFAR-10 in batches of 128 (default: 3)")
     parser.add_argument("--steps", type=int, default=64, help="of a training (default: 64)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
     options = parser.parse_args()
