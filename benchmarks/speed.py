@@ -81,6 +81,7 @@ def compare(case: str, names: list[str], rounds: int, seconds: float) -> dict:
     finally:
         for contestant in contestants.values():
             contestant.close()
+    result["training_peak_mib"] = {name: training_peak(name, case) for name in names}
     limit = subprocess.run(
         [sys.executable, "-m", "benchmarks.convolutions", case], capture_output=True, text=True, check=True
     )
@@ -137,11 +138,19 @@ def take_turns(contestants: dict[str, Contestant], work: str, batch: int, rounds
             "cpu_seconds_per_1000_images": round(
                 1000 / batch * statistics.median(turn["cpu_seconds"] / turn["times"] for turn in turns[name]), 2
             ),
-            "peak_mib": round(turns[name][-1]["peak_mib"]),
             "ours_is_faster": ratio(step[name] / step["ours"]),
         }
         for name in contestants
     }
+
+
+def training_peak(name: str, case: str) -> int:
+    """Returns the MiB that a process takes at most which only trains: the check before the turns takes more."""
+    contestant = Contestant(name, case)
+    try:
+        return round(contestant.do("train", times=4)["peak_mib"])
+    finally:
+        contestant.close()
 
 
 def ratio(ratios: np.ndarray) -> dict:

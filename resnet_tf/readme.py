@@ -22,7 +22,13 @@ RESULT_HEADINGS = (
 )
 SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
 RIVALS = ("torch", "torch.compile", "keras")
-SPEED_HEADINGS = ("", "images/s", *(f"times as fast as {name}" for name in RIVALS), "convolutions' share")
+SPEED_HEADINGS = (
+    "",
+    "images/s",
+    *(f"times as fast as {name}" for name in RIVALS),
+    "peak memory, MiB (torch's)",
+    "convolutions' share",
+)
 
 
 def tables() -> dict[str, str]:
@@ -47,8 +53,11 @@ def speed_lines(results: dict) -> list[list[str]]:
                 found = measured[name]["ours_is_faster"]
                 low, high = found["interval"]
                 ratios.append(f"{found['median']:.2f} ({low:.2f} to {high:.2f})")
-            share = f"{100 * result['convolutions']['share']['ours']:.0f} %" if work == "train" else "-"
-            lines.append([f"{case}, {title}", f"{measured['ours']['images_per_second']:,.0f}", *ratios, share])
+            of_training = ["-", "-"]
+            if work == "train":
+                peak = "{ours:,} ({torch:,})".format_map(result["training_peak_mib"])
+                of_training = [peak, f"{100 * result['convolutions']['share']['ours']:.0f} %"]
+            lines.append([f"{case}, {title}", f"{measured['ours']['images_per_second']:,.0f}", *ratios, *of_training])
     return lines
 
 
@@ -62,7 +71,7 @@ def result_line(preset: Preset, result: dict) -> list[str]:
         f"{result['test_top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
         str(result["epochs"]),
-        f"{result['training_seconds'] / 60:.1f} min",
+        "-" if result["training_seconds"] is None else f"{result['training_seconds'] / 60:.1f} min",
         str(result["seed"]),
         f"{result['view']}, {result['weights']} weights",
         result["data"]["title"],

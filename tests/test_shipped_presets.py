@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 import train as train_door
+from benchmarks.contestants import CASES
 from resnet_tf import cli, listing, preset_files, presets
 from resnet_tf.data import augmentations, prepared
 from resnet_tf.data.augmentation_specs import RandomCrop, RandomResizedCrop, ShorterSide
@@ -15,6 +16,7 @@ from resnet_tf.data.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.size import network_size
 from resnet_tf.optim.watchers import watchers_of
+from resnet_tf.readme import SPEED
 
 NAMES = preset_files.names()
 
@@ -152,9 +154,15 @@ def test_cost_estimate_is_the_stated_arithmetic(name):
         assert float(images) * 1e6 == pytest.approx(trained, rel=0.005)
         total += 3 * size.multiply_adds * trained
     stated = float(re.search(r"= ([\d.e+]+);", line)[1])
-    number, unit = re.search(r"about ([\d.]+) (h|days) on two CPU cores at 3.5e10 a second", line).groups()
+    number, unit, rate, case = re.search(
+        r"about ([\d.]+) (h|days) on two CPU cores at ([\d.e]+) a second, as .* does \(case (\S+) of", line
+    ).groups()
     assert stated == pytest.approx(total, rel=0.01)
-    assert float(number) * {"h": 3600, "days": 86400}[unit] == pytest.approx(total / 3.5e10, rel=0.05)
+    assert float(number) * {"h": 3600, "days": 86400}[unit] == pytest.approx(total / float(rate), rel=0.05)
+    network = CASES[case]
+    multiply_adds = network_size(network.network, network.image_size, network.classes).multiply_adds
+    images_per_second = json.loads(SPEED.read_text())[case]["train"]["ours"]["images_per_second"]
+    assert float(rate) == pytest.approx(3 * multiply_adds * images_per_second, rel=0.3)  # as the machine swings
 
 
 def test_list_shows_every_preset(capsys):
@@ -179,6 +187,10 @@ def test_list_says_how_figures_differ():
     assert listing.reference(load("stl10")) == "84.00 % validation"
     assert listing.reference(load("5")) == "-"
     assert listing.length(load("stl10")) == "300 + 140 epochs at 70, 120 px"
+    mixed = presets.from_dict(
+        {**presets.to_dict(load("3")), "phases": [{"train": {"epochs": 6}}, {"train": {"steps": 2000}}]}
+    )
+    assert listing.length(mixed) == "6 epochs + 2k steps at 32, 32 px"
 
 
 def test_the_best_result_is_by_the_presets_own_protocol_where_there_is_one():
@@ -189,6 +201,13 @@ def test_the_best_result_is_by_the_presets_own_protocol_where_there_is_one():
     assert listing.best_recorded(replace(preset, results=results)) == "88.00 % (11 epochs, a copy)"
     assert listing.best_recorded(replace(preset, results=[other])) == "95.00 % (3 epochs, 1-crop, best weights)"
     assert listing.best_recorded(replace(preset, results=[{"test_top1": None}])) == "-"
+
+
+def test_a_result_of_a_changed_recipe_comes_after_its_own_and_says_so():
+    own = {"view": "1-crop", "weights": "last", "epochs": 100, "test_top1": 85.0, "data": {"title": "cifar10"}}
+    other = {**own, "test_top1": 95.0, "changed": {"model.filters": [[64], [16]]}}
+    assert listing.best_recorded(replace(load("3"), results=[own, other])) == "85.00 % (100 epochs)"
+    assert listing.best_recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, another model.filters)"
 
 
 # --- schedules, by hand
