@@ -18,7 +18,9 @@ def parser() -> cli.Parser:
     cli.add_network_options(options)
     what = options.add_argument_group("how to score it")
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
-    what.add_argument("--view", choices=tuple(VIEWS), help="pictures an image (default: the preset's)")
+    what.add_argument(
+        "--view", choices=tuple(VIEWS), help="pictures an image (default: the preset's, or that of shipped weights)"
+    )
     what.add_argument(
         "--figures", action="store_true", help="also draw confusion, calibration and the surest mistakes, into the run"
     )
@@ -42,22 +44,24 @@ def main(arguments: list[str]) -> None:
     from resnet_tf.evaluation.show import show, show_shipped
 
     against = None if preset_file is None else preset_files.load_preset(preset_file)
+    shipped = run.shipped
+    view = options.view or (shipped["view"] if shipped is not None else None)
     with cli.counting("evaluating") as advance:
         result = evaluate(
             run,
             options.split,
             options.data,
             options.weights,
-            options.view,
+            view,
             against,
             figures=options.figures,
             recalibrate=options.recalibrate,
             advance=advance,
         )
-    show(result)
-    if run.shipped is not None:
-        show_shipped(result, run.shipped)
     record(run, result, options.runs, preset_file)
+    show(result)
+    if shipped is not None:
+        show_shipped(result, shipped)
     if result.pictures:
         print(f"figures in {run.extras(options.runs) / 'figures'}")
 

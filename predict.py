@@ -19,7 +19,7 @@ def parser() -> cli.Parser:
     options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
     cli.add_network_options(options)
     what = options.add_argument_group("what to give")
-    what.add_argument("--top", type=int, default=3, metavar="K", help="classes a photo (default: 3)")
+    what.add_argument("--top", type=int, metavar="K", help="classes a photo (default: 3, or both of two)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
     what.add_argument("--csv", metavar="FILE", help="also write a table for spreadsheets")
     what.add_argument("--figure", metavar="FILE", help="also draw a contact sheet (.png)")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from resnet_tf import cli, run_folder
+from resnet_tf.errors import UserError
 from resnet_tf.prediction.table import save
 from resnet_tf.report import compare, measured, page, tables
 
@@ -28,7 +29,10 @@ def parser() -> cli.Parser:
 def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
+    run_folder.check_folder(options.runs)
     if options.compare:
+        if options.markdown or options.csv:
+            raise UserError("two runs are compared on the terminal or with --html. Received: --markdown or --csv.")
         ours, theirs = (run_folder.find(name, options.runs) for name in options.compare)
         found = compare.compare(ours, theirs, options.runs)
         print(compare.as_text(found, ours, theirs))

@@ -1,5 +1,6 @@
 """Trains a preset: python train.py --preset 4"""
 
+import shlex
 import sys
 
 from resnet_tf import cli, preset_files, run_folder, variants
@@ -23,7 +24,7 @@ def parser() -> cli.Parser:
     what = options.add_argument_group("what to train")
     what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
     what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the preset")
-    what.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    what.add_argument("--seed", type=int, help="of weights, order and augmentation (default: 0)")
     what.add_argument("--resume", metavar="RUN", nargs="?", const=True, help="go on with the newest unfinished run")
     what.add_argument(
         "--distribute", action="store_true", help="over all devices, and the processes that KERAS_DISTRIBUTION_* names"
@@ -56,6 +57,8 @@ def main(arguments: list[str]) -> int | None:
         raise UserError("choose what to train with --preset NAME; see the names with --list.")
     path = preset_files.find(options.preset)
     preset = variants.apply_settings(preset_files.load_preset(path), options.set)
+    if options.figure and not options.dry_run:
+        raise UserError("--figure draws what --dry-run tells. Received: --figure without --dry-run.")
     if options.summary:
         return print_summary(preset)
     if options.check is not None:
@@ -68,7 +71,7 @@ def main(arguments: list[str]) -> int | None:
         cli.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
-        return dry_run(preset, options.data, options.seed, options.figure)
+        return dry_run(preset, options.data, options.seed or 0, options.figure)
     cli.start_tensorflow()
     from resnet_tf.training import distribution
     from resnet_tf.training.loop import train
@@ -79,12 +82,14 @@ def main(arguments: list[str]) -> int | None:
         options.data,
         options.runs,
         options.seed,
-        options.resume or False,
+        False if options.resume is None else options.resume,
         preset_file=path.resolve(),
         share=share,
     )
     if share.index == 0:
-        print(f"next: python eval.py --preset {options.preset}")
+        given = {"--preset": options.preset, "--data": options.data, "--runs": options.runs}
+        words = [word for pair in given.items() if pair[1] not in (None, run_folder.RUNS) for word in pair]
+        print(f"next: python eval.py {shlex.join(words)}")
 
 
 if __name__ == "__main__":

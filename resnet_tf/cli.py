@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import os
 import re
 import sys
@@ -70,6 +71,9 @@ def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | Non
     arguments = sys.argv[1:] if arguments is None else arguments
     # TensorFlow's start-up notices are of no use to the user; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal has not got must not end the work
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main(arguments) or 0
         sys.stdout.flush()  # here, where a broken pipe is caught, and not at the interpreter's end

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from resnet_tf import __version__, files
+from resnet_tf import __version__, files, presets
 from resnet_tf.presets import Preset
 
 if TYPE_CHECKING:
@@ -72,13 +72,24 @@ def differences(preset: Preset, result: dict) -> list[str]:
         found.append(f"split: {result['split']}, the reference's is {split}")
     for key, (ours, preset_value) in result["changed"].items():
         found.append(f"{key}: {ours}, the preset's is {preset_value}")
-    if result["steps"] is None:
+    # The best weights were saved before the training's end: their step does not tell how far it came.
+    steps = result.get("trained") or result["steps"]
+    if steps is None:
         found.append("training: of a length that the weights do not say")
-    elif result["steps"] < result["steps_planned"]:
-        found.append(f"training: {result['steps']:,} of {result['steps_planned']:,} steps")
+    elif steps < result["steps_planned"]:
+        found.append(f"training: {steps:,} of {result['steps_planned']:,} steps")
     if preset.reference.protocol and result["protocol"] != preset.reference.protocol:
         found.append(f"protocol: {result['protocol']}, the reference's is {preset.reference.protocol}")
     return found
+
+
+def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
+    """Returns where a training departs from another recipe: {"train.epochs": [ours, theirs]}.
+
+    View and weights are a result's own, not the training's.
+    """
+    found = presets.changes(ours, theirs)
+    return {key: values for key, values in found.items() if key not in ("evaluation.view", "evaluation.weights")}
 
 
 class Standing(NamedTuple):

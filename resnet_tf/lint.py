@@ -33,7 +33,7 @@ class Finding:
 def check(
     preset: Preset, images: int | None = None, classes: int | None = None, history: Sequence[dict] = ()
 ) -> list[Finding]:
-    """Applies every rule that the preset does not silence to each of its phases.
+    """Applies every rule that the preset does not silence to each of its phases; what finds errors is never silent.
 
     Args:
         images: of the training split, without validation; default: what is known of the data set.
@@ -48,13 +48,13 @@ def check(
             raise unknown(f"rule in 'silence' of preset {preset.name}:", name, RULES)
     known = DATASETS[preset.data.dataset]
     if images is None and known.train_size is not None:
-        images = known.train_size - preset.data.validation_size
+        images = max(0, known.train_size - preset.data.validation_size)
     phases, found = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
         recipe = Recipe(phase, images, classes or known.classes, history)
         where = f"phase {number}: " if len(phases) > 1 else ""
         for name, rule in RULES.items():
-            if name not in preset.silence:
+            if rule.impossible or name not in preset.silence:
                 severity = "error" if rule.impossible else "warning"
                 for reason, remedy in rule.look(recipe):
                     found.append(Finding(severity, name, where + reason, remedy, rule.case))

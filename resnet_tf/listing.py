@@ -3,7 +3,7 @@
 import os
 import sys
 import textwrap
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 from resnet_tf import preset_files
 from resnet_tf.errors import UserError
@@ -114,9 +114,12 @@ def described(preset: Preset) -> list[str]:
 def length(preset: Preset) -> str:
     """Returns how long a preset trains: "64k steps", or "300 + 140 epochs at 70, 120 px" in phases."""
     phases = preset.in_phases
-    numbers = " + ".join(str(phase.train.epochs or thousands(phase.train.steps)) for phase in phases)
     at = f" at {', '.join(str(phase.data.image_size) for phase in phases)} px" if len(phases) > 1 else ""
-    return f"{numbers} {'epochs' if preset.train.epochs else 'steps'}{at}"
+    terms = []
+    for unit, alike in groupby((phase.train for phase in phases), lambda train: "epochs" if train.epochs else "steps"):
+        numbers = (str(train.epochs or thousands(train.steps)) for train in alike)
+        terms.append(f"{' + '.join(numbers)} {unit}")
+    return f"{' + '.join(terms)}{at}"
 
 
 def reference(preset: Preset) -> str:
@@ -128,18 +131,21 @@ def reference(preset: Preset) -> str:
 
 
 def best_recorded(preset: Preset) -> str:
-    """Returns the best test result of a preset by its own protocol, else by any, and what it was measured on."""
+    """Returns the best test result of a preset and what it was measured on; its own recipe and protocol come first."""
     measured = [row for row in preset.results if isinstance(row.get("test_top1"), int | float)]
     if not measured:
         return "-"
     own = (preset.in_phases[-1].evaluation.view, preset.in_phases[-1].evaluation.weights)
-    found = {True: [], False: []}
-    for row in measured:
-        found[(row.get("view"), row.get("weights")) == own].append(row)
-    best = max(found[True] or found[False], key=lambda row: row["test_top1"])
+
+    def by_own_protocol(row: dict) -> bool:
+        return (row.get("view"), row.get("weights")) == own
+
+    best = max(measured, key=lambda row: (not row.get("changed"), by_own_protocol(row), row["test_top1"]))
     data = best.get("data")
     title = data.get("title", "") if isinstance(data, dict) else "data not said"
     # What sets this copy of the data apart, if anything does: "cifar10 (folder copy, not ...)".
     apart = title.removeprefix(preset.data.dataset).strip(" ()").partition(",")[0]
-    how = "" if found[True] else f", {best.get('view', '?')}, {best.get('weights', '?')} weights"
+    how = "" if by_own_protocol(best) else f", {best.get('view', '?')}, {best.get('weights', '?')} weights"
+    if best.get("changed"):
+        how += f", another {', '.join(best['changed'])}"
     return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

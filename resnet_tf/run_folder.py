@@ -37,7 +37,7 @@ class Run:
     @property
     def name(self) -> str:
         """ "<preset>/<utc>-s<seed>", as people and ledger rows call it."""
-        folder = self.folder.absolute()
+        folder = Path(os.path.normpath(self.folder.absolute()))  # "../B" is called after what it leads to
         return f"{folder.parent.name}/{folder.name}"
 
     @property
@@ -73,6 +73,10 @@ class Run:
     @property
     def state(self) -> Path:
         return self.folder / "state"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions"
 
     @property
     def tensorboard(self) -> Path:
@@ -175,8 +179,7 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
         if name not in (None, found.preset.name):
             raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
         return found
-    if str(runs) != RUNS and not os.path.isdir(runs):  # a slip, which what comes with the project must not hide
-        raise UserError(f"a folder of runs must exist. Received: --runs {shown(str(runs))}, which is no folder.")
+    check_folder(runs)
     newest = latest(runs, name, ("finished",))
     if newest is not None:
         return newest
@@ -184,6 +187,12 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
         return max(shipped, key=lambda run: run.shipped["top1"])
     needed = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
     raise UserError(f"{needed} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}.")
+
+
+def check_folder(runs: str | Path) -> None:
+    """Raises UserError where a folder of runs was named that is none: a slip, which nothing must hide."""
+    if str(runs) != RUNS and not os.path.isdir(runs):
+        raise UserError(f"a folder of runs must exist. Received: --runs {shown(str(runs))}, which is no folder.")
 
 
 def every(runs: str | Path, preset: str | None = None) -> list[Run]:

@@ -111,6 +111,59 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
     assert Image.open(figure).format == "PNG"
 
 
+def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
+    import resnet_tf
+
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            shutil.copytree(image_tree / split / name, tmp_path / "two" / split / name)
+    values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": "folder"}, "train": {"steps": 1}}
+    values["evaluation"] = {"frame": "resize(32) | center_crop(24)"}
+    values["train"]["batch_size"] = 4
+    values["data"] |= {"augment": "random_crop(24)", "image_size": 24, "validation_size": 0}
+    preset = resnet_tf.load_preset(values)
+    run = resnet_tf.train(preset, data=str(tmp_path / "two"), runs=tmp_path / "runs")
+    (row,) = resnet_tf.predict([next((image_tree / "test" / "cat").iterdir())], run=run)
+    assert {entry["class"] for entry in row["top"]} == {"cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "frame", "side", "crop"),
+    [
+        ("cifar10", "", 32, 32),
+        ("cifar10", "center_crop(24)", 32, 24),  # what the test sees of an image is what it sees of a photo
+        ("cifar10", "resize(40) | center_crop(32)", 40, 32),
+        ("stl10", "resize(70)", 70, 70),
+        ("folder", "resize(64) | center_crop(56)", 64, 56),
+    ],
+)
+def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame, side, crop):
+    import resnet_tf
+    from resnet_tf.evaluation.views import photo_framing
+
+    values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
+    assert photo_framing(resnet_tf.load_preset(values)) == (side, crop)
+
+
+def test_a_class_that_no_terminal_can_show_is_scored_and_told(home, image_tree, tmp_path, capsys):
+    from resnet_tf.evaluation.show import show
+
+    result = {
+        "top1_interval": [0.0, 1.0],
+        "epochs": 1,
+        "run": "a/b",
+        "weights": "last",
+        "view": "1-crop",
+        "split": "test",
+    }
+    result |= {"data": {"title": "folder"}, "count": 1, "resolution": 8, "top1": 1.0, "top5": 1.0, "loss": 1.0}
+    result |= {"per_class_top1": {"caf\udce9": 1.0, "\x1b[31mred": None}, "same_data_as_training": True, "verdict": ""}
+    show(result)
+    told = capsys.readouterr().out
+    assert "caf\\xe9" in told
+    assert "\x1b" not in told
+
+
 def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, image_tree, tmp_path):
     import resnet_tf
     from resnet_tf.evaluation.show import show
@@ -209,6 +262,20 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     assert "nothing' does not exist" in line
     assert "--presets" in mistake(capsys, train_door, "--presets", "4")
     assert "--preset" in mistake(capsys, train_door)
+
+    assert "--dry-run" in mistake(capsys, train_door, "--preset", tiny, "--figure", "rate.png")
+    places = ("--preset", tiny, "--data", image_tree, "--runs")
+    assert "seed must be 0 to" in mistake(capsys, train_door, *places, tmp_path / "new", "--seed", 2**40)
+    # What cannot be carried out is refused before there is a run.
+    line = mistake(capsys, train_door, *places, tmp_path / "new", "--set", "model.parameter_limit=10")
+    assert "model.parameter_limit is 10" in line
+    arguments = ("--set", "data.validation_size=0", "--set", "evaluation.weights=best")
+    assert "must be one that can be carried out" in mistake(capsys, train_door, *places, tmp_path / "new", *arguments)
+    assert not (tmp_path / "new").exists()
+    assert "a run must exist" in mistake(capsys, train_door, *places, home / "runs", "--resume", "")
+    run = run_folder.every(home / "runs")[0].name
+    line = mistake(capsys, train_door, *places, home / "runs", "--resume", run, "--seed", 9)
+    assert "the seed it began with. Received: seed 9" in line
 
     broken = tmp_path / "broken.json"
     broken.write_text('{"model": ')

@@ -90,6 +90,13 @@ def test_each_difference_alone_forbids_the_comparison(values, reason):
     assert line == f"reference 86.59 (the author's report), gap -0.19; not comparable: {reason}"
 
 
+def test_the_best_weights_are_of_a_whole_training_though_they_were_saved_before_its_end():
+    best = "1-crop, best validation epoch"
+    row = result(protocol=best, steps=34_000, trained=35_100)
+    assert ledger.differences(preset(protocol=best), row) == []
+    assert ledger.differences(preset(protocol=best), {**row, "trained": 34_500}) == ["training: 34,500 of 35,100 steps"]
+
+
 def test_all_differences_are_named_in_one_line():
     differing = result(data={"title": COPY, "official": False}, changed={"train.epochs": [3, 100]}, steps=500)
     line = ledger.verdict(preset(), differing)

@@ -135,6 +135,11 @@ CASES = {
 BREAKS = [(rule, *pair) for rule, pairs in CASES.items() for pair in pairs]
 
 
+@pytest.mark.parametrize("schedule", [{"name": "cosine_restarts", "period_epochs": 2}, {"name": "one_cycle"}])
+def test_more_validation_images_than_there_are_leave_no_step(schedule):
+    assert broken_rules(data={"validation_size": 60_000}, schedule=schedule) == ["batch-too-large"]
+
+
 def test_every_rule_has_its_breaking_preset_and_its_case():
     assert set(CASES) == set(lint.RULES)
     assert all(rule.case for rule in lint.RULES.values())
@@ -148,7 +153,8 @@ def test_a_sound_preset_is_passed():
 def test_rule_fires_alone_and_only_beyond_its_line(rule, breaking, sound):
     assert broken_rules(**breaking) == [rule]
     assert broken_rules(**sound) == []
-    assert lint.check(preset(**breaking, silence=[rule])) == []
+    # What cannot be carried out is not to be silenced.
+    assert bool(lint.check(preset(**breaking, silence=[rule]))) == lint.RULES[rule].impossible
 
 
 @pytest.mark.parametrize(("rule", "breaking", "sound"), BREAKS)

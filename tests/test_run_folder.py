@@ -33,6 +33,13 @@ def clock(monkeypatch):
     return set_to
 
 
+def test_a_run_is_called_the_same_by_whatever_way_it_is_reached(tmp_path, monkeypatch):
+    name = run_folder.create(PRESET, 0, tmp_path).name
+    (tmp_path / "mine" / "beside").mkdir()
+    monkeypatch.chdir(tmp_path / "mine" / "beside")
+    assert run_folder.find(f"../{name.removeprefix('mine/')}", "runs").name == name
+
+
 def test_a_run_holds_its_recipe_and_what_it_is_told(tmp_path, clock):
     run = run_folder.create(PRESET, 3, tmp_path, class_names=["a", "b"])
     assert run.name == "mine/20260101T120000Z-s3"

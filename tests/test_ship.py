@@ -65,7 +65,22 @@ def test_scoring_reproduces_its_figure_and_leaves_it_alone(shipped, image_tree, 
     assert cli.run_door(eval_door.main, arguments) == 0
     assert "NOT reproduced" in capsys.readouterr().out
     assert cli.run_door(eval_door.main, [*arguments, "--view", "mirror"]) == 0
-    assert "of another measurement: not compared" in capsys.readouterr().out
+    assert "measured otherwise (view 1-crop): not compared" in capsys.readouterr().out
+
+    # The view of its figure is the default, whatever the recipe says.
+    (shipped.folder / "result.json").write_text(json.dumps({**row, "view": "mirror"}))
+    assert cli.run_door(eval_door.main, arguments) == 0
+    assert "not compared" not in capsys.readouterr().out
+
+
+def test_other_images_than_those_of_its_figure_are_named(shipped, image_tree, tmp_path, capsys):
+    row = shipped.shipped
+    row["data"]["fingerprint"] = "0" * 64
+    (shipped.folder / "result.json").write_text(json.dumps(row))
+    (tmp_path / "runs").mkdir()
+    arguments = ["--run", shipped.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs")]
+    assert cli.run_door(eval_door.main, arguments) == 0
+    assert f"measured otherwise (images {row['data']['title']}, not these): not compared" in capsys.readouterr().out
 
 
 def test_a_run_that_was_not_scored_is_not_shipped(runs, tmp_path):

@@ -17,6 +17,7 @@ from resnet_tf.errors import Stopped, UserError
 from resnet_tf.sweeping import trials
 from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
+from resnet_tf.training import loop
 
 ROOT = Path(sweep_door.__file__).parent
 
@@ -96,6 +97,16 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     ]
     assert outcome.cells(runs)[:3] == ["tiny train.epochs=2 seed 3", "finished", "2"]
 
+    # Grown longer, it has not been scored at that length.
+    longer = Trial.of(tiny, 3)
+    loop.train(longer.recipe, data, runs, resume=finished.name, say=str)
+    assert not finished.predictions.exists()  # its shorter self's, which a paired test would take for its own
+    assert trials.run_of(longer, runs, images) == finished
+    assert not trials.is_over(finished, runs)
+    trials.carry_out(longer, runs, images, data, say=str)
+    assert trials.is_over(finished, runs)
+    assert trials.test_row(finished, runs)["steps"] == 30
+
 
 def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
@@ -114,7 +125,7 @@ def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_ove
 def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     top1 = {"3/a": 80.0, "3/b": 82.0, "3/c": 87.0}
     rows = {name: {"top1": value, "data": {"title": "cifar10"}} for name, value in top1.items()}
-    monkeypatch.setattr(trials, "test_row", lambda run, preset, runs: rows[run])
+    monkeypatch.setattr(trials, "test_row", lambda run, runs: rows[run.name])
     preset = str(ROOT / "presets" / "3.json")
     outcomes = [Outcome(Trial.of(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
     told = trials.report(outcomes, tmp_path)

@@ -21,6 +21,7 @@ from resnet_tf.data.cache import File
 from resnet_tf.data.headers import read_orientations
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, fingerprint
 from resnet_tf.errors import UserError, unknown
+from resnet_tf.text import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TEST_PART = 5  # one image in so many is held out where there is no test folder
@@ -38,8 +39,9 @@ def scan(folder: Path, say: Callable) -> Tree:
         found = list(pool.map(lambda name: scan_files(folder / name), names))
     others = sum((kinds for _, kinds in found), Counter())
     if others:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(6))
-        say(f"left out of {folder}, where {', '.join(SUFFIXES)} are read: {kinds}{', ...' if len(others) > 6 else ''}")
+        kinds = [f"{count:,} {printable(kind)}" for kind, count in others.most_common(6)]
+        told = ", ".join([*kinds, *(["..."] if len(others) > 6 else [])])
+        say(f"left out of {folder}, where {', '.join(SUFFIXES)} are read: {told}")
     return {name: files for name, (files, _) in zip(names, found, strict=True)}
 
 

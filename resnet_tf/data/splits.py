@@ -8,6 +8,8 @@ import numpy as np
 
 from resnet_tf.errors import UserError
 
+SEEDS = 1 << 40  # how many there are to choose from; the later phases of a run take theirs beyond
+
 
 @dataclass(frozen=True, eq=False)
 class ArraySplit:
@@ -122,7 +124,7 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
     Args:
         labels: int [n], 0 or more.
         validation_size: how many examples are held out, 0 to n - 1.
-        seed: 0 or more.
+        seed: 0 to 2**40 - 1.
 
     Returns:
         The indices of the training and of the validation examples, int64, each rising.
@@ -133,8 +135,8 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
     size = len(labels)
     if not 0 <= validation_size < size:
         raise UserError(f"validation_size must be 0 to {size - 1}, as there are {size} images. Got: {validation_size}.")
-    if seed < 0:
-        raise UserError(f"seed must be 0 or more. Received: {seed}.")
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"seed must be 0 to {SEEDS - 1:,}. Received: {seed}.")
     counts = np.bincount(labels)
     quotas, remainders = np.divmod(counts * validation_size, size)
     missing = validation_size - quotas.sum()

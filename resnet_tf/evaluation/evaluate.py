@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf import files, ledger, preset_files, presets
+from resnet_tf import files, ledger, preset_files
 from resnet_tf.data import sources
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.broken import naming_broken_files
@@ -148,18 +148,13 @@ def _origin(run: Run, against: Preset | None, loaded: dict) -> dict:
         "run": run.name,
         "preset": run.preset.name,
         **{key: about[key] for key in ("preset_hash", "seed", "steps_planned", "device")},
-        "changed": about["changed"] if against is None else _training_changes(run.preset, against),
+        "changed": about["changed"] if against is None else ledger.training_changes(run.preset, against),
         "steps": loaded.get("step"),
+        "trained": about.get("step"),
         "epochs": loaded.get("epoch"),
         "validation_top1": loaded.get("validation_top1"),
         "training_seconds": about.get("seconds"),
     }
-
-
-def _training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
-    """Returns where a recipe departs from another; view and weights are a result's own, not the training's."""
-    found = presets.changes(ours, theirs)
-    return {key: values for key, values in found.items() if key not in ("evaluation.view", "evaluation.weights")}
 
 
 def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
@@ -219,9 +214,9 @@ def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None)
 
 def short_form(result: dict) -> dict:
     """Returns what a preset's file keeps of a test result."""
-    keys = ("run", "date", "seed", "epochs", "steps", "steps_planned", "changed", "view", "weights", "resolution")
+    keys = ("run", "date", "seed", "epochs", "steps", "trained", "steps_planned", "changed", "view", "weights")
     return {
-        **{key: result[key] for key in (*keys, "same_data_as_training", "validation_top1")},
+        **{key: result[key] for key in (*keys, "resolution", "same_data_as_training", "validation_top1")},
         "test_top1": result["top1"],
         "test_top1_interval": result["top1_interval"],
         "test_top5": result["top5"],

@@ -41,8 +41,9 @@ def confusion_picture(diagnosis: Diagnosis, names: Sequence[str], title: str) ->
             axes.text(
                 column, row, counts[row, column], ha="center", va="center", size=8, color="white" if dark else "black"
             )
-        axes.set_xticks(range(len(names)), [printable(name) for name in names], rotation=45, ha="right")
-        axes.set_yticks(range(len(names)), [printable(name) for name in names])
+        told = [printable(name) for name in names]
+        axes.set_xticks(range(len(names)), told, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(names)), told, parse_math=False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     bar = figure.colorbar(picture, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]))

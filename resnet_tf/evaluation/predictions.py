@@ -58,7 +58,7 @@ def fingerprint_of_order(dataset: Dataset, split: str, chosen: np.ndarray) -> st
 
 def path_of(run: Run, split: str, view: str, weights: str) -> Path:
     """Returns the file that holds a run's predictions of a split ("test" or "validation")."""
-    return run.folder / "predictions" / f"{split}-{view}-{weights}.npz"
+    return run.predictions / f"{split}-{view}-{weights}.npz"
 
 
 def save(path: Path, predictions: Predictions) -> None:

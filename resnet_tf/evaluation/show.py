@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from resnet_tf.text import printable
+
 
 def show(result: dict, say: Callable[[str], None] = print) -> None:
     """Says a result: totals, every class, and where it stands beside the reference."""
@@ -14,10 +16,10 @@ def show(result: dict, say: Callable[[str], None] = print) -> None:
     say(f"  top-5  {result['top5']:6.2f} %")
     say(f"  loss   {'not finite' if result['loss'] is None else format(result['loss'], '7.4f')}")
     say("top-1 by class")
-    width = max(map(len, result["per_class_top1"]))
+    width = max(len(printable(name)) for name in result["per_class_top1"])
     for name, value in result["per_class_top1"].items():
         # A class that the split does not hold has no share to show.
-        say(f"  {name:<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
+        say(f"  {printable(name):<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
     if diagnosis := result.get("diagnosis"):
         before, after = (100 * diagnosis[key] for key in ("calibration_error", "calibration_error_at_temperature"))
         say(f"calibration error {before:.2f} %, {after:.2f} % at temperature {diagnosis['temperature']:.2f}")
@@ -27,10 +29,14 @@ def show(result: dict, say: Callable[[str], None] = print) -> None:
 
 
 def show_shipped(result: dict, shipped: dict, say: Callable[[str], None] = print) -> None:
-    """Says whether a result is that with which the run's weights were shipped, where it is of the same images."""
-    same = all(result[key] == shipped[key] for key in ("split", "view", "weights", "resolution"))
-    if not same or result["data"]["fingerprint"] != shipped["data"]["fingerprint"]:
-        say(f"these weights were shipped with {shipped['top1']:.2f} % of another measurement: not compared")
+    """Says whether a result is that with which the run's weights were shipped, where it was measured the same way."""
+    other = [
+        f"{key} {shipped[key]}" for key in ("split", "view", "weights", "resolution") if result[key] != shipped[key]
+    ]
+    if result["data"]["fingerprint"] != shipped["data"]["fingerprint"]:
+        other.append(f"images {shipped['data']['title']}, not these")
+    if other:
+        say(f"shipped with {shipped['top1']:.2f} %, measured otherwise ({'; '.join(other)}): not compared")
         return
     correct, before = result["correct"], shipped["correct"]
     outcome = "reproduced exactly" if correct == before else f"NOT reproduced: {correct:,} right instead of {before:,}"

@@ -3,6 +3,7 @@
 from resnet_tf.data import augmentations
 from resnet_tf.data.augmentation_specs import Resize
 from resnet_tf.data.batches import EvaluationBatches
+from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
 from resnet_tf.presets import Preset
@@ -31,8 +32,11 @@ def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str 
 
 
 def photo_framing(preset: Preset) -> tuple[int, int]:
-    """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other."""
+    """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other.
+
+    Where the data set's images are of one size and tested without resizing, a photo takes that size first.
+    """
     chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, "1-crop", "evaluation.frame")
     resized = [step.size for step in chain if isinstance(step, Resize)]
-    size = crop or (resized[-1] if resized else preset.data.image_size)
-    return (resized[-1] if resized else size), size
+    side = resized[-1] if resized else DATASETS[preset.data.dataset].image_size or crop or preset.data.image_size
+    return side, crop or side

@@ -27,14 +27,14 @@ def predict(
     preset: str | None = None,
     run: str | Run | None = None,
     runs: str | Path = "runs",
-    top: int = 3,
+    top: int | None = None,
     weights: str | None = None,
 ) -> list[dict]:
     """Predicts the classes of photos: files, folders and glob patterns.
 
     Args:
         preset: whose newest finished run predicts; or give `run`.
-        top: how many classes each row holds, most probable first.
+        top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
 
     Returns:
@@ -51,7 +51,7 @@ def predict(
 def predict_photos(
     paths: Sequence[Path],
     run: Run,
-    top: int,
+    top: int | None = None,
     weights: str | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[dict, Photo]]:
@@ -64,6 +64,7 @@ def predict_photos(
         UserError: the run has no such weights, or `top` is out of range.
     """
     preset, classes = run.preset.in_phases[-1], run.about["class_names"]
+    top = min(3, len(classes)) if top is None else top
     if not 1 <= top <= len(classes):
         raise UserError(f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.")
     which = weights or preset.evaluation.weights

@@ -8,6 +8,7 @@ import numpy as np
 from resnet_tf import files, ledger, presets
 from resnet_tf.evaluation import predictions
 from resnet_tf.evaluation.predictions import Predictions
+from resnet_tf.report.measured import NEEDED
 from resnet_tf.run_folder import Run
 
 
@@ -120,9 +121,9 @@ def _figures(run: Run, evaluated: list[dict]) -> dict:
     best = [row["validation_top1"] for row in log if "validation_top1" in row]
     found |= {"best validation_top1": max(best, default=None), "training seconds": about.get("seconds")}
     for row in evaluated:
-        if row.get("run") == run.name:
-            of = f"{row['split']} ({row['view']}, {row['weights']} weights)"
-            found |= {f"{of}, {key}": row[key] for key in ("top1", "top5", "loss")}
+        if row.get("run") == run.name and row.keys() >= NEEDED:
+            of = "{split} of {data[title]} ({view}, {weights} weights, {resolution} px)".format_map(row)
+            found |= {f"{of}, {key}": row.get(key) for key in ("top1", "top5", "loss")}
     return found
 
 
@@ -148,8 +149,8 @@ def _shown(value) -> str:
 def _paired_rows(ours: Run, theirs: Run) -> list[list[str]]:
     """Returns a row for each evaluation that both runs have stored."""
     rows = []
-    for path in sorted((ours.folder / "predictions").glob("*.npz")):
-        other = theirs.folder / "predictions" / path.name
+    for path in sorted(ours.predictions.glob("*.npz")):
+        other = theirs.predictions / path.name
         if not other.exists():
             continue
         mine, others = predictions.load(path), predictions.load(other)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_tf import files, ledger, preset_files, run_folder
+from resnet_tf.errors import UserError
 from resnet_tf.ledger import Standing
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
@@ -14,6 +15,8 @@ from resnet_tf.run_folder import Run
 # What makes two evaluations one measurement, made again: the later row stands for both.
 SAME = ("run", "split", "view", "weights", "resolution")
 NEEDED = {*SAME, "preset", "seed", "date", "changed", "data", "top1", "top1_interval", "epochs", "count"}
+NEEDED |= {"same_data_as_training", "steps", "steps_planned", "protocol"}  # what puts it beside a reference
+LENGTH = ("train.epochs", "train.steps")  # with another one a recipe is still the preset's
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,6 @@ class Measured:
     @property
     def standing(self) -> Standing:
         return Standing("no reference") if self.preset is None else ledger.standing(self.preset, self.row)
-
-    @property
-    def verdict(self) -> str:
-        return self.row.get("verdict", "") if self.preset is None else ledger.verdict(self.preset, self.row)
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,9 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     A result that a preset's file carries is added where the overall log has not got it. Rows of an older form, without
     what a comparison needs, are left out.
     """
-    rows = [row for row in files.read_rows(Path(runs) / ledger.EVALUATED)[0] if row.keys() >= NEEDED]
+    rows = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
     rows += [from_recorded(preset, result) for preset in presets.values() for result in preset.results]
+    rows = [row for row in rows if row.keys() >= NEEDED]
     latest: dict[tuple, dict] = {}
     for row in rows:
         key = (*(row[key] for key in SAME), row["data"]["fingerprint"])
@@ -95,16 +95,28 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     known = {run.name: run for run in run_folder.every(runs)}
     found = []
     for row in latest.values():
-        run = known.get(row["run"])
-        preset = presets.get(row["preset"]) or (run.preset if run else None)
-        found.append(Measured(row, preset, run))
+        run, preset = known.get(row["run"]), presets.get(row["preset"])
+        recipe = None if run is None else _recipe(run)
+        if preset is not None and recipe is not None:  # a recipe of the user's own may bear the preset's name
+            row = {**row, "changed": ledger.training_changes(recipe, preset)}
+        found.append(Measured(row, preset or recipe, run))
     order = [*presets, *(row["preset"] for row in rows)]
     return sorted(found, key=lambda one: (order.index(one.row["preset"]), one.row["split"], one.row["date"]))
 
 
+def _recipe(run: Run) -> Preset | None:
+    """Returns what a run was trained by; None where its file cannot be read, as one of another version."""
+    try:
+        return run.preset
+    except UserError:
+        return None
+
+
 def from_recorded(preset: Preset, result: dict) -> dict:
     """Returns what a preset's file keeps of a test result in the form of the ledger's row."""
-    plain = {key: value for key, value in result.items() if not key.startswith("test_")}
+    plain = {key.removeprefix("test_"): value for key, value in result.items()}
+    if {"view", "weights", "images"} <= plain.keys():
+        plain |= {"protocol": ledger.protocol(plain["view"], plain["weights"]), "count": plain["images"]}
     return {
         "steps": None,
         "steps_planned": None,
@@ -112,12 +124,6 @@ def from_recorded(preset: Preset, result: dict) -> dict:
         **plain,
         "preset": preset.name,
         "split": "test",
-        "protocol": ledger.protocol(result["view"], result["weights"]),
-        "count": result["images"],
-        "top1": result["test_top1"],
-        "top1_interval": result["test_top1_interval"],
-        "top5": result["test_top5"],
-        "loss": result["test_loss"],
     }
 
 
@@ -126,14 +132,23 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
     members: dict[str, dict[int, Measured]] = {}
     for one in measured:
         row = one.row
-        same = [row[key] for key in ("preset", "changed", "epochs", *SAME[1:])]
+        length = row["steps_planned" if row["weights"].startswith("best") else "epochs"]  # the best epoch varies
+        same = [length, *(row[key] for key in ("preset", "changed", *SAME[1:]))]
         members.setdefault(json.dumps([*same, row["data"]["fingerprint"]]), {})[row["seed"]] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 
 
 def leading(found: Sequence[Group], preset: str) -> Group | None:
-    """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds."""
-    own = [group for group in found if group.row["preset"] == preset and group.row["split"] == "test"]
+    """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds.
+
+    None that changed more than its length does.
+    """
+    own = [
+        group
+        for group in found
+        if (group.row["preset"], group.row["split"]) == (preset, "test")
+        and all(key.endswith(LENGTH) for key in group.row["changed"])
+    ]
     return max(own, key=_weight, default=None)
 
 

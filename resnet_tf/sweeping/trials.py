@@ -157,13 +157,14 @@ def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
 def is_over(run: Run, runs: str | Path) -> bool:
     """Says whether nothing is left to do for a run: trained and scored, or diverged, which it would do again."""
     status = run.about["status"]
-    return status == "diverged" or (status == "finished" and test_row(run.name, run.preset, runs) is not None)
+    return status == "diverged" or (status == "finished" and test_row(run, runs) is not None)
 
 
-def test_row(run: str, preset: Preset, runs: str | Path) -> dict | None:
-    """Returns a run's latest test row by its preset's own protocol; None where there is none."""
-    own = preset.in_phases[-1].evaluation
-    wanted = {"run": run, "split": "test", "view": own.view, "weights": own.weights, "same_data_as_training": True}
+def test_row(run: Run, runs: str | Path) -> dict | None:
+    """Returns a run's latest test row by its preset's own protocol; None where there is none of its whole length."""
+    own = run.preset.in_phases[-1].evaluation
+    wanted = {"run": run.name, "split": "test", "view": own.view, "weights": own.weights}
+    wanted |= {"same_data_as_training": True, "steps_planned": run.about["steps_planned"]}
     rows, _ = files.read_rows(Path(runs) / ledger.EVALUATED)
     return next((row for row in reversed(rows) if wanted.items() <= row.items()), None)
 
@@ -194,7 +195,7 @@ def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
     groups: dict[tuple[str, str], dict[int, tuple[float, str]]] = {}
     for outcome in outcomes:
         if outcome.status == "finished":
-            row = test_row(outcome.run, outcome.trial.recipe, runs)
+            row = test_row(Run(Path(runs) / outcome.run), runs)
             group = groups.setdefault((outcome.trial.title, row["data"]["title"]), {})
             group[outcome.trial.seed] = row["top1"], outcome.run
     lines = []

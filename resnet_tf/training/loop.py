@@ -1,6 +1,7 @@
 """Carries a preset out: from its images to a finished run."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from resnet_tf import files, ledger, lint, run_folder
 from resnet_tf.data import sources
 from resnet_tf.data.broken import naming_broken_files
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.lint import Finding
 from resnet_tf.models import weights
 from resnet_tf.models.size import describe_network, describe_stages, network_size
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
+from resnet_tf.text import printable
 from resnet_tf.training import keep, resuming, state
 from resnet_tf.training.device import device_description
 from resnet_tf.training.distribution import ALONE, Share
@@ -31,7 +34,7 @@ def train(
     preset: Preset,
     data: str | None = None,
     runs: str | Path = "runs",
-    seed: int = 0,
+    seed: int | None = None,
     resume: bool | str = False,
     say: Callable[[str], None] = print,
     preset_file: Path | None = None,
@@ -41,6 +44,7 @@ def train(
 
     Args:
         data: where the images are; default: see `data.sources.load`.
+        seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
         resume: True for the preset's newest unfinished run, or a run's name or folder.
         say: takes each line meant for people.
         preset_file: where the preset came from; kept in the run, so that a result finds its way back.
@@ -53,10 +57,11 @@ def train(
         UserError: a mistake of the user's, in one line.
         Stopped: Ctrl-C or a TERM signal; the state is saved.
     """
-    run = resuming.find_run(preset, runs, resume) if resume else None
+    run = resuming.find_run(preset, runs, resume, seed) if resume is not False else None
     with share.workplace(run, runs, say) as (run, runs, say):
-        seed = seed if run is None else run.about["seed"]
+        seed = (seed or 0) if run is None else run.about["seed"]
         plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
+        warnings = _warnings(preset, plans[0])
         for plan in plans:
             share.check(plan.preset.train)
         share.check_alike(
@@ -67,12 +72,28 @@ def train(
             step=0 if run is None else max(map(state.step_of, state.saved_states(run.state)), default=0),
             versions=ledger.versions(keras.backend.backend()),
         )
-        return _train(preset, plans, run, Path(runs), say, preset_file, share)
+        return _train(preset, plans, warnings, run, Path(runs), say, preset_file, share)
+
+
+def _warnings(preset: Preset, plan: Plan) -> list[Finding]:
+    """Returns what the recipe check warns of.
+
+    Raises:
+        UserError: it finds what cannot be carried out.
+    """
+    found = lint.check(preset, len(plan.batches.split), plan.dataset.classes)
+    for finding in found:
+        if finding.severity == "error":
+            raise UserError(
+                f"a recipe must be one that can be carried out. Received: {finding.reason} {finding.remedy}"
+            )
+    return found
 
 
 def _train(
     preset: Preset,
     plans: list[Plan],
+    warnings: list[Finding],
     run: Run | None,
     runs: Path,
     say: Callable[[str], None],
@@ -111,6 +132,9 @@ def _train(
             say(f"resuming {run.name} after step {progress.step:,}")
             resuming.say_what_changed(run, saved.values["made_with"], say)
         resuming.restore_files(run, progress, saved.best if saved else None, say)
+        _introduce(run, preset, plans, say)
+        for finding in warnings:
+            say(str(finding))
         return _carry_out(run, preset, plans, progress, saved, runs, say, share)
 
 
@@ -152,8 +176,9 @@ def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
 
 
 def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
-    """Writes into a run that it has become longer than it began."""
+    """Writes into a run that it has become longer than it began; what its shorter self predicted is dropped."""
     if grown:
+        shutil.rmtree(run.predictions, ignore_errors=True)
         earlier = run.about.get("grown", [])
         run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
         run.write_preset(preset)
@@ -171,9 +196,6 @@ def _carry_out(
 ) -> Run:
     """Trains phase by phase from where the run stands; writes its end into run.json and the ledger."""
     arrays, best = (saved.arrays, saved.best) if saved else ({}, None)
-    _introduce(run, preset, plans, say)
-    for finding in lint.check(preset, len(plans[0].batches.split), plans[0].dataset.classes):
-        say(str(finding))
     size = network_size(preset.model, preset.data.image_size, plans[0].dataset.classes)
     show = ShowProgress(plans[-1].last_step, plans[-1].first_epoch + plans[-1].epochs, progress.step, say)
     board = TensorBoardLog(run, first_images(plans[0]), describe_stages(size), say)
@@ -262,7 +284,7 @@ def _introduce(run: Run, preset: Preset, plans: list[Plan], say: Callable[[str],
     about = run.about
     say(f"run {run.folder}")
     say(f"{preset.title}: {describe_network(preset, plans[0].dataset.classes)}")
-    say(f"images: {about['data']['title']}, from {about['data']['source']}")
+    say(f"images: {about['data']['title']}, from {printable(about['data']['source'])}")
     means = f"{about['device']} ({about['backend']}, {about['precision']}{', XLA' * about['jit_compile']})"
     phases = f" in {len(plans)} phases" if len(plans) > 1 else ""
     say(f"on {means}, seed {about['seed']}, {plans[-1].last_step:,} steps{phases}")

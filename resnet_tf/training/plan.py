@@ -10,7 +10,7 @@ import numpy as np
 from resnet_tf.data import augmentations, statistics
 from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
 from resnet_tf.data.broken import naming_broken_files
-from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, split_train_validation
+from resnet_tf.data.splits import SEEDS, ArraySplit, Dataset, FileSplit, split_train_validation
 from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.views import evaluation_batches
@@ -152,7 +152,7 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
 
 def _phase_seed(seed: int, number: int) -> int:
     """Returns a seed of a phase's own, the run's for the first: no two phases see the same batches."""
-    return seed + (number << 40)
+    return seed + number * SEEDS
 
 
 def _sample(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:

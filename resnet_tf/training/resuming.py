@@ -21,17 +21,32 @@ from resnet_tf.training.plan import Plan
 MAY_GROW = ("train.epochs", "train.steps")
 
 
-def find_run(preset: Preset, runs: str | Path, resume: bool | str) -> Run:
+def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | None = None) -> Run:
     """Returns the run to go on with: the one named, or the preset's newest unfinished one.
+
+    Args:
+        seed: that the run must have; None: any.
 
     Raises:
         UserError: there is none.
     """
-    if isinstance(resume, str):
-        run = run_folder.find(resume, runs)
-        if run.shipped is not None:
-            raise UserError(f"a run that comes with the project is not trained on. Received: {run.name}.")
-        return run
+    run = _named(resume, runs) if isinstance(resume, str) else _newest(preset, runs)
+    if seed not in (None, run.about["seed"]):
+        raise UserError(
+            f"a run goes on with the seed it began with. Received: seed {seed} for {run.name}; name another run with "
+            "--resume RUN, or leave the seed out."
+        )
+    return run
+
+
+def _named(name: str, runs: str | Path) -> Run:
+    run = run_folder.find(name, runs)
+    if run.shipped is not None:
+        raise UserError(f"a run that comes with the project is not trained on. Received: {run.name}.")
+    return run
+
+
+def _newest(preset: Preset, runs: str | Path) -> Run:
     run = run_folder.latest(runs, preset.name, ("running", "stopped"))
     if run is None:
         raise UserError(

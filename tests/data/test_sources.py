@@ -179,5 +179,6 @@ def test_validation_split_of_nothing_and_out_of_range():
     for size in (-1, 20):
         with pytest.raises(UserError, match=f"validation_size must be 0 to 19.* {size}"):
             sources.split_train_validation(labels, size, 0)
-    with pytest.raises(UserError, match="seed must be 0 or more"):
-        sources.split_train_validation(labels, 1, -1)
+    for seed in (-1, 2**40):
+        with pytest.raises(UserError, match="seed must be 0 to 1,099,511,627,775"):
+            sources.split_train_validation(labels, 1, seed)

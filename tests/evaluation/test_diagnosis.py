@@ -94,7 +94,7 @@ def test_a_class_without_images_or_predictions_has_no_share():
 
 
 def test_pictures_show_the_diagnosis(found):
-    names = ["plane", "$^\x1b[31m", "cat", "a very long name of a class"]
+    names = ["plane", "cost $^$\x1b[31m", "cat", "a very long name of a class"]
     mistaken = np.random.default_rng(0).integers(0, 256, (MISTAKES, 8, 8, 3), np.uint8)
     drawn = draw(found, mistaken, names, "a run")
     assert set(drawn) == {"confusion", "calibration", "mistakes"}

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resnet_tf import presets, run_folder
+from resnet_tf import ledger, presets, run_folder
 from resnet_tf.evaluation import predictions
 from resnet_tf.evaluation.predictions import Predictions
 from resnet_tf.report import compare
+from resnet_tf.report.measured import NEEDED
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,19 @@ def test_what_differs_is_named_and_nothing_else(two_runs, tmp_path):
     printed = compare.as_text(tables, *two_runs)
     assert "optimizer.learning_rate  0.05" in printed
     assert "McNemar" in printed
+
+
+def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
+    for run, title in zip(two_runs, ("cifar10", "a copy"), strict=True):
+        row = dict.fromkeys(NEEDED, 0) | {"run": run.name, "split": "test", "view": "1-crop", "weights": "last"}
+        row |= {"resolution": 32, "data": {"title": title}, "top1": 90.0, "top5": 99.0, "loss": 0.3}
+        ledger.append(tmp_path, ledger.EVALUATED, row)
+    ledger.append(tmp_path, ledger.EVALUATED, {"run": two_runs[0].name, "top1": 5.0})  # of an older form
+    figures = [cells for cells in compare.compare(*two_runs, tmp_path)["figures"] if "top1" in cells[0]]
+    assert figures == [
+        ["test of cifar10 (1-crop, last weights, 32 px), top1", "90", "-", "-"],
+        ["test of a copy (1-crop, last weights, 32 px), top1", "-", "90", "-"],
+    ]
 
 
 def test_other_images_are_not_paired(two_runs, tmp_path):

@@ -21,7 +21,15 @@ def row(preset="3", seed=0, correct=9039, **values) -> dict:
     low, high = ledger.wilson_interval(correct, 10_000)
     return {
         **{"date": "2026-01-01T00:00:00Z", "run": f"{preset}/20260101T000000Z-s{seed}", "preset": preset, "seed": seed},
-        **{"changed": {}, "steps": 35100, "steps_planned": 35100, "epochs": 100, "split": "test", "view": "1-crop"},
+        **{
+            "changed": {},
+            "steps": 35100,
+            "trained": 35100,
+            "steps_planned": 35100,
+            "epochs": 100,
+            "split": "test",
+            "view": "1-crop",
+        },
         **{"resolution": 32, "weights": "last", "protocol": "1-crop, last epoch", "same_data_as_training": True},
         "data": {"name": "cifar10", "title": "cifar10", "fingerprint": "f" * 64, "official": True},
         **{"count": 10_000, "correct": correct, "top1": correct / 100, "top5": 99.5, "loss": 0.4},
@@ -169,7 +177,44 @@ def test_of_an_evaluation_made_twice_the_later_counts(runs):
 
 def test_rows_of_another_form_are_left_out(runs):
     ledger.append(runs, ledger.EVALUATED, {"run": "3/old", "top1": 12.0})
-    assert len(measured.gather(runs, measured.shipped_presets())) == len(ROWS)
+    shipped = measured.shipped_presets()
+    shipped["3"] = replace(shipped["3"], results=({"test_top1": 90.0},))
+    assert len(measured.gather(runs, shipped)) == len(ROWS)
+
+
+def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_reference(runs):
+    mine = presets.from_dict({**presets.to_dict(measured.shipped_presets()["4"]), "model": {"num_residual_units": 1}})
+    run = run_folder.create(mine, 8, runs)
+    ledger.append(runs, ledger.EVALUATED, row("4", correct=9500, run=run.name, seed=8))
+    found = measured.gather(runs, measured.shipped_presets())
+    (one,) = [one for one in found if one.row["run"] == run.name]
+    assert one.standing.word == "not comparable"
+    assert one.standing.reasons == ("model.num_residual_units: 1, the preset's is 9",)
+    assert measured.leading(measured.groups(found), "4").mean == 80.0  # the preset's own, though it is lower
+
+
+def test_a_run_of_another_version_does_not_end_the_report(runs):
+    (runs / "mine" / "20200101T000000Z-s0").mkdir(parents=True)
+    (runs / "mine" / "20200101T000000Z-s0" / "run.json").write_text('{"seed": 0}')
+    (runs / "mine" / "20200101T000000Z-s0" / "preset.json").write_text('{"model": {"no such key": 1}}')
+    ledger.append(runs, ledger.EVALUATED, row("mine", run="mine/20200101T000000Z-s0"))
+    found = measured.gather(runs, measured.shipped_presets())
+    assert [one.preset for one in found if one.row["preset"] == "mine"] == [None]
+
+
+def test_best_weights_of_several_seeds_are_one_group():
+    best = {"weights": "best", "protocol": "1-crop, best validation epoch"}
+    rows = [row(seed=seed, steps=351 * epoch, epochs=epoch, **best) for seed, epoch in ((0, 97), (1, 99), (2, 90))]
+    (group,) = measured.groups([measured.Measured(one, None, None) for one in rows])
+    assert group.seeds == [0, 1, 2]
+
+
+def test_what_it_would_not_do_is_refused(runs, capsys):
+    names = [run.name for run in run_folder.every(runs)]
+    assert cli.run_door(report_door.main, ["--runs", str(runs), "--compare", *names, "--csv", "x.csv"]) == 2
+    assert "on the terminal or with --html" in capsys.readouterr().err
+    assert cli.run_door(report_door.main, ["--runs", str(runs / "slip")]) == 2
+    assert "a folder of runs must exist" in capsys.readouterr().err
 
 
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
@@ -180,7 +225,6 @@ def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
     carried = presets.from_dict({**presets.to_dict(shipped), "results": [short_form(one)]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
     assert alone.run is None
-    assert alone.verdict == ledger.verdict(shipped, one)
     assert tables.result_cells(alone) == tables.result_cells(measured.Measured(one, shipped, None))
     ledger.append(tmp_path, ledger.EVALUATED, one)
     assert len(measured.gather(tmp_path, {"1": carried})) == 1  # the same measurement is not told twice
