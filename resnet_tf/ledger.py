@@ -124,6 +124,11 @@ def standing(preset: Preset, result: dict) -> Standing:
     return Standing(word, reference, gap, reasons)
 
 
+def titled(name: str, changed: dict) -> str:
+    """Returns how a table names what was trained: the preset, and what was changed of its recipe."""
+    return name + (f", with another {', '.join(changed)}" if changed else "")
+
+
 def verdict(preset: Preset, result: dict) -> str:
     """Says in a line where a result stands beside its preset's reference, or why it cannot be compared."""
     found = standing(preset, result)

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from resnet_tf import files, preset_files
+from resnet_tf import files, ledger, preset_files
 from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets import Preset
 
@@ -65,9 +65,8 @@ def result_line(preset: Preset, result: dict) -> list[str]:
     """Returns the cells of a recorded test result."""
     low, high = result["test_top1_interval"]
     reference = preset.reference.test_top1
-    changed = f", with another {', '.join(result['changed'])}" if result["changed"] else ""
     return [
-        f"{preset.name}{changed}",
+        ledger.titled(preset.name, result["changed"]),
         f"{result['test_top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
         str(result["epochs"]),

@@ -5,11 +5,22 @@ import io
 import json
 from collections.abc import Sequence
 
-from resnet_tf import readme
+from resnet_tf import ledger, readme
 from resnet_tf.report.measured import Group, Measured
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
-SEEDS = ("preset", "seeds", "top-1, mean", "spread", "lowest to highest", "reference", "gap", "epochs", "images")
+SEEDS = (
+    "preset",
+    "seeds",
+    "top-1, mean",
+    "spread",
+    "lowest to highest",
+    "reference",
+    "gap",
+    "epochs",
+    "protocol",
+    "images",
+)
 
 
 def result_cells(one: Measured) -> list[str]:
@@ -17,7 +28,7 @@ def result_cells(one: Measured) -> list[str]:
     row, standing = one.row, one.standing
     low, high = row["top1_interval"]
     return [
-        row["preset"],
+        ledger.titled(row["preset"], row["changed"]),
         f"{row['top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
         percent(standing.reference),
@@ -25,7 +36,7 @@ def result_cells(one: Measured) -> list[str]:
         ": ".join([standing.word, *(["; ".join(standing.reasons)] if standing.reasons else [])]),
         epochs(row),
         str(row["seed"]),
-        f"{row['split']}, {row['view']}, {row['weights']} weights",
+        protocol(row),
         row["data"]["title"],
     ]
 
@@ -35,7 +46,7 @@ def seed_cells(group: Group) -> list[str]:
     row, standing = group.row, group.members[0].standing
     low, high = group.interval
     return [
-        row["preset"],
+        ledger.titled(row["preset"], row["changed"]),
         ", ".join(map(str, group.seeds)),
         f"{group.mean:.2f} %",
         f"+/- {group.spread:.2f}",
@@ -43,8 +54,14 @@ def seed_cells(group: Group) -> list[str]:
         percent(standing.reference),
         "-" if standing.reference is None else f"{group.mean - standing.reference:+.2f}",
         epochs(row),
+        protocol(row),
         row["data"]["title"],
     ]
+
+
+def protocol(row: dict) -> str:
+    """Returns on what a row was measured, and how."""
+    return f"{row['split']}, {row['view']}, {row['weights']} weights"
 
 
 def epochs(row: dict) -> str:

@@ -122,7 +122,8 @@ def test_page_holds_the_rows_of_the_ledger(runs):
     shown = [dict(zip(results[0], cells, strict=True)) for cells in results[1:]]
     assert len(shown) == len(ROWS)
     for one in ROWS:
-        same = [cells for cells in shown if (cells["preset"], cells["seed"]) == (one["preset"], str(one["seed"]))]
+        name = one["preset"] + ", with another data.augment" * (one["preset"] == "2")  # the row that says so
+        same = [cells for cells in shown if (cells["preset"], cells["seed"]) == (name, str(one["seed"]))]
         (cells,) = same
         assert cells["top-1"] == f"{one['top1']:.2f} %"
         assert cells["95 % interval"] == "{:.2f} to {:.2f}".format(*one["top1_interval"])
@@ -139,7 +140,7 @@ def test_verdicts_are_worked_out_by_hand(runs):
     assert shown["3", "0"]["verdict"].strip() == "above"
     assert shown["3", "2"]["verdict"].strip() == "within noise"
     assert shown["4", "0"]["verdict"] == f"not comparable data: {COPY}"
-    assert "data.augment" in shown["2", "0"]["verdict"]
+    assert "data.augment" in shown["2, with another data.augment", "0"]["verdict"]
     assert (shown["5", "0"]["reference"], shown["5", "0"]["verdict"].strip()) == ("-", "no reference")
 
 
@@ -166,6 +167,7 @@ def test_seeds_are_grouped(found):
     assert group.mean == pytest.approx(statistics.mean(top1))
     assert group.spread == pytest.approx(statistics.stdev(top1))
     assert tables.seed_cells(group)[2:5] == ["88.63 %", "+/- 3.15", "85.00 to 90.62"]
+    assert dict(zip(tables.SEEDS, tables.seed_cells(group), strict=True))["protocol"] == "test, 1-crop, last weights"
 
 
 def test_of_an_evaluation_made_twice_the_later_counts(runs):
