@@ -36,6 +36,7 @@ th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-b
 th { background: var(--soft); font-weight: 600; } .number { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 td { overflow-wrap: break-word; } td:first-child { font-weight: 600; } .wide { overflow-x: auto; }
+td:first-child, td:last-child { overflow-wrap: anywhere; min-width: 8rem; }
 a { color: #0b5cad; } nav a { margin-right: 1rem; white-space: nowrap; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 0.75rem; }
 svg { width: 100%; max-width: 560px; height: auto; border: 1px solid var(--line); border-radius: 6px; }
