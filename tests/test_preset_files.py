@@ -8,19 +8,12 @@ import subprocess
 import sys
 
 import pytest
+from plain import MINE
 from told import told
 
 from resnet_tf import files, preset_files
 
-VALUES = {
-    "name": "mine",
-    "model": {"num_residual_units": 3},
-    "data": {},
-    "train": {"epochs": 100},
-    "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.8},
-    "schedule": {"name": "exponential", "lr_decay": 0.96},
-    "results": [],
-}
+VALUES = {**MINE, "results": []}
 
 
 # --- names

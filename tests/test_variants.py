@@ -4,23 +4,15 @@ import copy
 import json
 
 import pytest
+from plain import MINE
 from told import told
 
 from resnet_tf import preset_files, presets, variants
 from resnet_tf.errors import UserError
 
-VALUES = {
-    "name": "mine",
-    "model": {"num_residual_units": 3},
-    "data": {},
-    "train": {"epochs": 100},
-    "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.8},
-    "schedule": {"name": "exponential", "lr_decay": 0.96},
-}
-
 
 def applied(*settings: str, **sections) -> presets.Preset:
-    preset = presets.from_dict({**copy.deepcopy(VALUES), **sections})
+    preset = presets.from_dict({**copy.deepcopy(MINE), **sections})
     return variants.apply_settings(preset, list(settings))
 
 
@@ -35,13 +27,13 @@ def test_settings_change_what_they_name_and_nothing_else():
 
 def test_a_variant_knows_what_it_is_one_of(tmp_path):
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps(VALUES))
+    path.write_text(json.dumps(MINE))
     written = preset_files.load_preset(path)
     assert written.changed == {}
     ours, theirs = 2, written.train.epochs
     found = [
         preset_files.load_preset(path, train={"epochs": 9, "batch_size": 64}, name="mine"),
-        preset_files.load_preset(VALUES, train={"epochs": 9, "batch_size": 64}),
+        preset_files.load_preset(MINE, train={"epochs": 9, "batch_size": 64}),
         variants.apply_settings(written, ["train.epochs=9", "train.batch_size=64"]),
     ]
     for variant in found:
@@ -50,7 +42,7 @@ def test_a_variant_knows_what_it_is_one_of(tmp_path):
         assert again.changed == {"train.epochs": [ours, theirs]}  # of what stands in the file, not of the variant
         assert presets.from_dict(presets.to_dict(variant)) == variant
     with pytest.raises(UserError, match="unknown key in preset mine: 'written'"):
-        presets.from_dict({**VALUES, "name": "mine", "written": None})
+        presets.from_dict({**MINE, "name": "mine", "written": None})
 
 
 @pytest.mark.parametrize(
@@ -161,7 +153,7 @@ def test_settings_of_a_phase():
 
 
 def test_overrides_from_python():
-    preset = preset_files.load_preset(VALUES, train={"steps": 10}, schedule={"name": "constant"}, title="t")
+    preset = preset_files.load_preset(MINE, train={"steps": 10}, schedule={"name": "constant"}, title="t")
     assert (preset.train.steps, preset.train.epochs, preset.title) == (10, None, "t")
-    assert "unknown key in preset mine: 'trian'" in told(preset_files.load_preset, VALUES, trian={})
-    assert VALUES["train"] == {"epochs": 100}
+    assert "unknown key in preset mine: 'trian'" in told(preset_files.load_preset, MINE, trian={})
+    assert MINE["train"] == {"epochs": 100}
