@@ -111,6 +111,7 @@ SECTIONS = {"model": Network, "data": Data, "train": Train, "loss": LossSpec, "e
 NAMED_SECTIONS = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 # What changes a run's numbers; the rest of a preset only describes it.
 RECIPE = ("model", "data", "train", "optimizer", "schedule", "loss", "evaluation")
+LENGTH = ("train.epochs", "train.steps")  # how long it trains; all else makes another recipe
 PHASE = ("data", "train", "optimizer", "schedule", "loss", "evaluation")
 # Keys of a section that stand for one another: a change to one takes the others' place.
 ALTERNATIVES = (

@@ -9,14 +9,13 @@ from pathlib import Path
 from resnet_tf import files, ledger, preset_files, run_folder
 from resnet_tf.errors import UserError
 from resnet_tf.ledger import Standing
-from resnet_tf.presets import Preset
+from resnet_tf.presets import LENGTH, Preset
 from resnet_tf.run_folder import Run
 
 # What makes two evaluations one measurement, made again: the later row stands for both.
 SAME = ("run", "split", "view", "weights", "resolution")
 NEEDED = {*SAME, "preset", "seed", "date", "changed", "data", "top1", "top1_interval", "epochs", "count"}
 NEEDED |= {"same_data_as_training", "steps", "steps_planned", "protocol"}  # what puts it beside a reference
-LENGTH = ("train.epochs", "train.steps")  # with another one a recipe is still the preset's
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from resnet_tf.training.plan import Plan
 
 # What may differ from the recipe that a run began with: its length, where that leaves every step done as it was.
 # (`train.state_minutes` and what only describes a preset are no part of the recipe.)
-MAY_GROW = ("train.epochs", "train.steps")
+MAY_GROW = presets.LENGTH
 
 
 def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | None = None) -> Run:
