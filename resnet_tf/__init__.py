@@ -25,7 +25,9 @@ _HOMES = {
     "predict": "resnet_tf.prediction.predict",
 }
 __all__ = list(_HOMES)
-__version__ = "0.2.0"  # 0.2.0: a seed means the same initial weights on every backend
+# 0.2.0: a seed means the same initial weights on every backend. 0.2.1: networks with leaky_relu are scored with their
+# own slope.
+__version__ = "0.2.1"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a residual network needs beyond Keras's layers: input normalisation, batch norm, shortcut, initial weights."""
+"""What a residual network needs beyond Keras's layers: normalisations, shortcut, activation, initial weights."""
 
 import keras
 import numpy as np
@@ -177,3 +177,15 @@ class IdentityPad(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class LeakyReLUOfSum(keras.layers.LeakyReLU):
+    """Keras's LeakyReLU behind a sum; in inference as the larger of x and slope * x, the same for slopes up to 1.
+
+    Where oneDNN is on, TensorFlow 2.21 joins a graph's convolution, bias, sum and LeakyRelu to one operation, which
+    then has the slope 0.2 whatever was asked for.
+    """
+
+    def call(self, x, training=False):
+        return super().call(x) if training else ops.maximum(x, self.negative_slope * x)

@@ -13,7 +13,7 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from resnet_tf.models.layers import BatchNormalization, Drawn, IdentityPad, InputNormalization
+from resnet_tf.models.layers import BatchNormalization, Drawn, IdentityPad, InputNormalization, LeakyReLUOfSum
 from resnet_tf.presets import Network
 
 LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
@@ -148,7 +148,7 @@ def _add_shortcut(x, y, strides: int, network: Network, conv, name: str):
             x = IdentityPad(filters, strides, name=f"{name}_shortcut")(x)
         else:
             x = conv(x, filters, 1, strides, name=f"{name}_shortcut")
-    return _activation(network, name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+    return _activation(network, LeakyReLUOfSum, name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 
 def _conv_norm(
@@ -187,10 +187,10 @@ def norm_name(name: str) -> str:
     return name.replace("_conv", "_norm") if "_conv" in name else f"{name}_norm"
 
 
-def _activation(network: Network, name: str):
+def _activation(network: Network, leaky: type[layers.LeakyReLU] = layers.LeakyReLU, *, name: str):
     if network.activation == "relu":
         return layers.ReLU(name=name)
-    return layers.LeakyReLU(negative_slope=network.negative_slope, name=name)
+    return leaky(negative_slope=network.negative_slope, name=name)
 
 
 def _he_normal(network: Network, fan_in: int, fan_out: int, seed: int, name: str) -> Drawn:

@@ -47,7 +47,7 @@ class Network:
             not in the first stage), or "pooled", with a convolution of its own and max-pooling before its units (every
             stage; Page 2018, "How to Train Your ResNet").
         shortcut: where the shape changes, "identity-pad" (option A) or "projection" (option B).
-        negative_slope: of leaky_relu.
+        negative_slope: of leaky_relu, in (0, 1].
         initializer: He's, counting inputs (the paper's choice) or outputs (torchvision's) of each kernel.
         zero_last_scale: start each unit's last batch-norm scale at 0.
         parameter_limit: refuse to build a network with more trainable parameters.
@@ -86,9 +86,9 @@ class Network:
             raise ValueError(
                 f"'stage_sizes' and 'filters' must be equally long. Received: {self.stage_sizes}, {self.filters}."
             )
-        if self.negative_slope < 0 or (self.activation == "leaky_relu") != (self.negative_slope > 0):
+        if not 0 <= self.negative_slope <= 1 or (self.activation == "leaky_relu") != (self.negative_slope > 0):
             raise ValueError(
-                f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
+                f"'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu. Received: {self.negative_slope}."
             )
         if self.stem_shape.whitened and self.stem_filters is not None:
             raise ValueError(f"'stem_filters' is not for a whitened stem. Received: {self.stem_filters}.")

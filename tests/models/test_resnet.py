@@ -121,6 +121,8 @@ def test_logits_and_running_statistics_equal_torch(form, reference):
     with reference.torch.inference_mode():
         assert distance(model(images, training=False), network.eval()(normalised)) < 1e-4
         assert distance(inference(images), network(normalised)) < 1e-4
+        # As a graph, where TensorFlow joins operations.
+        assert distance(inference.predict_on_batch(images), network(normalised)) < 1e-4
         assert distance(model(images, training=True), network.train()(normalised)) < 1e-4
     state = network.state_dict()
     moved = [weight for weight in model.weights if "running_" in weight.path]
