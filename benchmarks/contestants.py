@@ -24,7 +24,7 @@ RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4
 class Case:
     """A network at the size and batch at which it is timed."""
 
-    preset: str
+    preset: str | dict
     image_size: int
     classes: int
     batch: int
@@ -93,12 +93,12 @@ class KerasContestant:
     def train(self) -> float:
         return float(self.model.train_on_batch(self.images, self.labels)[0])
 
-    def infer(self) -> None:
+    def infer(self) -> np.ndarray:
         if self.inference is None:
             from resnet_tf.models.folding import folded
 
             self.inference = self.model if self.stock else folded(self.model, self.case.network)
-        self.inference.predict_on_batch(self.images)
+        return self.inference.predict_on_batch(self.images)
 
     def check(self) -> dict[str, np.ndarray]:
         """Returns the logits, gradients and new running statistics of a training step that changes no weight."""
@@ -140,6 +140,11 @@ class TorchContestant:
         self.images, self.labels = images.to(memory_format=torch.channels_last), torch.tensor(labels).long()
         self.optimizer = torch.optim.SGD(self.network.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
 
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns the weights under our names, which those taken bore."""
+        state = self.network.state_dict()
+        return {path: self.names.as_ours(state[name]) for name, path in self.paths.items()}
+
     def take(self, arrays: dict[str, np.ndarray]) -> None:
         state = {self.names.torch_name(name): self.names.as_torch(array) for name, array in arrays.items()}
         left = self.network.load_state_dict(state, strict=False)
@@ -156,25 +161,21 @@ class TorchContestant:
         self.optimizer.step()
         return loss.item()
 
-    def infer(self) -> None:
+    def infer(self) -> np.ndarray:
         self.network.eval()
         with self.torch.inference_mode():
-            self.call(self.images)
+            return self.call(self.images).numpy()
 
     def check(self) -> dict[str, np.ndarray]:
         self.network.train()
         self.optimizer.zero_grad()
         logits = self.network(self.images)
         self.torch.nn.functional.cross_entropy(logits, self.labels).backward()
-        found = {"logits": logits.detach().numpy()}
-        for name, parameter in self.network.named_parameters():
-            gradient = parameter.grad.numpy()
-            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(gradient.ndim, (0,))
-            found[f"gradient of {self.paths[name]}"] = np.transpose(gradient, order)
-        state = {
-            self.paths[name]: array.numpy() for name, array in self.network.state_dict().items() if name in self.paths
+        found = {
+            f"gradient of {self.paths[name]}": self.names.as_ours(parameter.grad)
+            for name, parameter in self.network.named_parameters()
         }
-        return {**found, **_statistics(state)}
+        return {"logits": logits.detach().numpy(), **found, **_statistics(self.weights())}
 
 
 CONTESTANTS = {
@@ -221,14 +222,17 @@ def serve(name: str, case: Case) -> None:
                 contestant.take(dict(arrays))
             answer = {}
         elif command["do"] == "check":
-            np.savez(Path(command["path"]), **contestant.check())
+            work = {"training": contestant.check, "inference": lambda: {"logits": contestant.infer()}}[command["what"]]
+            np.savez(Path(command["path"]), **work())
             answer = {}
         else:
             work = {"train": contestant.train, "infer": contestant.infer}[command["do"]]
+            before = resource.getrusage(resource.RUSAGE_SELF)
             began, began_cpu = time.perf_counter(), time.process_time()
             for _ in range(command["times"]):
                 work()
             answer = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - began_cpu}
+            answer["page_faults"] = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before.ru_minflt
         answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         answers.write(json.dumps(answer) + "\n")
 

@@ -2,18 +2,20 @@
 
 For every case all contestants are started, brought to the same weights and checked against ours (logits, gradients,
 running statistics of a training step). Then they take turns, a block of steps each, round after round on the same
-cores, and what is reported are ratios within a round: a machine that slows down for a minute slows all of them. Run it
-on an otherwise idle machine; it needs requirements-torch.txt.
+cores, and what is reported are ratios within a round: a machine that slows down for a minute slows all of them.
+Inference is timed twice: behind training in the same processes, and in fresh ones that never train, as a script for
+evaluation is, after a check of their logits. Run it on an otherwise idle machine; it needs requirements-torch.txt.
 """
 
 import argparse
+import contextlib
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from benchmarks.contestants import CASES, CONTESTANTS
 # whether a ReLU lets them pass, which gradients show and logits hardly: in the STL-10 network's 65 layers torch's are
 # up to 2 % off ours, Keras's, whose batch norm rounds more, up to 6 % off either; the logits agree to 3e-5.
 TOLERANCES = {"gradient": 0.1, "other": 5e-4}
+WORK = {"train": "training", "infer": "inference behind training", "evaluate": "evaluation alone"}
 ROUNDS_SHOWN = 1000  # resamples of the rounds for the interval
 
 
@@ -37,12 +40,12 @@ class Contestant:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
-    def do(self, what: str, **arguments) -> dict:
-        self.process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
+    def do(self, command: str, /, **arguments) -> dict:
+        self.process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"{self.name} died at {what!r}")
+            raise SystemExit(f"{self.name} died at {command!r}")
         return json.loads(answer)
 
     def close(self) -> None:
@@ -54,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), help=f"default: {','.join(CASES)}")
     parser.add_argument("--contestants", default=",".join(CONTESTANTS), help=f"default: {','.join(CONTESTANTS)}")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"default: {','.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (default: 7)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a turn, about (default: 3)")
     parser.add_argument("--out", help="take the results into this JSON file, beside those of other cases in it")
@@ -62,7 +66,9 @@ def main() -> None:
     names = ["ours", *(name for name in options.contestants.split(",") if name != "ours")]
     results = json.loads(Path(options.out).read_text()) if options.out and Path(options.out).exists() else {}
     for case in options.cases.split(","):
-        results[case] = compare(case, names, options.rounds, options.seconds)
+        for part in options.parts.split(","):
+            found = PARTS[part](case, names, options.rounds, options.seconds)
+            results[case] = results.get(case, {}) | found
         print(json.dumps({case: results[case]}, indent=2), flush=True)
         if options.out:
             Path(options.out).write_text(json.dumps(results, indent=2) + "\n")
@@ -70,18 +76,17 @@ def main() -> None:
         draw(results, options.figure)
 
 
-def compare(case: str, names: list[str], rounds: int, seconds: float) -> dict:
-    """Returns what each contestant needs for a case, and how many times as fast as each of the others ours is."""
-    contestants = {name: Contestant(name, case) for name in names}
-    try:
-        check(contestants)
-        result = {"machine": platform.processor() or platform.machine(), "batch": CASES[case].batch}
+def training(case: str, names: list[str], rounds: int, seconds: float) -> dict:
+    """Returns what each contestant needs to train and then to infer, and how many times as fast as each ours is."""
+    batch = CASES[case].batch
+    result = {"machine": platform.processor() or platform.machine(), "batch": batch}
+    with started(names, case) as contestants, tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.npz"
+        contestants["ours"].do("give", path=str(weights))
+        check(contestants, "training", weights)
         for work in ("train", "infer"):
-            result[work] = take_turns(contestants, work, CASES[case].batch, rounds, seconds)
-    finally:
-        for contestant in contestants.values():
-            contestant.close()
-    result["training_peak_mib"] = {name: training_peak(name, case) for name in names}
+            result[work] = take_turns(contestants, work, batch, rounds, seconds)
+    result["training_peak_mib"] = {name: peak(name, case, "train") for name in names}
     limit = subprocess.run(
         [sys.executable, "-m", "benchmarks.convolutions", case], capture_output=True, text=True, check=True
     )
@@ -89,24 +94,52 @@ def compare(case: str, names: list[str], rounds: int, seconds: float) -> dict:
     result["convolutions"] = {
         **{name: round(value, 4) for name, value in convolutions.items()},
         "share": {
-            name: round(convolutions["seconds"] * measured["images_per_second"] / CASES[case].batch, 3)
+            name: round(convolutions["seconds"] * measured["images_per_second"] / batch, 3)
             for name, measured in result["train"].items()
         },
     }
     return result
 
 
-def check(contestants: dict[str, Contestant]) -> None:
-    """Gives all the same weights; ends the program where a training step of theirs differs from ours."""
+def evaluation(case: str, names: list[str], rounds: int, seconds: float) -> dict:
+    """Returns what each contestant needs to infer in a process that does nothing else."""
+    with tempfile.TemporaryDirectory() as folder, started(names, case) as contestants:
+        weights = Path(folder) / "weights.npz"
+        with started(["ours"], case) as trained:
+            trained["ours"].do("train", times=3)  # batch norms that have nothing to do would be easy to fold
+            trained["ours"].do("give", path=str(weights))
+        check(contestants, "inference", weights)
+        found = take_turns(contestants, "infer", CASES[case].batch, rounds, seconds)
+    return {"evaluate": found, "evaluation_peak_mib": {name: peak(name, case, "infer") for name in names}}
+
+
+PARTS = {"training": training, "evaluation": evaluation}
+
+
+@contextlib.contextmanager
+def started(names: list[str], case: str) -> Iterator[dict[str, Contestant]]:
+    """Starts contestants by name, and ends them."""
+    contestants = {name: Contestant(name, case) for name in names}
+    try:
+        yield contestants
+    finally:
+        for contestant in contestants.values():
+            contestant.close()
+
+
+def check(contestants: dict[str, Contestant], what: str, weights: Path) -> None:
+    """Brings all to the weights in a file; ends the program where one's training step or inference differs from ours.
+
+    Args:
+        what: "training" or "inference".
+    """
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        weights = str(Path(folder) / "weights.npz")
-        contestants["ours"].do("give", path=weights)
-        found = {}
         for name, contestant in contestants.items():
-            path = str(Path(folder) / f"{name}.npz")
-            contestant.do("take", path=weights)
-            contestant.do("check", path=path)
-            contestant.do("take", path=weights)
+            path = Path(folder) / f"{name}.npz"
+            contestant.do("take", path=str(weights))
+            contestant.do("check", what=what, path=str(path))
+            contestant.do("take", path=str(weights))
             found[name] = dict(np.load(path))
     for name, arrays in found.items():
         for key, ours in found["ours"].items():
@@ -129,28 +162,28 @@ def take_turns(contestants: dict[str, Contestant], work: str, batch: int, rounds
     for _ in range(rounds):
         for name, contestant in contestants.items():
             turns[name].append({**contestant.do(work, times=times[name]), "times": times[name]})
-    step = {name: np.array([turn["seconds"] / turn["times"] for turn in each]) for name, each in turns.items()}
+
+    def per_step(name: str, measure: str) -> np.ndarray:
+        return np.array([turn[measure] / turn["times"] for turn in turns[name]])
+
+    step = {name: per_step(name, "seconds") for name in contestants}
     return {
         name: {
             "first_step_seconds": round(first[name], 2),
             "step_seconds": round(float(np.median(step[name])), 4),
             "images_per_second": round(batch / float(np.median(step[name])), 1),
-            "cpu_seconds_per_1000_images": round(
-                1000 / batch * statistics.median(turn["cpu_seconds"] / turn["times"] for turn in turns[name]), 2
-            ),
+            "cpu_seconds_per_1000_images": round(1000 / batch * float(np.median(per_step(name, "cpu_seconds"))), 2),
+            "page_faults_per_step": round(float(np.median(per_step(name, "page_faults")))),
             "ours_is_faster": ratio(step[name] / step["ours"]),
         }
         for name in contestants
     }
 
 
-def training_peak(name: str, case: str) -> int:
-    """Returns the MiB that a process takes at most which only trains: the check before the turns takes more."""
-    contestant = Contestant(name, case)
-    try:
-        return round(contestant.do("train", times=4)["peak_mib"])
-    finally:
-        contestant.close()
+def peak(name: str, case: str, work: str) -> int:
+    """Returns the MiB that a process takes at most which does only that work: the check before the turns takes more."""
+    with started([name], case) as contestants:
+        return round(contestants[name].do(work, times=4)["peak_mib"])
 
 
 def ratio(ratios: np.ndarray) -> dict:
@@ -161,25 +194,26 @@ def ratio(ratios: np.ndarray) -> dict:
 
 
 def draw(results: dict, path: str) -> None:
-    """Draws how many times as fast as each contestant ours is, training and inference."""
+    """Draws how many times as fast as each contestant ours is, a panel for each kind of work."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for place, (work, title) in enumerate({"train": "training", "infer": "inference"}.items()):
-        axes = figure.add_subplot(1, 2, 1 + place)
-        others = [name for name in next(iter(results.values()))[work] if name != "ours"]
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    for place, (work, title) in enumerate(WORK.items()):
+        axes = figure.add_subplot(1, len(WORK), 1 + place, title=title)
+        measured = {case: result[work] for case, result in results.items() if work in result}
+        others = [name for name in next(iter(measured.values()), ()) if name != "ours"]
         for number, name in enumerate(others):
-            found = [result[work][name]["ours_is_faster"] for result in results.values()]
+            found = [contestants[name]["ours_is_faster"] for contestants in measured.values()]
             medians = np.array([each["median"] for each in found])
             spread = np.abs(np.array([each["interval"] for each in found]).T - medians)
             height = 0.8 / len(others)
-            places = np.arange(len(results)) + (number - (len(others) - 1) / 2) * height
+            places = np.arange(len(measured)) + (number - (len(others) - 1) / 2) * height
             axes.barh(places, medians, height=0.9 * height, xerr=spread, label=f"than {name}")
         axes.axvline(1.0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(results)), results)
+        axes.set_yticks(range(len(measured)), measured)
         axes.invert_yaxis()
-        axes.set_xlabel(f"{title}: how many times as fast ours is")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
+    figure.supxlabel("how many times as fast ours is", fontsize="medium")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=100)
 
 

@@ -110,6 +110,12 @@ def as_torch(array: np.ndarray) -> torch.Tensor:
     return torch.tensor(np.transpose(array, order).copy())
 
 
+def as_ours(tensor: torch.Tensor) -> np.ndarray:
+    """Returns a kernel in Keras's order: [out, in, height, width] becomes [height, width, in, out]."""
+    order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(tensor.ndim, (0,))
+    return np.transpose(tensor.detach().numpy(), order)
+
+
 def copy_weights(model, network: TorchResNet) -> None:
     """Copies a Keras model's weights into the network; each side must have just what the other has."""
     weights = [weight for weight in model.weights if not weight.path.startswith("normalization/")]

@@ -21,6 +21,11 @@ RESULT_HEADINGS = (
     "reference",
 )
 SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
+WORK = (
+    ("train", "training", "training_peak_mib"),
+    ("infer", "inference behind training", None),
+    ("evaluate", "evaluation alone", "evaluation_peak_mib"),
+)
 RIVALS = ("torch", "torch.compile", "keras")
 SPEED_HEADINGS = (
     "",
@@ -46,18 +51,16 @@ def speed_lines(results: dict) -> list[list[str]]:
     """Returns the cells of a row for each case and kind of work of what `benchmarks.speed` measured."""
     lines = []
     for case, result in results.items():
-        for work, title in {"train": "training", "infer": "inference"}.items():
+        for work, title, peaks in WORK:
             measured = result[work]
             ratios = []
             for name in RIVALS:
                 found = measured[name]["ours_is_faster"]
                 low, high = found["interval"]
                 ratios.append(f"{found['median']:.2f} ({low:.2f} to {high:.2f})")
-            of_training = ["-", "-"]
-            if work == "train":
-                peak = "{ours:,} ({torch:,})".format_map(result["training_peak_mib"])
-                of_training = [peak, f"{100 * result['convolutions']['share']['ours']:.0f} %"]
-            lines.append([f"{case}, {title}", f"{measured['ours']['images_per_second']:,.0f}", *ratios, *of_training])
+            peak = "{ours:,} ({torch:,})".format_map(result[peaks]) if peaks else "-"
+            share = f"{100 * result['convolutions']['share']['ours']:.0f} %" if work == "train" else "-"
+            lines.append([f"{case}, {title}", f"{measured['ours']['images_per_second']:,.0f}", *ratios, peak, share])
     return lines
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from plain import MINE
 
 from benchmarks import contestants, scaling, speed
 from benchmarks.contestants import Case
@@ -21,9 +22,34 @@ def test_ours_and_torch_compute_the_same_training_step():
     assert len([key for key in found if key.startswith("gradient of ")]) == len(ours.model.trainable_weights)
     for key, value in found.items():
         assert np.linalg.norm(value - expected[key]) < 1e-3 * np.linalg.norm(value), key
-    assert ours.train() == pytest.approx(torch.train(), rel=1e-4)
-    ours.infer()
-    torch.infer()
+    torch.take(ours.weights())
+    np.testing.assert_allclose(torch.infer(), ours.infer(), atol=1e-4 * np.abs(torch.infer()).max())
+
+
+LEAKY = MINE | {
+    "model": {
+        "num_residual_units": 1,
+        "filters": [8, 12],
+        "unit": "bottleneck",
+        "shortcut": "projection",
+        "activation": "leaky_relu",
+        "negative_slope": 0.5,
+    }
+}
+
+
+@pytest.mark.parametrize("preset", ["demo", LEAKY], ids=["demo", "leaky"])
+def test_three_steps_as_a_graph_are_those_of_torch(preset):
+    """What TensorFlow makes of a step when it sees all of it: losses, weights and running statistics."""
+    pytest.importorskip("torch")
+    case = Case(preset, 16, 10, 8)
+    ours, torch = contestants.CONTESTANTS["ours"](case), contestants.CONTESTANTS["torch"](case)
+    torch.take(ours.weights())
+    for _ in range(3):
+        assert ours.train() == pytest.approx(torch.train(), rel=1e-4)
+    expected = torch.weights()
+    for name, array in ours.weights().items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-4 * np.abs(array).max(), err_msg=name)
 
 
 class Canned:
@@ -32,21 +58,23 @@ class Canned:
     def __init__(self, **arrays):
         self.arrays = arrays
 
-    def do(self, what, path=None):
-        if what == "check":
+    def do(self, command, path, what=None):
+        if command == "check":
             np.savez(path, **self.arrays)
 
 
-def test_the_gate_stops_a_contestant_that_computes_something_else():
+def test_the_gate_stops_a_contestant_that_computes_something_else(tmp_path):
+    def check(**others):
+        contestants = {name: Canned(**arrays) for name, arrays in {"ours": good, **others}.items()}
+        speed.check(contestants, "training", tmp_path / "weights.npz")
+
     logits, gradient = np.arange(1.0, 5.0), np.arange(2.0, 6.0)
     good = {"logits": logits, "gradient of stem/kernel": gradient, "stem_norm/running_variance": logits}
-    speed.check({"ours": Canned(**good), "torch": Canned(**good)})
-    biased = {**good, "stem_norm/running_variance": 0.9 * logits}
-    speed.check({"ours": Canned(**good), "keras": Canned(**biased)})  # known to be so, and said in the README
+    check(torch=good)
+    check(keras={**good, "stem_norm/running_variance": 0.9 * logits})  # known to be so, and said in the README
     for key in good:
-        other = {**good, key: 1.1 * good[key]}
         with pytest.raises(SystemExit, match="torch does not compute what we compute"):
-            speed.check({"ours": Canned(**good), "torch": Canned(**other)})
+            check(torch={**good, key: 1.1 * good[key]})
 
 
 def test_a_ratio_is_the_median_of_the_rounds_within_its_interval():
@@ -67,8 +95,29 @@ def test_all_cases_are_presets_that_torch_can_build():
 def test_the_figure_is_a_picture(tmp_path):
     names = {"ours": 1.0, "torch": 1.1, "keras": 2.0}
     row = {name: {"ours_is_faster": {"median": value, "interval": [value, value]}} for name, value in names.items()}
-    speed.draw({"resnet20": {"train": row, "infer": row}}, str(tmp_path / "speed.png"))
-    assert Image.open(tmp_path / "speed.png").size == (1000, 400)
+    speed.draw({"resnet20": dict.fromkeys(speed.WORK, row), "resnet56": {"train": row}}, str(tmp_path / "speed.png"))
+    assert Image.open(tmp_path / "speed.png").size == (1400, 400)
+
+
+def test_turns_are_compared_round_by_round():
+    """Steps of 2 ms against 5 ms, while the machine takes once, twice and four times as long."""
+
+    class Timed:
+        def __init__(self, milliseconds, faults):
+            self.milliseconds, self.faults, self.turns = milliseconds, faults, 0
+
+        def do(self, what, times):
+            self.turns += 1
+            slowness = {4: 1, 5: 2, 6: 4}.get(self.turns, 1)  # the first three are to get ready
+            seconds = times * self.milliseconds * slowness / 1000
+            return {"seconds": seconds, "cpu_seconds": 2 * seconds, "page_faults": times * self.faults}
+
+    found = speed.take_turns({"ours": Timed(2, 0), "torch": Timed(5, 300)}, "infer", batch=10, rounds=3, seconds=0.1)
+    assert [each["step_seconds"] for each in found.values()] == [0.004, 0.01]
+    assert [each["images_per_second"] for each in found.values()] == [2500, 1000]
+    assert [each["cpu_seconds_per_1000_images"] for each in found.values()] == [0.8, 2]
+    assert [each["page_faults_per_step"] for each in found.values()] == [0, 300]
+    assert found["torch"]["ours_is_faster"] == {"median": 2.5, "interval": [2.5, 2.5]}
 
 
 def test_a_training_on_paper_is_the_arithmetic_written_out():
