@@ -79,17 +79,12 @@ REFUSED = [
         "'stem_filters' is not for a whitened stem. Received: 24.",
     ),
     ({"model": {"shortcut": "B"}}, "unknown value for 'shortcut' in 'model' of preset x: 'B'."),
+    ({"model": {"activation": "leaky_relu"}}, "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu."),
+    ({"model": {"negative_slope": 0.1}}, "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu."),
+    ({"model": {"negative_slope": -0.1}}, "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu."),
     (
-        {"model": {"activation": "leaky_relu"}},
-        "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu.",
-    ),
-    (
-        {"model": {"negative_slope": 0.1}},
-        "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu.",
-    ),
-    (
-        {"model": {"negative_slope": -0.1}},
-        "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu.",
+        {"model": {"activation": "leaky_relu", "negative_slope": 1.5}},
+        "'negative_slope' must be in (0, 1] for leaky_relu",
     ),
     ({"model": {"num_units": 3}}, "unknown key in 'model' of preset x: 'num_units'. Did you mean"),
     ({"model": None}, "preset x needs the key 'model'."),
