@@ -4,7 +4,7 @@ For every case all contestants are started, brought to the same weights and chec
 running statistics of a training step). Then they take turns, a block of steps each, round after round on the same
 cores, and what is reported are ratios within a round: a machine that slows down for a minute slows all of them.
 Inference is timed twice: behind training in the same processes, and in fresh ones that never train, as a script for
-evaluation is, after a check of their logits. Run it on an otherwise idle machine; it needs requirements-torch.txt.
+evaluation is, with a check of their logits. Run it on an otherwise idle machine; it needs requirements-torch.txt.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class Contestant:
     """A process that waits for its turn."""
 
     def __init__(self, name: str, case: str):
-        self.name, self.began = name, time.perf_counter()
+        self.name = name
         command = [sys.executable, "-m", "benchmarks.contestants", name, case]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -108,8 +107,9 @@ def evaluation(case: str, names: list[str], rounds: int, seconds: float) -> dict
         with started(["ours"], case) as trained:
             trained["ours"].do("train", times=3)  # batch norms that have nothing to do would be easy to fold
             trained["ours"].do("give", path=str(weights))
-        check(contestants, "inference", weights)
+        bring_to(contestants, weights)
         found = take_turns(contestants, "infer", CASES[case].batch, rounds, seconds)
+        check(contestants, "inference", weights)  # behind the turns, so that their first step is the first
     return {"evaluate": found, "evaluation_peak_mib": {name: peak(name, case, "infer") for name in names}}
 
 
@@ -127,6 +127,12 @@ def started(names: list[str], case: str) -> Iterator[dict[str, Contestant]]:
             contestant.close()
 
 
+def bring_to(contestants: dict[str, Contestant], weights: Path) -> None:
+    """Gives all the weights in a file."""
+    for contestant in contestants.values():
+        contestant.do("take", path=str(weights))
+
+
 def check(contestants: dict[str, Contestant], what: str, weights: Path) -> None:
     """Brings all to the weights in a file; ends the program where one's training step or inference differs from ours.
 
@@ -134,13 +140,13 @@ def check(contestants: dict[str, Contestant], what: str, weights: Path) -> None:
         what: "training" or "inference".
     """
     found = {}
+    bring_to(contestants, weights)
     with tempfile.TemporaryDirectory() as folder:
         for name, contestant in contestants.items():
             path = Path(folder) / f"{name}.npz"
-            contestant.do("take", path=str(weights))
             contestant.do("check", what=what, path=str(path))
-            contestant.do("take", path=str(weights))
             found[name] = dict(np.load(path))
+    bring_to(contestants, weights)
     for name, arrays in found.items():
         for key, ours in found["ours"].items():
             if name == "keras" and key.endswith("running_variance"):
