@@ -73,10 +73,10 @@ def main(arguments: list[str]) -> int | None:
 
         return dry_run(preset, options.data, options.seed or 0, options.figure)
     cli.start_tensorflow()
-    from resnet_tf.training import distribution
-    from resnet_tf.training.loop import train
+    from resnet_tf.training import distributed
+    from resnet_tf.training.train import train
 
-    share = distribution.join() if options.distribute else distribution.alone()
+    group = distributed.join() if options.distribute else distributed.single_process()
     train(
         preset,
         options.data,
@@ -84,9 +84,9 @@ def main(arguments: list[str]) -> int | None:
         options.seed,
         False if options.resume is None else options.resume,
         preset_file=path.resolve(),
-        share=share,
+        group=group,
     )
-    if share.index == 0:
+    if group.rank == 0:
         given = {"--preset": options.preset, "--data": options.data, "--runs": options.runs}
         words = [word for pair in given.items() if pair[1] not in (None, run_folder.RUNS) for word in pair]
         print(f"next: python eval.py {shlex.join(words)}")

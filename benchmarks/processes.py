@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet_tf import run_folder
-from resnet_tf.training.distribution import VARIABLES
+from resnet_tf.training.distributed import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 STEPS_AN_EPOCH = 39  # of the built-in images in batches of 128

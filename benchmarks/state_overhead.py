@@ -36,15 +36,15 @@ def measure(options: argparse.Namespace) -> dict:
 
     preset = load_preset(options.preset)
     plan = make_plans(preset, _images(preset, options.data), seed=0)[0]
-    model = plan.compiled_network()
+    trained = plan.build_step()
     steps = []
     for images, labels in plan.batches.dataset(0, 2 + options.steps):
         began = time.perf_counter()
-        model.train_on_batch(images, labels)
+        trained(images, labels)
         steps.append(time.perf_counter() - began)
     step = statistics.median(steps[2:])  # the first two trace and warm up
     with tempfile.TemporaryDirectory(dir=options.runs) as folder:
-        saves, size = _timed_saves(model, plan, Path(folder) / "state", options.saves)
+        saves, size = _timed_saves(trained, plan, Path(folder) / "state", options.saves)
     save = statistics.median(saves)
     epoch = plan.steps_per_epoch * step
     saves_an_epoch = 1 + epoch // (60 * preset.train.state_minutes)  # at its end, and whenever the minutes have passed
@@ -60,26 +60,26 @@ def measure(options: argparse.Namespace) -> dict:
     }
 
 
-def _timed_saves(model, plan, folder: Path, count: int) -> tuple[list[float], int]:
-    """Returns the seconds of each save, all of what `KeepRun` does for one included, and the bytes of one."""
+def _timed_saves(trained, plan, folder: Path, count: int) -> tuple[list[float], int]:
+    """Returns the seconds of each save, all of what the training loop does for one included, and the bytes of one."""
     from resnet_tf import files
     from resnet_tf.models import weights
-    from resnet_tf.training import state
-    from resnet_tf.training.keep import Progress, copied, metric_variables, training_variables
+    from resnet_tf.training import checkpoint
+    from resnet_tf.training.checkpoint import Progress, State
 
     row = {"epoch": 1, "step": 351, "loss": 1.2345678, "top1": 56.789, "validation_loss": 1.2, "validation_top1": 57.0}
-    progress = vars(Progress(rows=[{**row, "learning_rate": 0.1, "timing": {"seconds": 1.0}}] * plan.epochs))
+    rows = [{**row, "learning_rate": 0.1, "timing": {"seconds": 1.0}}] * plan.epochs
     folder.mkdir()
     seconds = []
     for number in range(count):
         began = time.perf_counter()
-        variables = training_variables(model) | metric_variables(model)
-        if not all(np.isfinite(np.asarray(variable)).all() for variable in variables.values()):
+        if checkpoint.not_finite(trained.variables):
             raise SystemExit("the weights are not finite")
-        best = weights.pack(model, {"step": 351})  # as in an epoch that is the best so far
+        best = weights.pack(trained.network, {"step": 351})  # as in an epoch that is the best so far
         files.write_atomically(folder.with_name("best.npz"), best)
         files.append_row(folder.with_name("log.jsonl"), row)
-        saved = state.save(folder, state.State(number, copied(variables), best, {"progress": progress}))
+        state = State(Progress(step=number, rows=rows), checkpoint.copy_of(trained.variables), best, {})
+        saved = checkpoint.save(folder, state)
         seconds.append(time.perf_counter() - began)
     return seconds, sum(path.stat().st_size for path in saved.iterdir())
 

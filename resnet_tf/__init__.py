@@ -20,7 +20,7 @@ _HOMES = {
     "load_preset": "resnet_tf.preset_files",
     "build_network": "resnet_tf.models.from_preset",
     "resnet": "resnet_tf.models.resnet",
-    "train": "resnet_tf.training.loop",
+    "train": "resnet_tf.training.train",
     "evaluate": "resnet_tf.evaluation.evaluate",
     "predict": "resnet_tf.prediction.predict",
 }

@@ -12,13 +12,13 @@ import export as export_door
 import resnet_tf
 from resnet_tf import cli, exporting, run_folder
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import loop
+from resnet_tf.training.train import train
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_preset, image_tree):
     folder = tmp_path_factory.mktemp("runs")
-    loop.train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), folder, say=str)
+    train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), folder, say=str)
     return folder
 
 

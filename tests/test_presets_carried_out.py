@@ -64,7 +64,7 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
 
     from resnet_tf.evaluation.evaluate import evaluate
     from resnet_tf.training.dry_run import dry_run
-    from resnet_tf.training.loop import train
+    from resnet_tf.training.train import train
 
     written = preset_files.load_preset(name)
     phases = max(1, len(written.phases))

@@ -17,7 +17,7 @@ from resnet_tf.errors import Stopped, UserError
 from resnet_tf.sweeping import trials
 from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
-from resnet_tf.training import loop
+from resnet_tf.training.train import train
 
 ROOT = Path(sweep_door.__file__).parent
 
@@ -99,7 +99,7 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
 
     # Grown longer, it has not been scored at that length.
     longer = Trial.of(tiny, 3)
-    loop.train(longer.recipe, data, runs, resume=finished.name, say=str)
+    train(longer.recipe, data, runs, resume=finished.name, say=str)
     assert not finished.predictions.exists()  # its shorter self's, which a paired test would take for its own
     assert trials.run_of(longer, runs, images) == finished
     assert not trials.is_over(finished, runs)

@@ -178,7 +178,7 @@ def carry_out(
         UserError, Stopped: as `train` and `evaluate` do.
     """
     from resnet_tf.evaluation.evaluate import evaluate, record
-    from resnet_tf.training.loop import train
+    from resnet_tf.training.train import train
 
     run = run_of(trial, runs, fingerprint)
     if run is None or run.about["status"] != "finished":

@@ -1,346 +1,253 @@
-"""Carries a preset out: from its images to a finished run."""
+"""The training loop: batch, step, log, validate, checkpoint, stop.
 
-import contextlib
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+The arithmetic of a step is in `training.step`; what the steps of a run share is in `training.session`.
+"""
+
+import math
+import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from resnet_tf import files, ledger, lint, run_folder
-from resnet_tf.data import sources
+from resnet_tf import files
 from resnet_tf.data.broken import naming_broken_files
-from resnet_tf.errors import Stopped, UserError
-from resnet_tf.lint import Finding
+from resnet_tf.evaluation.score import score
 from resnet_tf.models import weights
-from resnet_tf.models.size import describe_network, describe_stages, network_size
-from resnet_tf.presets import Preset
-from resnet_tf.run_folder import Run
-from resnet_tf.text import printable
-from resnet_tf.training import keep, resuming, state
-from resnet_tf.training.device import device_description
-from resnet_tf.training.distribution import ALONE, Share
-from resnet_tf.training.keep import KeepRun, Progress
-from resnet_tf.training.plan import Plan, make_plans
-from resnet_tf.training.progress import ShowProgress, duration
-from resnet_tf.training.state import State
-from resnet_tf.training.stop import Stop
-from resnet_tf.training.tensorboard import TensorBoardLog
+from resnet_tf.training import checkpoint
+from resnet_tf.training.checkpoint import State
+from resnet_tf.training.distributed import undistributed
+from resnet_tf.training.plan import Plan
+from resnet_tf.training.session import Diverged, Session
 
 
-def train(
-    preset: Preset,
-    data: str | None = None,
-    runs: str | Path = "runs",
-    seed: int | None = None,
-    resume: bool | str = False,
-    say: Callable[[str], None] = print,
-    preset_file: Path | None = None,
-    share: Share = ALONE,
-) -> Run:
-    """Trains a preset to its end, or goes on with a run that was stopped.
+def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> None:
+    """Trains phase by phase from where the run stands, and finishes the run.
+
+    Raises:
+        UserError: the training diverged.
+        Stopped: the user's request to stop; the state is saved.
+    """
+    progress = session.progress
+    arrays = session.saved.arrays if session.saved else {}
+    for number, plan in enumerate(session.plans, start=1):
+        if progress.step >= plan.last_step and plan is not session.plans[-1]:
+            continue
+        progress.phase = number
+        phase = Phase(session, plan, arrays)
+        try:
+            phase.train(on_step)
+        except Diverged as diverged:
+            raise session.diverged(diverged) from diverged
+        if progress.step < plan.last_step:
+            raise session.stopped()
+        arrays = checkpoint.copy_of(phase.step.variables)  # the next phase goes on with these weights
+    session.finish(phase.step.network)
+
+
+class Phase:
+    """A phase of a training: its network, what trains it, and the loop over its steps.
 
     Args:
-        data: where the images are; default: see `data.sources.load`.
-        seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
-        resume: True for the preset's newest unfinished run, or a run's name or folder.
-        say: takes each line meant for people.
-        preset_file: where the preset came from; kept in the run, so that a result finds its way back.
-        share: this process's part in a training by several, see `distribution.join`.
+        session: the training.
+        plan: of this phase.
+        arrays: the saved variables to go on with: all of them in the phase's middle, at its start the network's alone.
 
-    Returns:
-        The finished run.
-
-    Raises:
-        UserError: a mistake of the user's, in one line.
-        Stopped: Ctrl-C or a TERM signal; the state is saved.
+    Attributes:
+        step: trains `step.network` by one batch a call.
+        watchers: the metric rules of the schedule.
+        last: mean loss and top-1 (percent) of the step done last.
     """
-    run = resuming.find_run(preset, runs, resume, seed) if resume is not False else None
-    with share.workplace(run, runs, say) as (run, runs, say):
-        seed = (seed or 0) if run is None else run.about["seed"]
-        plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
-        warnings = _warnings(preset, plans[0])
-        for plan in plans:
-            share.check(plan.preset.train)
-        share.check_alike(
-            preset=preset.hash,
-            images=plans[0].dataset.fingerprint,
-            seed=seed,
-            run="a new one" if run is None else run.name,
-            step=0 if run is None else max(map(state.step_of, state.saved_states(run.state)), default=0),
-            versions=ledger.versions(keras.backend.backend()),
-        )
-        return _train(preset, plans, warnings, run, Path(runs), say, preset_file, share)
 
+    def __init__(self, session: Session, plan: Plan, arrays: dict[str, np.ndarray]):
+        self.session, self.progress, self.plan = session, session.progress, plan
+        self.batch_size = plan.preset.train.batch_size
+        self.watchers = plan.watchers
+        self.recent_losses: list[float] = []
+        self.last: dict[str, float] = {}
+        self.undistributed: keras.Model | None = None
+        with session.group.scope():
+            self.step = plan.build_step()
+        if arrays:
+            self._restore(arrays)
 
-def _warnings(preset: Preset, plan: Plan) -> list[Finding]:
-    """Returns what the recipe check warns of.
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        inside = self.steps_done > 0
+        variables = self.step.variables.items()
+        checkpoint.restore({name: each for name, each in variables if inside or name.startswith("model/")}, arrays)
+        if inside:
+            for watcher, state in zip(self.watchers, self.progress.watchers, strict=True):
+                watcher.restore(state)
 
-    Raises:
-        UserError: it finds what cannot be carried out.
-    """
-    found = lint.check(preset, len(plan.batches.split), plan.dataset.classes)
-    for finding in found:
-        if finding.severity == "error":
-            raise UserError(
-                f"a recipe must be one that can be carried out. Received: {finding.reason} {finding.remedy}"
-            )
-    return found
+    @property
+    def steps_done(self) -> int:
+        """Updates done in this phase."""
+        return self.progress.step - self.plan.first_step
 
+    @property
+    def at_epoch_end(self) -> bool:
+        return self.steps_done % self.plan.steps_per_epoch == 0 or self.steps_done == self.plan.total_steps
 
-def _train(
-    preset: Preset,
-    plans: list[Plan],
-    warnings: list[Finding],
-    run: Run | None,
-    runs: Path,
-    say: Callable[[str], None],
-    preset_file: Path | None,
-    share: Share,
-) -> Run:
-    """Trains what is planned, in a new run or one that was stopped."""
-    resume, dataset = run is not None, plans[0].dataset
-    if run is None:
-        run = run_folder.create(
-            preset,
-            plans[0].seed,
-            runs,
-            preset_file=None if preset_file is None else str(preset_file),
-            data=ledger.describe_data(dataset),
-            class_names=list(dataset.class_names),
-            changed=preset.changed,
-        )
-    with _told_in_a_line(run, preset), _sole_writer(run):
-        saved = state.load(run.state, say)
-        progress = Progress(**saved.values["progress"]) if saved else Progress()
-        if resume:
-            resuming.check_data(run, dataset)
-            _grow(run, preset, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
-        run.update(
-            status="running",
-            preset_hash=preset.hash,
-            steps_planned=plans[-1].last_step,
-            backend=keras.backend.backend(),
-            device=device_description() + share.description,
-            precision=", then ".join(dict.fromkeys(plan.preset.train.precision for plan in plans)),
-            jit_compile=any(plan.compiled_by_xla for plan in plans),
-            versions=ledger.versions(keras.backend.backend()),
-        )
-        if saved:
-            say(f"resuming {run.name} after step {progress.step:,}")
-            resuming.say_what_changed(run, saved.values["made_with"], say)
-        resuming.restore_files(run, progress, saved.best if saved else None, say)
-        _introduce(run, preset, plans, say)
-        for finding in warnings:
-            say(str(finding))
-        return _carry_out(run, preset, plans, progress, saved, runs, say, share)
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the step done last."""
+        return float(self.plan.rates[max(0, self.steps_done - 1)]) * self._scale
 
+    @property
+    def _scale(self) -> float:
+        return math.prod(watcher.scale for watcher in self.watchers)
 
-@contextlib.contextmanager
-def _sole_writer(run: Run) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
+    def train(self, on_step: Callable[["Phase"], None]) -> None:
+        """Trains from where the run stands to the phase's end, or until the user's request to stop.
+
+        Raises:
+            Diverged: a loss or a weight is not finite; nothing is saved any more.
+        """
+        session, progress, plan = self.session, self.progress, self.plan
+        if self.watchers:
+            self._set_scale()  # a warm-up rule starts below 1
+        session.display.start_phase(plan)
+        rows = session.group.rows(self.batch_size)
         try:
-            stack.enter_context(files.locked(run.lock, wait=False))
-        except BlockingIOError:
-            taken = f"Received: {run.name}, which has another."
-            raise UserError(f"a run can have one training at a time. {taken}") from None
-        yield
+            with naming_broken_files(lambda: [plan.batches.under_way(self.steps_done)]):
+                self._start_clock()
+                for images, labels in plan.batches.dataset(self.steps_done, plan.total_steps, *rows):
+                    if progress.step == 0:
+                        session.board.write_images(images)
+                    loss, correct = self.step(images, labels)
+                    self._count(loss, correct)
+                    on_step(self)
+                    if not math.isfinite(loss):
+                        raise self._diverged("the loss", loss)
+                    self._follow(self.last, each_step=True)
+                    if self.at_epoch_end:
+                        self._end_epoch()
+                    if self._must_stop():
+                        return
+        finally:
+            session.display.stop_bar()  # before anything else is printed
 
+    def _start_clock(self) -> None:
+        """Starts an epoch's time, and the time until the next checkpoint."""
+        self.session.display.start_epoch(self.steps_done // self.plan.steps_per_epoch)
+        self.epoch_began = time.monotonic() - self.progress.epoch_seconds
+        self.saved_at = time.monotonic()
 
-@contextlib.contextmanager
-def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
-    """Turns a disk that cannot be written, and memory that runs out, into one line on what to do."""
-    try:
-        yield
-    except files.WriteError as error:
-        states = state.saved_states(run.state)
-        safe = (
-            f"Its state after step {state.step_of(states[0]):,} is whole" if states else "No step of it was saved yet"
-        )
-        raise UserError(
-            f"a run's files must be writable. Received: {error.filename}: {error.strerror}. {safe}: mend this, then go "
-            f"on with --resume {run.name}."
-        ) from error
-    except Exception as error:
-        # MemoryError comes from Python, the other from TensorFlow; in JAX's the name is part of the text.
-        exhausted = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
-        if not exhausted and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        batch, size = preset.train.batch_size, preset.data.image_size
-        raise UserError(
-            f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
-            f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network."
-        ) from error
+    def _count(self, loss: float, correct: int) -> None:
+        """Adds a step to the epoch's sums."""
+        progress = self.progress
+        progress.step += 1
+        progress.epoch_loss += loss * self.batch_size
+        progress.epoch_correct += correct
+        progress.epoch_seconds = time.monotonic() - self.epoch_began
+        self.last = {"loss": loss, "top1": 100 * correct / self.batch_size}
+        self.recent_losses = [*self.recent_losses[-4:], loss]
+        self.session.display.show_step(*self._epoch_means())
 
+    def _epoch_means(self) -> tuple[float, float]:
+        """Returns mean loss and top-1 (percent) of the current epoch so far."""
+        images = self._epoch_steps * self.batch_size
+        return self.progress.epoch_loss / images, 100 * self.progress.epoch_correct / images
 
-def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
-    """Writes into a run that it has become longer than it began; what its shorter self predicted is dropped."""
-    if grown:
-        shutil.rmtree(run.predictions, ignore_errors=True)
-        earlier = run.about.get("grown", [])
-        run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
-        run.write_preset(preset)
+    @property
+    def _epoch_steps(self) -> int:
+        """Steps done in the epoch of the step done last."""
+        return (self.steps_done - 1) % self.plan.steps_per_epoch + 1
 
+    def _must_stop(self) -> bool:
+        """Saves a checkpoint where one is due; returns whether any process was asked to stop."""
+        session = self.session
+        due = time.monotonic() - self.saved_at >= 60 * self.plan.preset.train.state_minutes
+        session.stop.signal, due = session.group.any_of(session.stop.signal, due)
+        stop = session.stop.signal is not None
+        if (stop or due) and not self.at_epoch_end:  # at an epoch's end it is saved already
+            self._check_weights()
+            self._save()
+        return stop
 
-def _carry_out(
-    run: Run,
-    preset: Preset,
-    plans: list[Plan],
-    progress: Progress,
-    saved: State | None,
-    runs: Path,
-    say: Callable[[str], None],
-    share: Share,
-) -> Run:
-    """Trains phase by phase from where the run stands; writes its end into run.json and the ledger."""
-    arrays, best = (saved.arrays, saved.best) if saved else ({}, None)
-    size = network_size(preset.model, preset.data.image_size, plans[0].dataset.classes)
-    show = ShowProgress(plans[-1].last_step, plans[-1].first_epoch + plans[-1].epochs, progress.step, say)
-    board = TensorBoardLog(run, first_images(plans[0]), describe_stages(size), say)
-    stop = Stop(print if share.index else say)  # whoever signals a silent process must know that it heard
-    with stop.listening():
-        for number, plan in enumerate(plans, start=1):
-            if progress.step >= plan.last_step and plan is not plans[-1]:
-                continue
-            progress.phase = number
-            with share.scope():
-                model = plan.compiled_network()
-            watchers = plan.watchers
-            if arrays:
-                resuming.take_up(model, watchers, plan, progress, arrays)
-            show.start_phase(plan)
-            keeper = KeepRun(run, progress, plan, watchers, [show.show_row, board.write_row], stop, arrays, best, share)
-            _train_phase(plan, model, keeper, show, board)
-            if progress.step < plan.last_step or model.stop_training:
-                break
-            # The next phase goes on with these weights.
-            arrays, best = keep.copied(keep.training_variables(model)), keeper.best
-    _close(run, preset, plans[-1].last_step, model, keeper, board, runs, say)
-    if keeper.diverged:
-        raise UserError(_diverged(run, keeper.diverged))
-    if progress.step < plans[-1].last_step:
-        raise Stopped(
-            f"stopped at step {progress.step:,} of {plans[-1].last_step:,}; saved in {run.folder}. Go on with the same "
-            "command and --resume.",
-            stop.signal,
-        )
-    say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")
-    return run
+    def _end_epoch(self) -> None:
+        """Validates, follows the metric rules, logs and saves."""
+        session, progress, plan = self.session, self.progress, self.plan
+        session.display.stop_bar()
+        self._check_weights()
+        loss, top1 = self._epoch_means()
+        row = {
+            "epoch": plan.first_epoch + -(-self.steps_done // plan.steps_per_epoch),
+            "step": progress.step,
+            "learning_rate": self.learning_rate,
+            "loss": loss,
+            "top1": top1,
+            **self._validate(),
+        }
+        if not math.isfinite(row.get("validation_loss", 0.0)):
+            raise self._diverged("the validation loss", row["validation_loss"])
+        rate = self._epoch_steps * self.batch_size / max(progress.epoch_seconds, 1e-9)
+        row["timing"] = {"seconds": round(progress.epoch_seconds, 3), "images_per_second": round(rate, 1)}
+        progress.seconds += progress.epoch_seconds
+        progress.epoch_loss, progress.epoch_correct, progress.epoch_seconds = 0.0, 0, 0.0
+        self._follow(row, each_step=False)
+        self._keep_best(row)
+        files.append_row(session.run.log, row)
+        progress.rows.append(row)
+        self._save()
+        session.display.show_row(row)
+        session.board.write_row(row)
+        if self.steps_done < plan.total_steps:
+            self._start_clock()
 
+    def _validate(self) -> dict[str, float]:
+        if self.plan.validation is None:
+            return {}
+        group, classes = self.session.group, self.plan.dataset.classes
+        if not group.devices:
+            scores = score(self.step.network, self.plan.validation, classes)
+            return {"validation_loss": scores.loss, "validation_top1": scores.top1}
+        with undistributed():  # every process scores all images, by itself
+            self.undistributed = self.undistributed or self.plan.network()
+            for variable, distributed in zip(self.undistributed.variables, self.step.network.variables, strict=True):
+                variable.assign(np.asarray(distributed))
+            scores = score(self.undistributed, self.plan.validation, classes)
+        # The first process's scores everywhere, so that all make the same decisions.
+        return group.broadcast({"validation_loss": scores.loss, "validation_top1": scores.top1})
 
-def _diverged(run: Run, diverged: dict) -> str:
-    states = state.saved_states(run.state)
-    kept = f" and its state after step {state.step_of(states[0]):,} is kept" if states else ""
-    return (
-        f"a training must stay finite. Received: {diverged['what']} = {diverged['value']} at step "
-        f"{diverged['step']:,}, rate {diverged['learning_rate']:g}, last losses {', '.join(diverged['last_losses'])}; "
-        f"the run is marked as diverged{kept}. Try a lower optimizer.learning_rate, in a new run."
-    )
+    def _follow(self, values: dict[str, float], each_step: bool) -> None:
+        """Feeds the metric rules of a step or of an epoch; sets the learning rate's scale where one changes it."""
+        changed = False
+        for watcher in self.watchers:
+            if each_step == (watcher.every_steps is not None):
+                value = values[watcher.metric.removeprefix("training_")]
+                changed |= watcher.add(value) if each_step else watcher.update(value)
+        if changed:
+            self._set_scale()
 
+    def _set_scale(self) -> None:
+        self.step.synchronize()
+        self.step.optimizer.rate_scale.assign(self._scale)
 
-def _train_phase(plan: Plan, model: keras.Model, keeper: KeepRun, show: ShowProgress, board: TensorBoardLog) -> None:
-    """Trains a phase from where it stands to its end, or until the training is told to stop."""
-    try:
-        for epoch, epochs, steps in fit_calls(keeper.phase_step, plan.total_steps, plan.steps_per_epoch):
-            with naming_broken_files(lambda: [plan.batches.under_way(keeper.phase_step)]):
-                model.fit(
-                    plan.batches.dataset(keeper.phase_step, plan.total_steps, *keeper.rows),
-                    initial_epoch=epoch,
-                    epochs=epochs,
-                    steps_per_epoch=steps,
-                    callbacks=[show, board, keeper],
-                    shuffle=False,  # the order is ours
-                    verbose=0,
-                )
-            if model.stop_training:
-                return
-    finally:
-        show.stop_bar()  # whatever ended it: a message must not meet a running bar
+    def _keep_best(self, row: dict) -> None:
+        session, top1 = self.session, row.get("validation_top1")
+        if top1 is not None and (self.progress.best_top1 is None or top1 > self.progress.best_top1):
+            self.progress.best_top1 = top1
+            about = {key: row[key] for key in ("step", "epoch", "validation_top1")}
+            session.best = weights.pack(self.step.network, about)
+            files.write_atomically(session.run.best, session.best)
 
+    def _save(self) -> None:
+        """Saves a checkpoint; the first process's serves all."""
+        session = self.session
+        self.saved_at = time.monotonic()
+        if session.group.rank == 0:
+            self.step.synchronize()
+            self.progress.watchers = [watcher.state() for watcher in self.watchers]
+            arrays = checkpoint.copy_of(self.step.variables)
+            checkpoint.save(session.run.state, State(self.progress, arrays, session.best, session.made_with))
 
-def fit_calls(step: int, total_steps: int, per_epoch: int) -> list[tuple[int, int, int]]:
-    """Returns the calls of Keras's `fit` that lead from a step to the end, as (initial_epoch, epochs, steps_per_epoch).
+    def _check_weights(self) -> None:
+        """Raises Diverged where a variable is not finite. A loss shows it only a step later, if at all."""
+        self.step.synchronize()
+        if found := checkpoint.not_finite(self.step.variables):
+            raise self._diverged(*found)
 
-    `fit` knows epochs of one length only, so the rest of a broken-off epoch, the whole epochs, and a last short one
-    are a call each.
-    """
-    calls = []
-    while step < total_steps:
-        epoch, done = divmod(step, per_epoch)
-        whole = total_steps // per_epoch - epoch
-        if done or not whole:
-            steps = min(per_epoch - done, total_steps - step)
-            calls.append((epoch, epoch + 1, steps))
-            step += steps
-        else:
-            calls.append((epoch, epoch + whole, per_epoch))
-            step += whole * per_epoch
-    return calls
-
-
-def _introduce(run: Run, preset: Preset, plans: list[Plan], say: Callable[[str], None]) -> None:
-    about = run.about
-    say(f"run {run.folder}")
-    say(f"{preset.title}: {describe_network(preset, plans[0].dataset.classes)}")
-    say(f"images: {about['data']['title']}, from {printable(about['data']['source'])}")
-    means = f"{about['device']} ({about['backend']}, {about['precision']}{', XLA' * about['jit_compile']})"
-    phases = f" in {len(plans)} phases" if len(plans) > 1 else ""
-    say(f"on {means}, seed {about['seed']}, {plans[-1].last_step:,} steps{phases}")
-
-
-def first_images(plan: Plan) -> np.ndarray:
-    """Returns the first augmented batch [batch, size, size, 3], for people to look at."""
-    with naming_broken_files(lambda: [plan.batches.under_way(0)]):
-        images, _ = next(iter(plan.batches.dataset(0, 1)))
-    return images.numpy()
-
-
-def _close(
-    run: Run,
-    preset: Preset,
-    total_steps: int,
-    model: keras.Model,
-    keeper: KeepRun,
-    board: TensorBoardLog,
-    runs: str | Path,
-    say: Callable[[str], None],
-) -> None:
-    """Says in run.json how the run stands and, when it is over, writes the last weights and its row in the ledger.
-
-    A kill in the middle leaves the run unfinished; the next start comes here again and does what is missing.
-    """
-    progress = keeper.progress
-    if not keeper.diverged and progress.step < total_steps:
-        run.update(status="stopped", step=progress.step)
-        return
-    last = {key: value for key, value in (progress.rows[-1] if progress.rows else {}).items() if key != "timing"}
-    status = "diverged" if keeper.diverged else "finished"
-    if status == "finished":
-        about = {key: last[key] for key in ("step", "epoch", "validation_top1") if key in last}
-        weights.save(model, run.last, about)
-    about = {
-        **run.about,
-        "status": status,
-        "step": progress.step,
-        "seconds": round(progress.seconds, 1),
-        "finished": ledger.now(),
-    }
-    keys = ("preset_hash", "seed", "data", "changed", "status", "step", "steps_planned", "seconds", "device")
-    row = {
-        "date": about["finished"],
-        "run": run.name,
-        "preset": preset.name,
-        **{key: about[key] for key in (*keys, "backend", "precision", "jit_compile", "versions")},
-        **last,
-        "best_validation_top1": progress.best_top1,
-        **({"diverged": keeper.diverged} if keeper.diverged else {}),
-    }
-    rows, torn = files.read_rows(Path(runs) / ledger.TRAINED)
-    if torn:
-        say(f"{Path(runs) / ledger.TRAINED}: {torn} torn row{'s' * (torn > 1)} passed over")
-    if not any(all(known.get(key) == row[key] for key in ("run", "step", "status")) for known in rows):
-        ledger.append(runs, ledger.TRAINED, row)
-    run.update(**{key: about[key] for key in ("status", "step", "seconds", "finished")}, last=last)
-    board.write_hparams({key: last[key] for key in ("validation_top1", "validation_loss") if key in last})
+    def _diverged(self, what: str, value: float) -> Diverged:
+        losses = [str(loss) for loss in self.recent_losses]
+        return Diverged(what, str(value), self.progress.step, self.learning_rate, losses)

@@ -20,6 +20,7 @@ from resnet_tf.optim.losses import build_loss
 from resnet_tf.optim.optimizers import build_optimizer
 from resnet_tf.optim.watchers import Watcher, watchers_of
 from resnet_tf.presets import Preset
+from resnet_tf.training.step import Step, build_step
 
 SAMPLE = 1000  # images on disk that are measured for normalisation
 
@@ -82,22 +83,14 @@ class Plan:
         with _precision(self.preset.train.precision):
             return build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
 
-    def compiled_network(self) -> keras.Model:
-        """Builds the network with fresh weights, compiled with the preset's optimizer, loss and metrics."""
-        model = self.network()
-        set_input_statistics(model, self.mean, self.deviation)
+    def build_step(self) -> Step:
+        """Builds the network with fresh weights, and what trains it: the preset's optimizer and loss."""
+        network = self.network()
+        set_input_statistics(network, self.mean, self.deviation)
         if self.whitening is not None:
-            set_whitening(model, self.whitening)
-        model.compile(
-            optimizer=build_optimizer(self.preset.optimizer, self.rates),
-            loss=build_loss(self.preset.loss),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
-            jit_compile=self.compiled_by_xla,
-        )
-        # Keras makes these variables at the first step; a resumed run fills them before.
-        model.optimizer.build(model.trainable_variables)
-        model.compute_metrics(None, np.zeros(1, np.int32), np.zeros((1, self.dataset.classes), np.float32))
-        return model
+            set_whitening(network, self.whitening)
+        optimizer = build_optimizer(self.preset.optimizer, self.rates)
+        return build_step(network, optimizer, build_loss(self.preset.loss), self.compiled_by_xla)
 
 
 @contextlib.contextmanager

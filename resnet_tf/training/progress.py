@@ -4,14 +4,13 @@ import sys
 import time
 from collections.abc import Callable
 
-import keras
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from resnet_tf.training.plan import Plan
 
 
-class ShowProgress(keras.callbacks.Callback):
+class ProgressDisplay:
     """A bar with loss, top-1, images a second and time left; and a line when an epoch ends.
 
     Args:
@@ -21,10 +20,9 @@ class ShowProgress(keras.callbacks.Callback):
     """
 
     def __init__(self, total_steps: int, epochs: int, step: int, say: Callable[[str], None]):
-        super().__init__()
         self.total_steps, self.epochs, self.step, self.say = total_steps, epochs, step, say
         self.console = Console(file=sys.stderr)
-        self.bar: Progress | None = None
+        self.bar: rich_progress.Progress | None = None
         self.plan: Plan | None = None
         self.step_seconds: float | None = None
         self.last_end: float | None = None
@@ -33,20 +31,25 @@ class ShowProgress(keras.callbacks.Callback):
         """Takes the phase that is trained next; its steps may take another time than the last one's."""
         self.plan, self.step_seconds = plan, None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def start_epoch(self, epoch: int) -> None:
+        """Starts the bar of an epoch, counted from 0 within the phase."""
         self.last_end = None
         if not self.console.is_terminal:
             return
         before = epoch * self.plan.steps_per_epoch
         steps = min(self.plan.steps_per_epoch, self.plan.total_steps - before)
-        done = self.step - self.plan.first_step - before
-        title = f"epoch {self.plan.first_epoch + epoch + 1}/{self.epochs}"
-        columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[told]}"))
-        self.bar = Progress(*columns, console=self.console, transient=True, expand=True)
-        self.task = self.bar.add_task(title, total=steps, completed=done, told="...")
+        columns = ("{task.description}", rich_progress.BarColumn(None), "{task.fields[figures]}")
+        self.bar = rich_progress.Progress(*columns, console=self.console, transient=True, expand=True)
+        self.task = self.bar.add_task(
+            f"epoch {self.plan.first_epoch + epoch + 1}/{self.epochs}",
+            total=steps,
+            completed=self.step - self.plan.first_step - before,
+            figures="...",
+        )
         self.bar.start()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def show_step(self, loss: float, top1: float) -> None:
+        """Advances the bar by a step; `loss` and `top1` (percent) are the epoch's means so far."""
         self.step += 1
         now = time.monotonic()
         if self.last_end is not None:
@@ -55,19 +58,15 @@ class ShowProgress(keras.callbacks.Callback):
             self.step_seconds = seconds if self.step_seconds is None else 0.98 * self.step_seconds + 0.02 * seconds
         self.last_end = now
         if self.bar is not None:
-            self.bar.update(self.task, advance=1, told=self._told(logs or {}))
-
-    def _told(self, logs: dict) -> str:
-        told = f"loss {logs.get('loss', float('nan')):.3f}  top-1 {100 * logs.get('top1', 0):.1f} %"
-        if self.step_seconds:
-            told += f"  {self.plan.preset.train.batch_size / self.step_seconds:,.0f} images/s  {self.time_left()} left"
-        return told
+            figures = f"loss {loss:.3f}  top-1 {top1:.1f} %"
+            if self.step_seconds:
+                rate = self.plan.preset.train.batch_size / self.step_seconds
+                figures += f"  {rate:,.0f} images/s  {self.time_left()} left"
+            self.bar.update(self.task, advance=1, figures=figures)
 
     def time_left(self) -> str:
+        """Returns the time that the steps to come will take."""
         return duration((self.total_steps - self.step) * (self.step_seconds or 0))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.stop_bar()
 
     def show_row(self, row: dict) -> None:
         """Says an epoch's line."""
@@ -77,10 +76,8 @@ class ShowProgress(keras.callbacks.Callback):
         line += f"  rate {row['learning_rate']:.4g}  {row['timing']['images_per_second']:,.0f} images/s"
         self.say(line + (f"  {self.time_left()} left" if self.step < self.total_steps else ""))
 
-    def on_train_end(self, logs=None):
-        self.stop_bar()
-
     def stop_bar(self) -> None:
+        """Takes the bar away, so that lines can be printed."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

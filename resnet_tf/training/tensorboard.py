@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
@@ -14,25 +13,26 @@ from resnet_tf.run_folder import Run
 METRICS = ("validation_top1", "validation_loss", "test_top1", "test_loss")
 
 
-class TensorBoardLog(keras.callbacks.Callback):
+class TensorBoardLog:
     """Writes a run's event files: `train` and `validation` as two curves of one chart.
 
     Args:
         run: whose folder takes them.
-        images: uint8 or float32 [n, size, size, 3] in 0..255, an augmented batch to show.
-        overview: a text about the network, one line a stage.
         say: takes one warning if the event files cannot be written; training goes on.
     """
 
-    def __init__(self, run: Run, images: np.ndarray, overview: str, say: Callable[[str], None]):
-        super().__init__()
-        self.run, self.images, self.overview, self.say = run, images, overview, say
-        self.writers: dict[str, tf.summary.SummaryWriter] | None = None
+    def __init__(self, run: Run, say: Callable[[str], None]):
+        self.run, self.say = run, say
+        self.writers: dict[str, tf.summary.SummaryWriter] = {}
         self.broken = False
 
-    def on_train_begin(self, logs=None):
-        if self.writers is None:
-            self._attempt(self._open)
+    def open(self, overview: str) -> None:
+        """Opens the event files and writes the recipe; `overview` is a text about the network, one line a stage."""
+        self._attempt(lambda: self._open(overview))
+
+    def write_images(self, images: np.ndarray) -> None:
+        """Shows an augmented batch [n, size, size, 3] in 0..255."""
+        self._attempt(lambda: self._write_images(np.asarray(images)))
 
     def write_row(self, row: dict) -> None:
         """Adds an epoch's figures to the curves."""
@@ -46,17 +46,18 @@ class TensorBoardLog(keras.callbacks.Callback):
         if not self.broken:
             self.broken = not _succeeds(write, self.say)
 
-    def _open(self) -> None:
-        folder = self.run.tensorboard
-        self.writers = {}
+    def _open(self, overview: str) -> None:
         for part in ("train", "validation"):
-            self.writers[part] = tf.summary.create_file_writer(str(folder / part))
+            self.writers[part] = tf.summary.create_file_writer(str(self.run.tensorboard / part))
         preset = self.run.preset
         with self.writers["train"].as_default(step=0):
             recipe = json.dumps(presets.recipe(preset), indent=2)
             tf.summary.text("preset", f"### {preset.title}\n\n" + _as_markdown_code(recipe))
-            tf.summary.text("network", _as_markdown_code(self.overview))
-            tf.summary.image("augmented batch", contact_image(self.images)[None])
+            tf.summary.text("network", _as_markdown_code(overview))
+
+    def _write_images(self, images: np.ndarray) -> None:
+        with self.writers["train"].as_default(step=0):
+            tf.summary.image("augmented batch", contact_image(images)[None])
 
     def _write(self, row: dict) -> None:
         step = row["step"]

@@ -11,7 +11,7 @@ import pytest
 from trials import SendAtStep, Trial, finish, outcome
 
 from resnet_tf import run_folder
-from resnet_tf.training import state
+from resnet_tf.training import checkpoint
 
 FILES = ("arrays.npz", "best.npz", "state.json")
 
@@ -50,11 +50,11 @@ def stopped(data, tmp_path_factory):
 def go_on_from_damaged(data: Path, stopped: Path, runs: Path, file: str, kind: str, expected: dict) -> None:
     shutil.copytree(stopped, runs)
     (run,) = run_folder.every(runs)
-    newest, before = state.saved_states(run.state)
+    newest, before = checkpoint.saved_states(run.state)
     damage(newest / file, kind)
     trial = finish(data, runs)
     assert f"damaged state passed over: {newest} (" in trial.said
-    assert f"resuming {run.name} after step {state.step_of(before)}" in trial.said
+    assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in trial.said
     assert outcome(runs) == expected, (file, kind)
 
 
@@ -73,7 +73,7 @@ def test_six_kinds_of_damage_to_each_file(data, stopped, unbroken, tmp_path):
 def test_two_damaged_states_are_listed_and_left_alone(data, stopped, tmp_path):
     runs = Path(shutil.copytree(stopped, tmp_path / "runs"))
     (run,) = run_folder.every(runs)
-    states = state.saved_states(run.state)
+    states = checkpoint.saved_states(run.state)
     for saved in states:
         damage(saved / "arrays.npz", "cut in half")
     trial = Trial(data, runs, resume=True)

@@ -13,7 +13,7 @@ import pytest
 from trials import Fail, Trial, finish, outcome
 
 from resnet_tf import run_folder
-from resnet_tf.training import state
+from resnet_tf.training import checkpoint
 
 DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES)
 SHORT = {"phases": [], "train": {"epochs": 1}}
@@ -30,7 +30,7 @@ def failed(data: Path, runs: Path, act, preset: dict) -> None:
         assert os.strerror(act.number) in line
         assert str(runs) in line
     for run in run_folder.every(runs):
-        state.load(run.state, pytest.fail)
+        checkpoint.load(run.state, pytest.fail)
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import pytest
 from trials import CONTEXT, Fail, Send, watch_moments
 
 from resnet_tf import files
-from resnet_tf.training import state
-from resnet_tf.training.state import State
+from resnet_tf.training import checkpoint
+from resnet_tf.training.checkpoint import State
 
 
 def made(step: int) -> State:
@@ -33,7 +33,7 @@ def save(folder: Path, act, pipe) -> None:
     """A process that saves one state."""
     moments = watch_moments(folder, act)
     try:
-        state.save(folder, made(30))
+        checkpoint.save(folder, made(30))
         pipe.send(moments)
     except OSError as error:
         pipe.send(error)
@@ -57,16 +57,16 @@ def saved_apart(folder: Path, act=None) -> tuple[int, list[str] | OSError | None
 def two_states(data, tmp_path):
     """Makes folders with the states of steps 10 and 20."""
     for step in (10, 20):
-        state.save(tmp_path / "two", made(step))
+        checkpoint.save(tmp_path / "two", made(step))
     count = iter(range(10**6))
     return lambda: Path(shutil.copytree(tmp_path / "two", tmp_path / f"state-{next(count)}"))
 
 
 def assert_goes_on(folder: Path, steps: tuple[int, ...]) -> None:
     """The folder gives one of these states without a word of damage, and takes the next."""
-    assert_whole(state.load(folder, pytest.fail), steps)
-    state.save(folder, made(40))
-    assert_whole(state.load(folder, pytest.fail), (40,))
+    assert_whole(checkpoint.load(folder, pytest.fail), steps)
+    checkpoint.save(folder, made(40))
+    assert_whole(checkpoint.load(folder, pytest.fail), (40,))
     assert len(os.listdir(folder)) == 2, "nothing of a save that failed stays"
 
 

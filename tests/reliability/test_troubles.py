@@ -6,7 +6,7 @@ import signal
 from trials import STEPS, Fail, SendAtStep, Trial, outcome
 
 from resnet_tf import run_folder
-from resnet_tf.training import state
+from resnet_tf.training import checkpoint
 
 
 def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbroken, tmp_path):
@@ -19,18 +19,18 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     assert f"stopped at step 20 of {STEPS}" in second.said  # the end of the first phase
 
     (run,) = run_folder.every(tmp_path)
-    newest, before = state.saved_states(run.state)
+    newest, before = checkpoint.saved_states(run.state)
     spoilt = bytearray((newest / "arrays.npz").read_bytes())
     spoilt[len(spoilt) // 2] ^= 1
     (newest / "arrays.npz").write_bytes(spoilt)
     third = Trial(data, tmp_path, resume=True, act=Fail(errno.ENOSPC, 60, lasting=True))
     assert third.end() == 2
     assert f"damaged state passed over: {newest} (arrays.npz does not match its checksum)" in third.said
-    assert f"resuming {run.name} after step {state.step_of(before)}" in third.said
+    assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in third.said
     line = third.said.splitlines()[-1]
     assert line.startswith(f"a run's files must be writable. Received: {run.folder}")
     assert "No space left on device (0.0" in line
-    reached = state.step_of(state.saved_states(run.state)[0])
+    reached = checkpoint.step_of(checkpoint.saved_states(run.state)[0])
     assert f"Its state after step {reached} is whole: mend this, then go on with --resume {run.name}." in line
 
     starts = [Trial(data, tmp_path, resume=run.name) for _ in range(4)]

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from resnet_tf import files, run_folder
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import keep, loop, state
+from resnet_tf.training import checkpoint
+from resnet_tf.training.train import train
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["trials", "pytest", "PIL.Image"])
@@ -149,11 +149,10 @@ def _train(data: Path, runs: Path, resume, act, preset: dict, log: Path, writer)
     os.dup2(descriptor, 2)
     tf.config.threading.set_intra_op_parallelism_threads(1)  # two trials share two cores
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    loop.first_images = lambda plan: np.zeros((4, 8, 8, 3))  # for TensorBoard's picture alone, and slow to make
-    moments = watch_moments(runs / "tiny", act)
+    moments, on_step = watch_moments(runs / "tiny", act)
     writer.send("imported")
     try:
-        loop.train(load_preset(PRESET, **preset), str(data), runs, SEED, resume)
+        train(load_preset(PRESET, **preset), str(data), runs, SEED, resume, on_step=on_step)
         code = 0
     except (UserError, Stopped) as error:
         print(error)
@@ -165,13 +164,13 @@ def _train(data: Path, runs: Path, resume, act, preset: dict, log: Path, writer)
     os._exit(code)
 
 
-def watch_moments(folder: Path, act: Callable[[int, str], None] | None = None) -> list[str]:
-    """Calls `act` before each step's end and before each thing that this process does to a file in a folder.
+def watch_moments(folder: Path, act: Callable[[int, str], None] | None = None) -> tuple[list[str], Callable]:
+    """Calls `act` after each step's update and before each thing that this process does to a file in a folder.
 
     Those are open, mkdir, rename, remove, rmdir, fsync and write, the last when half of the content is written.
 
     Returns:
-        The list that the names of the moments are added to.
+        The list that the names of the moments are added to, and the `on_step` that a training must be given.
     """
     folder, moments = str(folder), []
 
@@ -201,10 +200,6 @@ def watch_moments(folder: Path, act: Callable[[int, str], None] | None = None) -
         moment("write")
         return done + original(descriptor, content[done:])
 
-    def step(self, batch, logs=None, original=keep.KeepRun.on_train_batch_end):
-        moment("step")
-        original(self, batch, logs)
-
     class Halved(io.FileIO):
         def write(self, content):
             done = super().write(content[: len(content) // 2])
@@ -213,17 +208,16 @@ def watch_moments(folder: Path, act: Callable[[int, str], None] | None = None) -
 
     os.fsync, os.write = fsync, write
     files.open = lambda path, mode: (Halved if mode == "xb" else open)(path, mode)
-    keep.KeepRun.on_train_batch_end = step
     sys.addaudithook(hook)
-    return moments
+    return moments, lambda phase: moment("step")
 
 
 def outcome(runs: Path) -> dict:
     """Returns all that a finished run leaves, as plain values: to be equal to another's bit for bit."""
     (run,) = run_folder.every(runs)
     assert run.about["status"] == "finished"
-    saved = state.load(run.state, print)
-    progress = {key: value for key, value in saved.values["progress"].items() if "seconds" not in key}
+    saved = checkpoint.load(run.state, print)
+    progress = {key: value for key, value in vars(saved.progress).items() if "seconds" not in key}
     progress["rows"] = [_without(row, "timing") for row in progress["rows"]]
     rows, torn = files.read_rows(runs / "train_overall.jsonl")
     return {

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import keep, loop, state
+from resnet_tf.training import checkpoint
+from resnet_tf.training.loop import Phase
+from resnet_tf.training.train import train
 
 
 def quiet(line: str) -> None:
@@ -19,34 +21,34 @@ def tiny_preset(tiny_preset) -> dict:
     return {**tiny_preset, "model": {"num_residual_units": 1, "filters": [4]}}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_pictures():
-    """Leaves out TensorBoard's picture of a batch, which takes a quarter of so short a training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "first_images", lambda plan: np.zeros((4, 8, 8, 3)))
-        yield
-
-
 @pytest.fixture(scope="session")
 def trained(image_tree, tiny_preset, tmp_path_factory):
     """An unbroken run of three epochs of ten steps."""
     runs = tmp_path_factory.mktemp("unbroken")
-    return loop.train(load_preset(tiny_preset), str(image_tree), runs, seed=7, say=quiet)
+    return train(load_preset(tiny_preset), str(image_tree), runs, seed=7, say=quiet)
+
+
+class Acts:
+    """What to do at the end of some steps; given to `train` as `on_step`."""
+
+    def __init__(self):
+        self.acts: dict[int, Callable[[Phase], None]] = {}
+
+    def __call__(self, phase: Phase) -> None:
+        self.acts.get(phase.progress.step, quiet)(phase)
 
 
 @pytest.fixture
-def at_step(monkeypatch):
-    """Calls something with the training's `KeepRun` when it has done a step, before that step is looked at."""
+def on_step() -> Acts:
+    return Acts()
 
-    def arrange(step: int, act: Callable[[keep.KeepRun], None]) -> None:
-        original = keep.KeepRun.on_train_batch_end
 
-        def on_train_batch_end(self, batch, logs=None):
-            if self.progress.step + 1 == step:
-                act(self)
-            original(self, batch, logs)
+@pytest.fixture
+def at_step(on_step):
+    """Calls something with the training's phase when it has done a step, before that step is checked or saved."""
 
-        monkeypatch.setattr(keep.KeepRun, "on_train_batch_end", on_train_batch_end)
+    def arrange(step: int, act: Callable[[Phase], None]) -> None:
+        on_step.acts[step] = act
 
     return arrange
 
@@ -58,7 +60,7 @@ def without_timing(run) -> list[dict]:
 @pytest.fixture
 def assert_same_run():
     def check(run, other) -> None:
-        ours, theirs = (state.load(each.state, quiet) for each in (run, other))
+        ours, theirs = (checkpoint.load(each.state, quiet) for each in (run, other))
         assert ours.arrays.keys() == theirs.arrays.keys()
         for name in ours.arrays:
             np.testing.assert_array_equal(ours.arrays[name], theirs.arrays[name], err_msg=name)

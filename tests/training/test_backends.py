@@ -19,26 +19,27 @@ import json, sys
 import numpy as np
 from resnet_tf.data import sources
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training.keep import copied, training_variables
+from resnet_tf.training.checkpoint import copy_of
 from resnet_tf.training.plan import make_plans
 
 path, data, steps, every, folder, what = sys.argv[1:]
 preset = load_preset(path)
 plan = make_plans(preset, sources.load(preset.data.dataset, data or None, say=str), seed=0)[0]
-model, losses = plan.compiled_network(), []
+train, losses = plan.build_step(), []
 if what == "nudged":  # every weight by its last bit, up or down
-    for weight in model.trainable_variables:
+    for weight in train.network.trainable_variables:
         up = np.random.default_rng(0).random(weight.shape) < 0.5
         weight.assign(np.nextafter(np.asarray(weight), np.where(up, np.inf, -np.inf).astype(np.float32)))
 for step, (images, labels) in enumerate(plan.batches.dataset(0, int(steps)).as_numpy_iterator()):
     if step % int(every) == 0 and what == "write":
-        np.savez(f"{folder}/{step}.npz", **copied(training_variables(model)))
+        train.synchronize()
+        np.savez(f"{folder}/{step}.npz", **copy_of(train.variables))
     if step % int(every) == 0 and what == "read":
+        train.synchronize()
         with np.load(f"{folder}/{step}.npz") as arrays:
-            for name, variable in training_variables(model).items():
+            for name, variable in train.variables.items():
                 variable.assign(arrays[name])
-    model.reset_metrics()
-    losses.append(float(model.train_on_batch(images, labels, return_dict=True)["loss"]))
+    losses.append(train(images, labels)[0])
 print(json.dumps(losses))
 """
 

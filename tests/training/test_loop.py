@@ -12,34 +12,23 @@ from PIL import Image
 from resnet_tf import presets, run_folder
 from resnet_tf.errors import Stopped
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import keep, loop, state
+from resnet_tf.training import checkpoint
+from resnet_tf.training.train import train as train_preset
 
 
 @pytest.fixture
-def train(image_tree, tiny_preset, tmp_path):
+def train(image_tree, tiny_preset, tmp_path, on_step):
     """Trains the tiny preset with changes, in a folder of this test's own."""
 
     def start(resume=False, say=str, seed=7, **changes):
-        return loop.train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, seed, resume, say)
+        preset = load_preset(tiny_preset, **changes)
+        return train_preset(preset, str(image_tree), tmp_path, seed, resume, say, on_step=on_step)
 
     return start
 
 
 def send(number: int):
-    return lambda keeper: os.kill(os.getpid(), number)
-
-
-@pytest.fixture
-def step_values(monkeypatch):
-    """Collects loss and top-1 of every single step that is trained."""
-    found, original = [], keep.KeepRun._step_values
-
-    def kept(self, means):
-        found.append(original(self, means))
-        return found[-1]
-
-    monkeypatch.setattr(keep.KeepRun, "_step_values", kept)
-    return found
+    return lambda phase: os.kill(os.getpid(), number)
 
 
 def test_the_log_has_a_row_an_epoch_with_the_rates_of_the_recipe(trained):
@@ -59,7 +48,7 @@ def test_best_weights_are_those_of_the_epoch_with_the_highest_validation_top1(tr
         about = json.loads(str(best["__about__"]))
         assert about["epoch"] == 1 + scores.index(max(scores))
         assert json.loads(str(last["__about__"]))["epoch"] == 3
-    assert state.load(trained.state, print).best == trained.best.read_bytes()
+    assert checkpoint.load(trained.state, print).best == trained.best.read_bytes()
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, train, assert_same_run):
@@ -68,10 +57,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, tr
 
 
 def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same_bits(
-    trained, train, tmp_path, at_step, assert_same_run, step_values
+    trained, train, tmp_path, on_step, assert_same_run
 ):
     for step, number in ((4, signal.SIGINT), (17, signal.SIGINT), (20, signal.SIGTERM)):
-        at_step(step, send(number))
+        on_step.acts = {step: send(number)}
         with pytest.raises(Stopped, match=f"stopped at step {step} of 30") as stopped:
             train(resume=step > 4)
         assert stopped.value.exit_code == 128 + number
@@ -79,17 +68,21 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
     assert_same_run(trained, train(resume=True, say=said.append))
     assert len(run_folder.every(tmp_path)) == 1
     assert any("after step 20" in line for line in said)
-    # What each step was credited with makes up the epochs' means, over all stops.
-    assert len(step_values) == 30
-    for row, first in zip(trained.rows, (0, 10, 20), strict=True):
+
+
+def test_an_epochs_figures_are_the_means_of_its_steps(train, on_step):
+    steps = []
+    on_step.acts = {step: lambda phase: steps.append(phase.last) for step in range(1, 31)}
+    rows = train().rows
+    assert len(steps) == 30
+    for row, first in zip(rows, (0, 10, 20), strict=True):
         for name in ("loss", "top1"):
-            steps = [values[name] for values in step_values[first : first + 10]]
-            assert np.mean(steps) == pytest.approx(row[name], rel=1e-4)
+            assert np.mean([step[name] for step in steps[first : first + 10]]) == pytest.approx(row[name], rel=1e-6)
 
 
 def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):
-    def look(keeper) -> None:
-        found.extend(state.step_of(saved) for saved in state.saved_states(keeper.run.state))
+    def look(phase) -> None:
+        found.extend(checkpoint.step_of(saved) for saved in checkpoint.saved_states(phase.session.run.state))
 
     found = []
     at_step(5, look)
@@ -97,21 +90,12 @@ def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):
     assert found == [4, 3]  # at the fifth step's end, before its own save
 
 
-def test_fit_calls_cover_every_step_once():
-    assert loop.fit_calls(0, 30, 10) == [(0, 3, 10)]
-    assert loop.fit_calls(4, 30, 10) == [(0, 1, 6), (1, 3, 10)]
-    assert loop.fit_calls(4, 25, 10) == [(0, 1, 6), (1, 2, 10), (2, 3, 5)]
-    assert loop.fit_calls(20, 25, 10) == [(2, 3, 5)]
-    assert loop.fit_calls(22, 25, 10) == [(2, 3, 3)]
-    assert loop.fit_calls(30, 30, 10) == []
-
-
 @pytest.mark.parametrize("choice", [{"precision": "mixed_bfloat16"}, {"jit_compile": True}])
 def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_preset, tmp_path, trained, choice):
     """The same recipe within 8 bits of precision: its first epoch ends near float32's."""
     preset = load_preset(tiny_preset, train={"epochs": 1, **choice})
     said = []
-    run = loop.train(preset, str(image_tree), tmp_path, seed=7, say=said.append)
+    run = train_preset(preset, str(image_tree), tmp_path, seed=7, say=said.append)
     assert run.about["precision"] == choice.get("precision", "float32")
     assert run.about["jit_compile"] == choice.get("jit_compile", False)
     assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in said)
@@ -124,7 +108,7 @@ def test_a_whitened_stem_is_set_from_the_images_and_stays_fixed(image_tree, tiny
     phases = [{}, {"optimizer": {"learning_rate": 0.01}}]
     preset = load_preset(tiny_preset, model=model, train={"epochs": 1})
     preset = load_preset({**presets.to_dict(preset), "phases": phases})
-    run = loop.train(preset, str(image_tree), tmp_path, say=str)
+    run = train_preset(preset, str(image_tree), tmp_path, say=str)
     with np.load(run.last) as arrays:
         kernel, mean, deviation = (
             arrays[name] for name in ("whitening/kernel", "normalization/mean", "normalization/deviation")

@@ -10,7 +10,7 @@ import pytest
 
 from resnet_tf import run_folder
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training.loop import train
+from resnet_tf.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,19 +21,19 @@ import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 
+import functools
 import train
 from resnet_tf import cli
-from resnet_tf.training.keep import KeepRun
+from resnet_tf.training import train as training
 
-signalled_at, done = int(sys.argv.pop(1)), KeepRun.on_train_batch_end
+signalled_at = int(sys.argv.pop(1))
 
-def on_train_batch_end(self, batch, logs=None):
-    assert self.model.distribute_strategy.num_replicas_in_sync == 2
-    if self.progress.step + 1 == signalled_at:
+def on_step(phase):
+    assert phase.step.replicas == 2
+    if phase.progress.step == signalled_at:
         os.kill(os.getpid(), signal.SIGTERM)
-    done(self, batch, logs)
 
-KeepRun.on_train_batch_end = on_train_batch_end
+training.train = functools.partial(training.train, on_step=on_step)
 sys.exit(cli.run_door(train.main))
 """
 

@@ -14,16 +14,17 @@ from resnet_tf.errors import UserError
 from resnet_tf.evaluation.metrics import Scores
 from resnet_tf.preset_files import load_preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training import keep, loop, state
+from resnet_tf.training import checkpoint, loop
+from resnet_tf.training.train import train
 
 
 @pytest.fixture
-def refused(image_tree, tiny_preset, tmp_path):
+def refused(image_tree, tiny_preset, tmp_path, on_step):
     """Trains where it must fail; returns the line and the run."""
 
     def start(**changes) -> tuple[str, Run]:
         with pytest.raises(UserError) as caught:
-            loop.train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, say=str)
+            train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, say=str, on_step=on_step)
         assert "\n" not in str(caught.value)
         (run,) = run_folder.every(tmp_path)
         return str(caught.value), run
@@ -53,15 +54,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(refused):
 def test_weights_that_are_not_finite_are_never_saved(refused, at_step, step):
     """No loss has seen them yet: at an epoch's end, and in its middle when the state's minutes have passed."""
 
-    def spoil(keeper) -> None:
-        kernel = keeper.model.get_layer("head").kernel
+    def spoil(phase) -> None:
+        kernel = phase.step.network.get_layer("head").kernel
         kernel.assign(tf.where(tf.eye(*kernel.shape) == 1, np.inf, kernel))
 
     at_step(step, spoil)
     line, run = refused(train={"epochs": 3, "state_minutes": 1e-9 if step == 17 else 10})
     assert f"Received: model/head/kernel = inf at step {step}" in line
     assert f"its state after step {16 if step == 17 else 10} is kept" in line
-    good = state.load(run.state, pytest.fail)
+    good = checkpoint.load(run.state, pytest.fail)
     assert all(np.isfinite(array).all() for array in good.arrays.values())
     assert ledger_row(run)["diverged"]["what"] == "model/head/kernel"
 
@@ -72,25 +73,25 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(refused, monkeypatch)
         scores.count, scores.loss_sum = 1, np.nan
         return scores
 
-    monkeypatch.setattr(keep, "score", overflowing)
+    monkeypatch.setattr(loop, "score", overflowing)
     line, run = refused()
     assert "Received: the validation loss = nan at step 10" in line
     assert run.rows == []
 
 
 def test_memory_that_runs_out_names_the_batch_and_what_to_try(refused, at_step):
-    def run_out(keeper) -> None:
+    def run_out(phase) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[20,32,32,4]")
 
     at_step(12, run_out)
     line, run = refused(train={"epochs": 2})
     assert "train.batch_size=20 at 32 pixels" in line
     assert "--set train.batch_size=10" in line
-    assert state.load(run.state, pytest.fail).step == 10
+    assert checkpoint.load(run.state, pytest.fail).progress.step == 10
 
 
 def test_a_run_that_cannot_be_written_says_what_where_and_what_is_safe(refused, monkeypatch, at_step):
-    at_step(15, lambda keeper: monkeypatch.setattr(Run, "log", Path("/proc/nothing/log.jsonl")))
+    at_step(15, lambda phase: monkeypatch.setattr(Run, "log", Path("/proc/nothing/log.jsonl")))
     line, run = refused()
     assert line.startswith("a run's files must be writable. Received: /proc/nothing/log.jsonl: No such file")
     assert f"Its state after step 10 is whole: mend this, then go on with --resume {run.name}." in line
@@ -100,22 +101,24 @@ def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset
     monkeypatch.setattr(Run, "tensorboard", Path("/proc/nothing"))
     said = []
     preset = load_preset(tiny_preset, train={"epochs": 1})
-    run = loop.train(preset, str(image_tree), tmp_path, say=said.append)
+    run = train(preset, str(image_tree), tmp_path, say=said.append)
     assert run.about["status"] == "finished"
     (warning,) = (line for line in said if "TensorBoard" in line)
     assert warning.startswith("warning: nothing more is written for TensorBoard (")
     assert "\n" not in warning
 
 
-def test_a_picture_that_breaks_in_the_middle_of_a_training_is_named(image_tree, tiny_preset, tmp_path, at_step):
+def test_a_picture_that_breaks_in_the_middle_of_a_training_is_named(
+    image_tree, tiny_preset, tmp_path, at_step, on_step
+):
     folder = shutil.copytree(image_tree, tmp_path / "pictures")
 
-    def spoil(keeper) -> None:
-        for path in keeper.plan.batches.split.paths:
+    def spoil(phase) -> None:
+        for path in phase.plan.batches.split.paths:
             os.truncate(path, 50)
 
     at_step(3, spoil)
     data = {"dataset": "folder", "augment": "random_resized_crop(32)", "validation_size": 20}
     preset = load_preset(tiny_preset, data=data, evaluation={"frame": "resize(32) | center_crop(32)"})
     with pytest.raises(UserError, match=rf"{folder}/train/\w+/\d+\.png \(.*move them out of the data set\."):
-        loop.train(preset, str(folder), tmp_path / "runs", say=str)
+        train(preset, str(folder), tmp_path / "runs", say=str, on_step=on_step)

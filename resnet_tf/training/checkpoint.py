@@ -1,6 +1,6 @@
-"""The state of a training: saved whole or not at all, restored to the bit.
+"""Checkpoints of a training: saved whole or not at all, restored to the bit.
 
-    state/000000703-0/arrays.npz    weights, optimizer slots and metric accumulators, by name; no pickle
+    state/000000703-0/arrays.npz    weights, running statistics and optimizer slots, by name; no pickle
     state/000000703-0/best.npz      the best weights so far, as in weights/best.npz; once there are any
     state/000000703-0/state.json    step, phase, log rows, best score, schedule state, versions; SHA-256 of all three
 
@@ -17,15 +17,43 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from resnet_tf import files
 from resnet_tf.errors import UserError
 
-KEPT = 2
+MAX_STATES = 2
+
+
+@dataclass
+class Progress:
+    """How far a training is: all of its state that is not in the network's and the optimizer's variables.
+
+    Attributes:
+        step: updates done.
+        phase: the phase they belong to, counted from 1.
+        rows: the log's rows, so that a spoilt log costs nothing.
+        best_top1: highest validation top-1 so far, in percent.
+        epoch_loss: sum over the images of the current epoch of their loss.
+        epoch_correct: images of the current epoch that were put into their class.
+        epoch_seconds: training time of the current epoch, over stops and resumes.
+        seconds: training time of the epochs before.
+        watchers: state of each metric-driven rule of the schedule.
+    """
+
+    step: int = 0
+    phase: int = 1
+    rows: list[dict] = field(default_factory=list)
+    best_top1: float | None = None
+    epoch_loss: float = 0.0
+    epoch_correct: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    watchers: list[dict] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +61,16 @@ class State:
     """All that a training needs to go on.
 
     Attributes:
-        step: updates done.
-        arrays: what must come back to the bit, by name.
+        progress: how far it is.
+        arrays: the variables of `Step.variables`, by name; they must come back to the bit.
         best: content of the file of best weights; None where there is none yet.
-        values: plain values, JSON-safe.
+        made_with: versions, device and backend, on which the last bits of a result depend.
     """
 
-    step: int
+    progress: Progress
     arrays: dict[str, np.ndarray]
     best: bytes | None
-    values: dict
+    made_with: dict
 
 
 def save(folder: Path, state: State) -> Path:
@@ -58,7 +86,8 @@ def save(folder: Path, state: State) -> Path:
     if state.best is not None:
         contents["best.npz"] = state.best
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    about = {"step": state.step, "files": hashes, **state.values}
+    step = state.progress.step
+    about = {"step": step, "files": hashes, "progress": asdict(state.progress), "made_with": state.made_with}
     envelope = {"sha256": _hash(about), "state": about}
     contents["state.json"] = json.dumps(envelope, indent=1, allow_nan=False).encode()
     with files.writing(folder, sum(map(len, contents.values()))):
@@ -66,7 +95,7 @@ def save(folder: Path, state: State) -> Path:
             folder.mkdir()
             files.sync_folder(folder.parent)
         # A state of this very step is there only if it could not be read and could not be set aside either.
-        name = f"{state.step:09d}-{len(list(folder.glob(f'{state.step:09d}-*')))}"
+        name = f"{step:09d}-{len(list(folder.glob(f'{step:09d}-*')))}"
         aside = folder / f".{name}"
         shutil.rmtree(aside, ignore_errors=True)  # left by a save that was killed
         try:
@@ -136,14 +165,16 @@ def _read(saved: Path) -> State:
         contents[name] = (saved / name).read_bytes()
         if hashlib.sha256(contents[name]).hexdigest() != expected:
             raise ValueError(f"{name} does not match its checksum")
-    arrays = files.unpack_arrays(contents["arrays.npz"])
-    return State(about.pop("step"), arrays, contents.get("best.npz"), about)
+    arrays, progress = files.unpack_arrays(contents["arrays.npz"]), Progress(**about["progress"])
+    if "metric/0" in arrays:  # versions before 0.3 kept these sums as variables of Keras's metrics
+        progress.epoch_loss, progress.epoch_correct = float(arrays["metric/0"]), int(arrays["metric/2"])
+    return State(progress, arrays, contents.get("best.npz"), about["made_with"])
 
 
 def _tidy(folder: Path) -> None:
     """Removes the states before the two newest, and what a killed save or removal left behind."""
     with contextlib.suppress(OSError):
-        for old in saved_states(folder)[KEPT:]:
+        for old in saved_states(folder)[MAX_STATES:]:
             os.rename(old, folder / f".{old.name}")  # under its own name a state is whole, to its end too
         for left in folder.glob(".*"):
             # This run's lock says that nobody is writing it.
@@ -152,3 +183,35 @@ def _tidy(folder: Path) -> None:
 
 def _hash(about: dict) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def copy_of(variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:
+    """Returns the value of each variable, by name."""
+    return {name: np.array(variable) for name, variable in variables.items()}
+
+
+def not_finite(variables: dict[str, keras.Variable]) -> tuple[str, float] | None:
+    """Returns name and value of the first variable that holds infinity or NaN; None where all are finite."""
+    for name, variable in variables.items():
+        array = np.asarray(variable)
+        if not np.isfinite(array).all():
+            return name, float(array[~np.isfinite(array)][0])
+    return None
+
+
+def restore(variables: dict[str, keras.Variable], arrays: dict[str, np.ndarray]) -> None:
+    """Assigns saved arrays to the variables of the same names.
+
+    Raises:
+        UserError: one is missing or has another shape or type, as it is of another network; nothing is assigned.
+    """
+    for name, variable in variables.items():
+        kind = np.dtype(variable.dtype).kind  # of the step's number alone: TensorFlow counts in int64, JAX in int32
+        fits = name in arrays and arrays[name].dtype in ((variable.dtype,) if kind == "f" else ("int32", "int64"))
+        if not fits or arrays[name].shape != tuple(variable.shape):
+            raise UserError(
+                f"a state must be of the network and optimizer that the preset builds. Received: one whose {name} is "
+                f"{'another' if name in arrays else 'missing'}."
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

@@ -12,17 +12,19 @@ from resnet_tf import files, run_folder
 from resnet_tf.data import sources
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import loop, resuming, state
-from resnet_tf.training.keep import Progress, copied, training_variables
+from resnet_tf.training import checkpoint, resume
+from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import make_plans
+from resnet_tf.training.train import train as train_preset
 
 
 @pytest.fixture
-def train(image_tree, tiny_preset, tmp_path):
+def train(image_tree, tiny_preset, tmp_path, on_step):
     """Trains the tiny preset with changes, in a folder of this test's own."""
 
     def start(resume=False, say=str, **changes):
-        return loop.train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, 7, resume, say)
+        preset = load_preset(tiny_preset, **changes)
+        return train_preset(preset, str(image_tree), tmp_path, 7, resume, say, on_step=on_step)
 
     return start
 
@@ -36,7 +38,7 @@ def plan(image_tree, tiny_preset):
 @pytest.fixture
 def stopped(train, at_step, tmp_path):
     """A run stopped after step 14."""
-    at_step(14, lambda keeper: os.kill(os.getpid(), signal.SIGINT))
+    at_step(14, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
         train()
     return run_folder.every(tmp_path)[0]
@@ -57,11 +59,11 @@ def test_files_are_brought_to_where_the_state_stands(stopped):
     said = []
     for content in ("", '{"epoch": 1}\n', json.dumps(row) + "\n" + json.dumps(row) + "\n"):
         stopped.log.write_text(content)
-        resuming.restore_files(stopped, Progress(step=14, rows=[row]), b"best", said.append)
+        resume.restore_files(stopped, Progress(step=14, rows=[row]), b"best", said.append)
         assert files.read_rows(stopped.log) == ([row], 0)
         assert stopped.best.read_bytes() == b"best"
     assert ["put back" in line for line in said] == [True, True, False]
-    resuming.restore_files(stopped, Progress(), None, said.append)
+    resume.restore_files(stopped, Progress(), None, said.append)
     assert stopped.rows == []
     assert not stopped.best.exists()
 
@@ -89,12 +91,12 @@ def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, t
     ],
 )
 def test_a_state_of_another_network_is_not_taken_up_in_part(spoil, told_of, plan, trained):
-    arrays = state.load(trained.state, str).arrays
+    arrays = checkpoint.load(trained.state, str).arrays
     spoil(arrays)
-    model = plan.compiled_network()
-    before = copied(training_variables(model))
-    assert told_of in told(resuming.take_up, model, [], plan, Progress(step=30), arrays)
-    for name, variable in training_variables(model).items():
+    variables = plan.build_step().variables
+    before = checkpoint.copy_of(variables)
+    assert told_of in told(checkpoint.restore, variables, arrays)
+    for name, variable in variables.items():
         np.testing.assert_array_equal(variable, before[name], err_msg=name)
 
 
@@ -131,7 +133,7 @@ def grown(image_tree, tiny_preset, tmp_path):
         run.update(status=status)
         preset = load_preset(tiny_preset, **now)
         try:
-            return resuming.check_recipe(run, preset, make_plans(preset, dataset, 0), step)
+            return resume.check_recipe(run, preset, make_plans(preset, dataset, 0), step)
         except UserError as error:
             return str(error)
 
@@ -170,12 +172,10 @@ def test_what_may_grow(grown):
     assert "which is diverged" in grown({}, {"train": EPOCHS}, 14, "diverged")
 
 
-def test_other_software_or_device_is_said(tiny_preset, tmp_path):
-    before = {"versions": {"keras": "1"}, "device": "CPU: one", "backend": "tensorflow", "precision": "float32"}
-    run = run_folder.create(load_preset(tiny_preset), 0, tmp_path, **before)
+def test_other_software_or_device_is_said():
+    before = {"versions": {"keras": "1"}, "device": "CPU: one", "backend": "tensorflow"}
     said = []
-    resuming.say_what_changed(run, before, said.append)
+    resume.say_what_changed(before, before, said.append)
     assert said == []
-    run.update(device="CPU: another")
-    resuming.say_what_changed(run, before, said.append)
+    resume.say_what_changed(before, {**before, "device": "CPU: another"}, said.append)
     assert said == ["the last bits may differ from an unbroken run's: device CPU: one -> CPU: another"]

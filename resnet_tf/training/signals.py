@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 
 
-class Stop:
-    """A wish to stop, kept at the next step's end.
+class StopSignal:
+    """A request to stop, honoured after the current step.
 
     A step may take a minute inside TensorFlow, where Python's own signal handlers wait until it returns. So signals
     are counted by a thread that reads them from the pipe of `signal.set_wakeup_fd`, and a second one leaves at once,
@@ -25,13 +25,13 @@ class Stop:
 
     @contextmanager
     def listening(self):
-        """Takes the signals while a training runs; only a main thread can."""
+        """Handles the signals while a training runs; only a main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
         pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         thread = threading.Thread(target=self._count, args=(reader,), daemon=True)
         thread.start()
@@ -45,7 +45,7 @@ class Stop:
             thread.join()
             os.close(reader)
 
-    def _note(self, number, frame=None):
+    def _request(self, number, frame=None):
         self.signal = self.signal or number
 
     def _count(self, reader: int) -> None:
@@ -55,13 +55,13 @@ class Stop:
                 continue
             came += 1
             if came == 1:
-                self._note(byte[0])
-                self._say("stopping after this step; once more stops at once")
+                self._request(byte[0])
+                self._say("stopping after this step; press Ctrl-C again to stop at once")
             else:
-                _leave(byte[0])
+                _exit_now(byte[0])
 
 
-def _leave(number: int) -> None:
+def _exit_now(number: int) -> None:
     """Ends the process without any more of Python, in which the main thread may be far from an exit."""
     if sys.stderr.isatty():
         os.write(2, b"\x1b[?25h\n")  # the progress bar hides the cursor

@@ -20,24 +20,24 @@ import numpy as np
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.presets import Train
 from resnet_tf.run_folder import Run
-from resnet_tf.training.stop import Stop
 
 VARIABLES = [f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
 COPIED = ("run.json", "preset.json", "log.jsonl", "state", "weights")
 
 
 @dataclass(frozen=True)
-class Share:
-    """What this process is among all that carry out a training.
+class ProcessGroup:
+    """The processes that train together, seen from one of them.
 
     Attributes:
-        index, count: of this process; 0 writes.
+        rank: of this process, from 0; process 0 alone writes into the folder of runs.
+        world_size: number of processes.
         devices: over all processes; 0: the training is not distributed.
         scope: gives the context that a network must be built in.
     """
 
-    index: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
     devices: int = 0
     scope: Callable[[], AbstractContextManager] = nullcontext
 
@@ -47,7 +47,7 @@ class Share:
         if not self.devices:
             return ""
         devices = f"{self.devices} device{'s' * (self.devices > 1)}"
-        return f"; distributed over {devices} of {self.count} process{'es' * (self.count > 1)}"
+        return f"; distributed over {devices} of {self.world_size} process{'es' * (self.world_size > 1)}"
 
     def check(self, train: Train) -> None:
         """Makes sure that a training can be spread so.
@@ -62,13 +62,13 @@ class Share:
             )
         if train.jit_compile and self.devices > 1 and keras.backend.backend() == "tensorflow":
             raise UserError(
-                "XLA compiles no step that TensorFlow's devices share. Received: train.jit_compile=true, "
+                "XLA cannot compile a step that several devices share in TensorFlow. Received: train.jit_compile=true, "
                 f"{self.devices} devices. Set KERAS_BACKEND=jax, which always compiles, or train.jit_compile=false."
             )
 
     def rows(self, batch_size: int) -> tuple[int, int]:
         """Returns the first row of a global batch that this process takes, and how many."""
-        return self.index * (batch_size // self.count), batch_size // self.count
+        return self.rank * (batch_size // self.world_size), batch_size // self.world_size
 
     def check_alike(self, **facts) -> None:
         """Makes sure that all processes are about to train the same; all must ask.
@@ -76,28 +76,30 @@ class Share:
         Raises:
             UserError: in all of them, if one of them has other facts.
         """
-        if self.count > 1:
-            digests = _gathered(np.frombuffer(hashlib.sha256(repr(facts).encode()).digest(), np.uint8))
+        if self.world_size > 1:
+            digests = _all_gather(np.frombuffer(hashlib.sha256(repr(facts).encode()).digest(), np.uint8))
             if len({digest.tobytes() for digest in digests}) > 1:
                 raise UserError(
                     f"all processes must train the same from the same step with the same versions. Received: "
                     f"differences; this one has {', '.join(f'{name} {value}' for name, value in facts.items())}."
                 )
 
-    def agree(self, stop: Stop, due: bool = False) -> tuple[bool, bool]:
-        """Says whether any process was to stop, and for any a save was due, when all asked, at the same step."""
-        if self.count == 1:
-            return stop.signal is not None, due
-        wish, due = _gathered(np.array([stop.signal or 0, due], np.int32)).max(axis=0).tolist()
-        if wish:
-            stop.signal = stop.signal or wish
-        return wish != 0, bool(due)  # not what this process has been told since
+    def any_of(self, signal: int | None, due: bool) -> tuple[int | None, bool]:
+        """All-reduces a request to stop and whether a checkpoint is due; every process must call it at the same step.
 
-    def of_the_first(self, values: dict[str, float]) -> dict[str, float]:
-        """Returns the values that the first process has; all must ask."""
-        if self.count == 1:
+        Returns:
+            The number of a signal that any process received, None where none did; and whether any checkpoint is due.
+        """
+        if self.world_size == 1:
+            return signal, due
+        signal, due = _all_gather(np.array([signal or 0, due], np.int32)).max(axis=0).tolist()
+        return signal or None, bool(due)
+
+    def broadcast(self, values: dict[str, float]) -> dict[str, float]:
+        """Returns the values of process 0, as float32; every process must call it."""
+        if self.world_size == 1:
             return values
-        return dict(zip(values, _gathered(np.array(list(values.values()), np.float32))[0].tolist(), strict=True))
+        return dict(zip(values, _all_gather(np.array(list(values.values()), np.float32))[0].tolist(), strict=True))
 
     @contextmanager
     def workplace(self, run: Run | None, runs: str | Path, say: Callable[[str], None]) -> Iterator[tuple]:
@@ -107,24 +109,24 @@ class Share:
         its bar.
         """
         with tempfile.TemporaryDirectory() as folder:
-            if self.index:
+            if self.rank:
                 runs, say = folder, str
                 run = run and _copied(run, Path(folder))
-            if self.count > 1:
-                _gathered(np.zeros(1, np.int32))  # all have their copy before the first writes into the run
+            if self.world_size > 1:
+                _all_gather(np.zeros(1, np.int32))  # all have their copy before the first writes into the run
             try:
                 yield run, runs, say
             except Stopped as stopped:
-                if self.index:  # where it saved is gone in a moment
+                if self.rank:  # where it saved is gone in a moment
                     raise Stopped("stopped with the first process", stopped.exit_code - 128) from stopped
                 raise
 
 
-ALONE = Share()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def alone() -> Share:
-    """Returns the share of a process that trains by itself, on one device.
+def single_process() -> ProcessGroup:
+    """Returns the group of a process that trains by itself, on one device.
 
     Raises:
         UserError: the environment names processes, each of which would train the whole by itself.
@@ -134,10 +136,10 @@ def alone() -> Share:
             f"processes that train together are started with --distribute. Received: {', '.join(VARIABLES)} without "
             "it. Add it, or unset them."
         )
-    return ALONE
+    return SINGLE_PROCESS
 
 
-def join() -> Share:
+def join() -> ProcessGroup:
     """Joins the processes that Keras's environment variables name, if they do, and spreads batches over all devices.
 
     These are KERAS_DISTRIBUTION_JOB_ADDRESSES (address and port of the first process), _NUM_PROCESSES and _PROCESS_ID.
@@ -162,22 +164,22 @@ def join() -> Share:
             reason = str(error).strip().partition("\n")[0]
             raise UserError(f"the processes of a training must find each other. Received: {reason}") from error
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    share = Share(jax.process_index(), jax.process_count(), jax.device_count())
-    if share.devices % share.count or jax.local_device_count() * share.count != share.devices:
+    group = ProcessGroup(jax.process_index(), jax.process_count(), jax.device_count())
+    if group.devices % group.world_size or jax.local_device_count() * group.world_size != group.devices:
         raise UserError(
-            f"every process needs as many devices. Received: {jax.local_device_count()} here, {share.devices} in "
-            f"{share.count} processes."
+            f"every process needs as many devices. Received: {jax.local_device_count()} here, {group.devices} in "
+            f"{group.world_size} processes."
         )
-    return share
+    return group
 
 
-def _mirrored() -> Share:
+def _mirrored() -> ProcessGroup:
     """Spreads batches over this machine's devices with TensorFlow, which keeps every variable on each of them."""
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    return Share(devices=len(devices), scope=strategy.scope)
+    return ProcessGroup(devices=len(devices), scope=strategy.scope)
 
 
 def check_variables() -> bool:
@@ -199,7 +201,7 @@ def check_variables() -> bool:
     return True
 
 
-def _gathered(values: np.ndarray) -> np.ndarray:
+def _all_gather(values: np.ndarray) -> np.ndarray:
     """Returns every process's values, [processes, ...]; all must ask at the same moment of their training."""
     from jax.experimental import multihost_utils
 

@@ -9,20 +9,21 @@ import pytest
 
 from resnet_tf import files
 from resnet_tf.errors import UserError
-from resnet_tf.training import state
-from resnet_tf.training.state import State
+from resnet_tf.training import checkpoint
+from resnet_tf.training.checkpoint import Progress, State
 
 
 def made(step: int, best: bytes | None = b"best") -> State:
     """A state whose every part tells its step."""
     arrays = {"model/kernel": np.full((3, 5), step, np.float32), "optimizer/iteration": np.array(step)}
-    return State(step, arrays, best and best + str(step).encode(), {"progress": {"rows": [{"step": step}]}})
+    progress = Progress(step=step, rows=[{"step": step}])
+    return State(progress, arrays, best and best + str(step).encode(), {"device": f"device {step}"})
 
 
 def assert_is(found: State, step: int) -> None:
     """The state is that of a step in every part, and not a mix of two."""
     expected = made(step)
-    assert (found.step, found.best, found.values) == (step, expected.best, expected.values)
+    assert (found.progress, found.best, found.made_with) == (expected.progress, expected.best, expected.made_with)
     assert found.arrays.keys() == expected.arrays.keys()
     for name, array in expected.arrays.items():
         assert found.arrays[name].dtype == array.dtype
@@ -31,14 +32,14 @@ def assert_is(found: State, step: int) -> None:
 
 def load(folder) -> tuple[State | None, list[str]]:
     said = []
-    return state.load(folder, said.append), said
+    return checkpoint.load(folder, said.append), said
 
 
 def test_newest_of_two_kept_states_wins(tmp_path):
     folder = tmp_path / "state"
     assert load(folder) == (None, [])
     for step in (3, 10, 100):
-        state.save(folder, made(step))
+        checkpoint.save(folder, made(step))
     assert sorted(os.listdir(folder)) == ["000000010-0", "000000100-0"]
     found, said = load(folder)
     assert_is(found, 100)
@@ -46,20 +47,20 @@ def test_newest_of_two_kept_states_wins(tmp_path):
 
 
 def test_without_best_weights(tmp_path):
-    state.save(tmp_path / "state", made(3, best=None))
+    checkpoint.save(tmp_path / "state", made(3, best=None))
     assert load(tmp_path / "state")[0].best is None
 
 
 def test_numpy_and_json_read_what_is_saved(tmp_path):
     """Nothing but an .npz without pickles and plain JSON."""
-    saved = state.save(tmp_path / "state", made(7))
+    saved = checkpoint.save(tmp_path / "state", made(7))
     assert sorted(os.listdir(saved)) == ["arrays.npz", "best.npz", "state.json"]
     with np.load(saved / "arrays.npz", allow_pickle=False) as arrays:
         assert arrays["optimizer/iteration"] == 7
     about = json.loads((saved / "state.json").read_text())["state"]
     assert about["step"] == 7
     assert about["files"]["arrays.npz"] == files.sha256_of_file(saved / "arrays.npz")
-    assert about["progress"] == {"rows": [{"step": 7}]}
+    assert (about["progress"]["step"], about["progress"]["rows"]) == (7, [{"step": 7}])
 
 
 def cut(path):
@@ -98,8 +99,8 @@ DAMAGE = (cut, flip, zero, lengthen, empty, swap, os.remove)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_state_is_named_set_aside_and_the_one_before_taken(tmp_path, damage, file):
     folder = tmp_path / "state"
-    state.save(folder, made(10))
-    newest = state.save(folder, made(20))
+    checkpoint.save(folder, made(10))
+    newest = checkpoint.save(folder, made(20))
     damage(newest / file)
     found, said = load(folder)
     assert said[0].startswith(f"damaged state passed over: {newest} (")
@@ -107,7 +108,7 @@ def test_damaged_state_is_named_set_aside_and_the_one_before_taken(tmp_path, dam
     assert_is(found, 10)
     assert sorted(os.listdir(folder)) == ["000000010-0", "damaged-000000020-0"]
     for step in (20, 30):
-        state.save(folder, made(step))
+        checkpoint.save(folder, made(step))
     assert sorted(os.listdir(folder)) == ["000000020-0", "000000030-0", "damaged-000000020-0"]
     assert_is(load(folder)[0], 30)
 
@@ -115,7 +116,7 @@ def test_damaged_state_is_named_set_aside_and_the_one_before_taken(tmp_path, dam
 def test_all_damaged_is_refused_with_the_list_and_nothing_is_touched(tmp_path):
     folder = tmp_path / "state"
     for step in (10, 20):
-        flip(state.save(folder, made(step)) / "arrays.npz")
+        flip(checkpoint.save(folder, made(step)) / "arrays.npz")
     for _ in range(2):
         with pytest.raises(UserError, match="one saved state must be whole") as caught:
             load(folder)
@@ -125,7 +126,7 @@ def test_all_damaged_is_refused_with_the_list_and_nothing_is_touched(tmp_path):
 
 
 def test_memory_that_runs_out_is_not_taken_for_damage(tmp_path, monkeypatch):
-    state.save(tmp_path / "state", made(10))
+    checkpoint.save(tmp_path / "state", made(10))
     monkeypatch.setattr(files, "unpack_arrays", lambda content: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
         load(tmp_path / "state")
@@ -134,11 +135,11 @@ def test_memory_that_runs_out_is_not_taken_for_damage(tmp_path, monkeypatch):
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks up what a descriptor belongs to")
 def test_everything_is_flushed_before_the_rename_that_publishes_it(tmp_path, monkeypatch):
     folder, done = tmp_path / "state", []
-    state.save(folder, made(10))
+    checkpoint.save(folder, made(10))
     fsync, rename = os.fsync, os.rename
     monkeypatch.setattr(
         os, "fsync", lambda fd: (done.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))), fsync(fd))
     )
     monkeypatch.setattr(os, "rename", lambda *paths: (done.append("rename"), rename(*paths)))
-    state.save(folder, made(20))
+    checkpoint.save(folder, made(20))
     assert done == ["arrays.npz", "best.npz", "state.json", ".000000020-0", "rename", "state"]

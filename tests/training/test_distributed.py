@@ -18,54 +18,56 @@ from resnet_tf import run_folder
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.preset_files import load_preset
 from resnet_tf.presets import Train
-from resnet_tf.training import distribution
-from resnet_tf.training.distribution import Share
-from resnet_tf.training.loop import train
+from resnet_tf.training import distributed
+from resnet_tf.training.distributed import ProcessGroup
+from resnet_tf.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_rows_of_all_processes_are_the_batch():
-    assert [Share(index, 4, 8).rows(24) for index in range(4)] == [(0, 6), (6, 6), (12, 6), (18, 6)]
-    assert Share().rows(7) == (0, 7)
+    assert [ProcessGroup(index, 4, 8).rows(24) for index in range(4)] == [(0, 6), (6, 6), (12, 6), (18, 6)]
+    assert ProcessGroup().rows(7) == (0, 7)
 
 
 def test_what_cannot_be_spread_is_told_before_the_training(monkeypatch):
-    Share(0, 2, 8).check(Train(batch_size=24, epochs=1))
-    Share().check(Train(batch_size=7, epochs=1, jit_compile=True))
+    ProcessGroup(0, 2, 8).check(Train(batch_size=24, epochs=1))
+    ProcessGroup().check(Train(batch_size=7, epochs=1, jit_compile=True))
     with pytest.raises(UserError, match="a multiple of the devices"):
-        Share(0, 2, 8).check(Train(batch_size=20, epochs=1))
+        ProcessGroup(0, 2, 8).check(Train(batch_size=20, epochs=1))
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     with pytest.raises(UserError, match=r"train\.jit_compile=true, 2 devices"):
-        Share(0, 1, 2).check(Train(batch_size=20, epochs=1, jit_compile=True))
+        ProcessGroup(0, 1, 2).check(Train(batch_size=20, epochs=1, jit_compile=True))
 
 
 def test_processes_must_be_about_to_train_the_same(monkeypatch):
-    monkeypatch.setattr(distribution, "_gathered", lambda values: np.stack([values, values]))
-    Share(0, 2, 2).check_alike(preset="1", step=3)
-    monkeypatch.setattr(distribution, "_gathered", lambda values: np.stack([values, values + 1]))
+    monkeypatch.setattr(distributed, "_all_gather", lambda values: np.stack([values, values]))
+    ProcessGroup(0, 2, 2).check_alike(preset="1", step=3)
+    monkeypatch.setattr(distributed, "_all_gather", lambda values: np.stack([values, values + 1]))
     with pytest.raises(UserError, match=r"must train the same from the same step.*this one has preset 1, step 3"):
-        Share(0, 2, 2).check_alike(preset="1", step=3)
-    Share().check_alike(preset="1", step=3)
+        ProcessGroup(0, 2, 2).check_alike(preset="1", step=3)
+    ProcessGroup().check_alike(preset="1", step=3)
 
 
-def test_where_a_process_starts_is_among_what_must_be_alike(tiny_preset, image_tree, tmp_path, at_step, monkeypatch):
-    facts = []
-    monkeypatch.setattr(Share, "check_alike", lambda share, **told: facts.append(told))
-    at_step(4, lambda keeper: os.kill(os.getpid(), signal.SIGINT))
+def test_where_a_process_starts_is_among_what_must_be_alike(
+    tiny_preset, image_tree, tmp_path, at_step, on_step, monkeypatch
+):
+    facts, preset = [], load_preset(tiny_preset, train={"epochs": 1})
+    monkeypatch.setattr(ProcessGroup, "check_alike", lambda group, **told: facts.append(told))
+    at_step(4, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     for resume in (False, True):
         with contextlib.suppress(Stopped):
-            train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), tmp_path, resume=resume, say=str)
+            train(preset, str(image_tree), tmp_path, resume=resume, say=str, on_step=on_step)
     (run,) = run_folder.every(tmp_path)
     assert [(told["run"], told["step"]) for told in facts] == [("a new one", 0), (run.name, 4)]
 
 
 def test_a_process_alone_is_refused_where_others_are_named(monkeypatch):
-    assert distribution.alone() == Share()
-    for name, value in zip(distribution.VARIABLES, ("localhost:1", "2", "0"), strict=True):
+    assert distributed.single_process() == ProcessGroup()
+    for name, value in zip(distributed.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="are started with --distribute"):
-        distribution.alone()
+        distributed.single_process()
 
 
 @pytest.mark.parametrize(
@@ -77,19 +79,19 @@ def test_a_process_alone_is_refused_where_others_are_named(monkeypatch):
     ],
 )
 def test_variables_that_name_no_processes_are_told_in_one_line(values, told, monkeypatch):
-    for name, value in zip(distribution.VARIABLES, values, strict=True):
+    for name, value in zip(distributed.VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as caught:
-        distribution.check_variables()
+        distributed.check_variables()
     assert told in str(caught.value)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX would wait for the other process")
 def test_several_processes_are_refused_on_tensorflow(monkeypatch):
-    for name, value in zip(distribution.VARIABLES, ("localhost:1", "2", "0"), strict=True):
+    for name, value in zip(distributed.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=r"several processes train together with JAX\. .* Set KERAS_BACKEND=jax, or"):
-        distribution.join()
+        distributed.join()
 
 
 @pytest.fixture

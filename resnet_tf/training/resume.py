@@ -4,16 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from resnet_tf import files, presets, run_folder
 from resnet_tf.data.splits import Dataset
 from resnet_tf.errors import UserError
-from resnet_tf.optim.watchers import Watcher
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training.keep import MADE_WITH, Progress, training_variables
+from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import Plan
 
 # What may differ from the recipe that a run began with: its length, where that leaves every step done as it was.
@@ -116,43 +114,15 @@ def restore_files(run: Run, progress: Progress, best: bytes | None, say: Callabl
         files.write_atomically(run.best, best)
 
 
-def say_what_changed(run: Run, before: dict, say: Callable[[str], None]) -> None:
+def say_what_changed(before: dict, now: dict, say: Callable[[str], None]) -> None:
     """Says where software or device are not those that the steps before were done with.
 
     Args:
-        before: the values of `MADE_WITH` that the state was saved with.
+        before, now: `State.made_with` of the steps before and of those to come.
     """
-    now = run.about
-    changed = [f"{key} {before[key]} -> {now[key]}" for key in MADE_WITH if before[key] != now[key]]
+    changed = [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]
     if changed:
         say(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
-
-
-def take_up(
-    model: keras.Model, watchers: list[Watcher], plan: Plan, progress: Progress, arrays: dict[str, np.ndarray]
-) -> None:
-    """Gives a phase the variables to go on with: all of them in its middle, at its start the weights alone.
-
-    Raises:
-        UserError: the state is of another network or optimizer; nothing is loaded.
-    """
-    within = progress.step > plan.first_step
-    wanted = {
-        name: variable for name, variable in training_variables(model).items() if within or name.startswith("model/")
-    }
-    for name, variable in wanted.items():
-        kind = np.dtype(variable.dtype).kind  # of the step's number alone: TensorFlow counts in int64, JAX in int32
-        fits = name in arrays and arrays[name].dtype in ((variable.dtype,) if kind == "f" else ("int32", "int64"))
-        if not fits or arrays[name].shape != tuple(variable.shape):
-            raise UserError(
-                f"a state must be of the network and optimizer that the preset builds. Received: one whose {name} is "
-                f"{'another' if name in arrays else 'missing'}."
-            )
-    for name, variable in wanted.items():
-        variable.assign(arrays[name])
-    if within:
-        for watcher, kept in zip(watchers, progress.watchers, strict=True):
-            watcher.restore(kept)
 
 
 def _differences(before: Preset, now: Preset) -> dict[str, list]:

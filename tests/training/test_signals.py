@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from resnet_tf.training.stop import Stop
+from resnet_tf.training.signals import StopSignal
 
 ROOT = Path(__file__).parents[2]
 # A step of a minute in C, where no Python handler of the main thread runs.
 LONG_STEP = """
 import hashlib, sys
-from resnet_tf.training.stop import Stop
-with Stop(lambda line: print(line, flush=True)).listening():
+from resnet_tf.training.signals import StopSignal
+with StopSignal(lambda line: print(line, flush=True)).listening():
     print("listening", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
 """
@@ -26,7 +26,7 @@ with Stop(lambda line: print(line, flush=True)).listening():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_is_kept_and_the_handlers_come_back(number):
     said, before = [], {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    stop = Stop(said.append)
+    stop = StopSignal(said.append)
     with stop.listening():
         assert stop.signal is None
         os.kill(os.getpid(), number)
@@ -34,7 +34,7 @@ def test_first_signal_is_kept_and_the_handlers_come_back(number):
         deadline = time.monotonic() + 10
         while not said and time.monotonic() < deadline:
             time.sleep(0.001)
-    assert said == ["stopping after this step; once more stops at once"]
+    assert said == ["stopping after this step; press Ctrl-C again to stop at once"]
     assert {each: signal.getsignal(each) for each in before} == before
     assert signal.set_wakeup_fd(-1) == -1
     assert not any("_count" in thread.name for thread in threading.enumerate())
@@ -46,7 +46,7 @@ def test_second_signal_ends_the_process_at_once_in_the_middle_of_a_step(number):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "listening\n"
         process.send_signal(number)
-        assert process.stdout.readline() == "stopping after this step; once more stops at once\n"
+        assert process.stdout.readline() == "stopping after this step; press Ctrl-C again to stop at once\n"
         began = time.monotonic()
         process.send_signal(number)
         assert process.wait(30) == 128 + number
@@ -55,7 +55,7 @@ def test_second_signal_ends_the_process_at_once_in_the_middle_of_a_step(number):
 
 def test_in_a_thread_nothing_is_taken():
     def listen():
-        with Stop(print).listening():
+        with StopSignal(print).listening():
             found.append(signal.getsignal(signal.SIGINT))
 
     found, before = [], signal.getsignal(signal.SIGINT)

@@ -1,0 +1,158 @@
+"""Trains a preset: opens the run, or one to resume, and hands it to the training loop."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from resnet_tf import files, ledger, lint, run_folder
+from resnet_tf.data import sources
+from resnet_tf.errors import UserError
+from resnet_tf.lint import Finding
+from resnet_tf.presets import Preset
+from resnet_tf.run_folder import Run
+from resnet_tf.training import checkpoint
+from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
+from resnet_tf.training.loop import Phase, train_phases
+from resnet_tf.training.plan import Plan, make_plans
+from resnet_tf.training.resume import check_data, check_recipe, find_run
+from resnet_tf.training.session import Session
+
+
+def train(
+    preset: Preset,
+    data: str | None = None,
+    runs: str | Path = "runs",
+    seed: int | None = None,
+    resume: bool | str = False,
+    say: Callable[[str], None] = print,
+    preset_file: Path | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+    on_step: Callable[[Phase], None] = lambda phase: None,
+) -> Run:
+    """Trains a preset to its end, or goes on with a run that was stopped.
+
+    Args:
+        data: where the images are; default: see `data.sources.load`.
+        seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
+        resume: True for the preset's newest unfinished run, or a run's name or folder.
+        say: takes each line meant for people.
+        preset_file: where the preset came from; kept in the run, so that a result finds its way back.
+        group: this process's place in a training by several, see `distributed.join`.
+        on_step: called after every update, before it is checked, logged or saved.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: a mistake of the user's, in one line.
+        Stopped: Ctrl-C or a TERM signal; the state is saved.
+    """
+    run = find_run(preset, runs, resume, seed) if resume is not False else None
+    with group.workplace(run, runs, say) as (run, runs, say):
+        seed = (seed or 0) if run is None else run.about["seed"]
+        plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
+        warnings = _warnings(preset, plans[0])
+        for plan in plans:
+            group.check(plan.preset.train)
+        group.check_alike(
+            preset=preset.hash,
+            images=plans[0].dataset.fingerprint,
+            seed=seed,
+            run="a new one" if run is None else run.name,
+            step=0 if run is None else max(map(checkpoint.step_of, checkpoint.saved_states(run.state)), default=0),
+            versions=ledger.versions(keras.backend.backend()),
+        )
+        resumed, run = run is not None, run or _create(preset, plans, runs, preset_file)
+        with _told_in_a_line(run, preset), _sole_writer(run):
+            saved = checkpoint.load(run.state, say)
+            if resumed:
+                step = saved.progress.step if saved else 0
+                check_data(run, plans[0].dataset)
+                _grow(run, preset, check_recipe(run, preset, plans, step), step)
+            session = Session(run, Path(runs), plans, group, say, saved)
+            session.open()
+            for finding in warnings:
+                say(str(finding))
+            with session.stop.listening():
+                train_phases(session, on_step)
+            return run
+
+
+def _create(preset: Preset, plans: list[Plan], runs: str | Path, preset_file: Path | None) -> Run:
+    dataset = plans[0].dataset
+    return run_folder.create(
+        preset,
+        plans[0].seed,
+        runs,
+        preset_file=None if preset_file is None else str(preset_file),
+        data=ledger.describe_data(dataset),
+        class_names=list(dataset.class_names),
+        changed=preset.changed,
+    )
+
+
+def _warnings(preset: Preset, plan: Plan) -> list[Finding]:
+    """Returns what the recipe check warns of.
+
+    Raises:
+        UserError: it finds what cannot be carried out.
+    """
+    found = lint.check(preset, len(plan.batches.split), plan.dataset.classes)
+    for finding in found:
+        if finding.severity == "error":
+            raise UserError(
+                f"a recipe must be one that can be carried out. Received: {finding.reason} {finding.remedy}"
+            )
+    return found
+
+
+@contextlib.contextmanager
+def _sole_writer(run: Run) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(run.lock, wait=False))
+        except BlockingIOError:
+            taken = f"Received: {run.name}, which has another."
+            raise UserError(f"a run can have one training at a time. {taken}") from None
+        yield
+
+
+@contextlib.contextmanager
+def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
+    """Turns a disk that cannot be written, and memory that runs out, into one line on what to do."""
+    try:
+        yield
+    except files.WriteError as error:
+        states = checkpoint.saved_states(run.state)
+        safe = (
+            f"Its state after step {checkpoint.step_of(states[0]):,} is whole"
+            if states
+            else "No step of it was saved yet"
+        )
+        raise UserError(
+            f"a run's files must be writable. Received: {error.filename}: {error.strerror}. {safe}: mend this, then go "
+            f"on with --resume {run.name}."
+        ) from error
+    except Exception as error:
+        # MemoryError comes from Python, the other from TensorFlow; in JAX's the name is part of the text.
+        exhausted = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
+        if not exhausted and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        batch, size = preset.train.batch_size, preset.data.image_size
+        raise UserError(
+            f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
+            f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network."
+        ) from error
+
+
+def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
+    """Writes into a run that it has become longer than it began; what its shorter self predicted is dropped."""
+    if grown:
+        shutil.rmtree(run.predictions, ignore_errors=True)
+        earlier = run.about.get("grown", [])
+        run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
+        run.write_preset(preset)
