@@ -36,10 +36,10 @@ def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> None:
         progress.phase = number
         phase = Phase(session, plan, arrays)
         try:
-            phase.train(on_step)
+            stop = phase.train(on_step)
         except Diverged as diverged:
             raise session.diverged(diverged) from diverged
-        if progress.step < plan.last_step:
+        if stop and progress.step < session.total_steps:
             raise session.stopped()
         arrays = checkpoint.copy_of(phase.step.variables)  # the next phase goes on with these weights
     session.finish(phase.step.network)
@@ -97,8 +97,8 @@ class Phase:
     def _scale(self) -> float:
         return math.prod(watcher.scale for watcher in self.watchers)
 
-    def train(self, on_step: Callable[["Phase"], None]) -> None:
-        """Trains from where the run stands to the phase's end, or until the user's request to stop.
+    def train(self, on_step: Callable[["Phase"], None]) -> bool:
+        """Trains from where the run stands to the phase's end, or until a request to stop; returns whether one came.
 
         Raises:
             Diverged: a loss or a weight is not finite; nothing is saved any more.
@@ -123,7 +123,8 @@ class Phase:
                     if self.at_epoch_end:
                         self._end_epoch()
                     if self._must_stop():
-                        return
+                        return True
+            return False
         finally:
             session.display.stop_bar()  # before anything else is printed
 

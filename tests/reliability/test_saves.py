@@ -12,26 +12,26 @@ from trials import CONTEXT, Fail, Send, watch_moments
 
 from resnet_tf import files
 from resnet_tf.training import checkpoint
-from resnet_tf.training.checkpoint import State
+from resnet_tf.training.checkpoint import Progress, State
 
 
 def made(step: int) -> State:
     """A state in which every part tells its step."""
-    return State(
-        step, {"kernel": np.full((50, 50), step, np.float32)}, b"%d" % step * 999, {"progress": {"step": step}}
-    )
+    kernel = np.full((50, 50), step, np.float32)
+    return State(Progress(step=step), {"kernel": kernel}, b"%d" % step * 999, {"device": f"device {step}"})
 
 
 def assert_whole(found: State, steps: tuple[int, ...]) -> None:
-    assert found.step in steps
-    expected = made(found.step)
+    assert found.progress.step in steps
+    expected = made(found.progress.step)
     np.testing.assert_array_equal(found.arrays["kernel"], expected.arrays["kernel"])
-    assert (found.best, found.values) == (expected.best, expected.values)
+    assert (found.progress, found.best) == (expected.progress, expected.best)
+    assert found.made_with == expected.made_with
 
 
 def save(folder: Path, act, pipe) -> None:
     """A process that saves one state."""
-    moments = watch_moments(folder, act)
+    moments, _ = watch_moments(folder, act)
     try:
         checkpoint.save(folder, made(30))
         pipe.send(moments)
