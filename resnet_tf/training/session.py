@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -34,49 +34,47 @@ class Diverged(Exception):
     last_losses: list[str]
 
 
-@dataclass(eq=False)
 class Session:
     """What all steps of a training share.
 
-    Attributes:
+    Args:
         run: the run that is trained.
         runs: the folder of all runs.
         plans: its phases.
         group: this process's place in a training by several.
         say: takes each line meant for people.
-        saved: the state that the session begins from; None for a new run.
+        saved: the state that the session goes on from; None for a new run.
+
+    Attributes:
+        preset: the recipe of the whole run.
         progress: how far the run is.
         best: content of the file of best weights, once there are any.
+        made_with: see `State`.
         stop: the user's request to stop.
         display, board: show the progress in the terminal and in TensorBoard.
     """
 
-    run: Run
-    runs: Path
-    plans: list[Plan]
-    group: ProcessGroup
-    say: Callable[[str], None]
-    saved: State | None = None
-    progress: Progress = field(init=False)
-    best: bytes | None = field(init=False)
-    made_with: dict = field(init=False)
-    stop: StopSignal = field(init=False)
-    display: ProgressDisplay = field(init=False)
-    board: TensorBoardLog = field(init=False)
-
-    def __post_init__(self):
-        last = self.plans[-1]
-        self.progress = Progress() if self.saved is None else self.saved.progress
-        self.best = None if self.saved is None else self.saved.best
+    def __init__(
+        self,
+        run: Run,
+        runs: Path,
+        plans: list[Plan],
+        group: ProcessGroup,
+        say: Callable[[str], None],
+        saved: State | None = None,
+    ):
+        self.run, self.runs, self.plans, self.group, self.say, self.saved = run, runs, plans, group, say, saved
+        self.preset, last = run.preset, plans[-1]
+        self.progress, self.best = (Progress(), None) if saved is None else (saved.progress, saved.best)
+        self.made_with = {
+            "versions": ledger.versions(keras.backend.backend()),
+            "device": device_description() + group.description,
+            "backend": keras.backend.backend(),
+        }
         # Whoever signals a process that prints nothing else must see that it was heard.
-        self.stop = StopSignal(print if self.group.rank else self.say)
-        self.display = ProgressDisplay(last.last_step, last.first_epoch + last.epochs, self.progress.step, self.say)
-        self.board = TensorBoardLog(self.run, self.say)
-
-    @property
-    def preset(self):
-        """The recipe of the whole run."""
-        return self.run.preset
+        self.stop = StopSignal(print if group.rank else say)
+        self.display = ProgressDisplay(last.last_step, last.first_epoch + last.epochs, self.progress.step, say)
+        self.board = TensorBoardLog(run, say)
 
     @property
     def total_steps(self) -> int:
@@ -85,13 +83,7 @@ class Session:
 
     def open(self) -> None:
         """Writes into the run what it is trained with from now on, and prints it."""
-        versions = ledger.versions(keras.backend.backend())
         precisions = dict.fromkeys(plan.preset.train.precision for plan in self.plans)
-        self.made_with = {
-            "versions": versions,
-            "device": device_description() + self.group.description,
-            "backend": keras.backend.backend(),
-        }
         self.run.update(
             status="running",
             preset_hash=self.preset.hash,

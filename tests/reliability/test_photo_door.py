@@ -55,15 +55,23 @@ def test_orientations_bombs_and_names_through_the_door(finished_runs, tmp_path, 
     assert [row["file"] for row in rows] == list(expected)
     by_name = {row["file"]: row for row in rows}
     upright = [by_name[f"turned-{orientation}.png"]["top"] for orientation in TURNS]
-    assert all(top == upright[0] for top in upright)
+    assert all(same_prediction(top, upright[0]) for top in upright)
     assert all(by_name[name]["error"] for name in expected if name.startswith("bomb"))
     assert all(by_name[name]["error"] is None for name in names)
     # Each has its own prediction: the very one that a plainly named file of the same pixels gets.
     for number in range(len(names)):
         (folder / f"plain-{number:03}.png").write_bytes(solid(number))
     for name, row in zip(names, predicted(capsys, runs, "plain-*.png"), strict=True):
-        assert by_name[name]["top"] == row["top"]
+        assert same_prediction(by_name[name]["top"], row["top"])
     print(f"8 orientations, {len(BOMBS)} bombs, {len(names)} hostile names: all as they should be")
+
+
+def same_prediction(top: list[dict], other: list[dict]) -> bool:
+    """Says whether two photos got the same classes: the place in a batch may change a probability's last bits."""
+    classes, probabilities = ([each[key] for each in top] for key in ("class", "probability"))
+    return classes == [each["class"] for each in other] and probabilities == pytest.approx(
+        [each["probability"] for each in other], abs=1e-6
+    )
 
 
 def by_the_program(runs: Path, folder: Path, output: Path) -> tuple[list[dict], int]:
