@@ -44,8 +44,10 @@ def mistake(capsys, door, *arguments) -> str:
 
 def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     preset, runs = home / "tiny.json", home / "runs"
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, code=0)
+    before = preset.read_bytes()
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--record", code=0)
     printed = capsys.readouterr().out
+    assert f"recorded in {preset}" in printed
     assert re.search(r"top-1 +\d+\.\d\d %   \(95 % interval \d+\.\d\d to \d+\.\d\d\)", printed)
     assert "70 images" in printed
     assert "not the official bytes" in printed
@@ -55,6 +57,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert row["top1"] == pytest.approx(100 * row["correct"] / 70, abs=1e-4)
     assert np.mean(list(row["per_class_top1"].values())) == pytest.approx(row["top1"], abs=1e-3)  # seven of each class
     (result,) = json.loads(preset.read_text())["results"]
+    assert preset.read_bytes().startswith(before.removesuffix(b"}"))
     assert (result["test_top1"], result["epochs"], result["data"]["official"]) == (row["top1"], 3.0, False)
     stored = np.load(run_folder.every(runs)[0].folder / "predictions" / "test-1-crop-last.npz")
     assert np.sum(stored["labels"] == stored["predicted"]) == row["correct"]
@@ -72,7 +75,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", code=0)
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", "--record", code=0)
     assert len(re.findall(r"batch norm is measured anew on \d+ training images", capsys.readouterr().out)) == 1
     again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
@@ -238,6 +241,8 @@ def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_p
     places = ("--data", image_tree, "--runs", tmp_path / "runs")
     run_door(train_door, "--preset", path, *places, code=0)
     run_door(eval_door, "--preset", path, *places, code=0)
+    assert "results" not in pickle.loads(path.read_bytes())  # on a folder copy of CIFAR-10 it is a trial
+    run_door(eval_door, "--preset", path, *places, "--record", code=0)
     assert len(pickle.loads(path.read_bytes())["results"]) == 1
 
 

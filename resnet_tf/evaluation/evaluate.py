@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf import files, ledger, preset_files
+from resnet_tf import files, ledger
 from resnet_tf.data import sources
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.broken import naming_broken_files
@@ -187,11 +187,13 @@ def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
     }
 
 
-def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None) -> None:
-    """Keeps a result: its row in the overall log, its predictions and pictures in the run.
+def record(run: Run, result: Result, runs: str | Path) -> None:
+    """Keeps a result: its row in the overall log, its predictions and pictures in the run, a test's in its TensorBoard.
 
-    A test result also goes into the preset's file and the run's TensorBoard. Of a run that comes with the project only
-    the row and the pictures are kept.
+    Of a run that comes with the project only the row and the pictures are kept.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     ledger.append(runs, ledger.EVALUATED, result)
     which = (result["split"], result["view"], result["weights"])
@@ -204,27 +206,9 @@ def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None)
     write_pictures(run, {" ".join((*which, name)): content for name, content in result.pictures.items()})
     if result.predictions is not None:
         predictions.save(predictions.path_of(run, *which), result.predictions)
-    if result["split"] != "test":
-        return
-    measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
-    write_hparams(run, {name: value for name, value in measured.items() if value is not None})
-    if preset_file is not None:
-        preset_files.record_result(preset_file, short_form(result))
-
-
-def short_form(result: dict) -> dict:
-    """Returns what a preset's file keeps of a test result."""
-    keys = ("run", "date", "seed", "epochs", "steps", "trained", "steps_planned", "changed", "view", "weights")
-    return {
-        **{key: result[key] for key in (*keys, "resolution", "same_data_as_training", "validation_top1")},
-        "test_top1": result["top1"],
-        "test_top1_interval": result["top1_interval"],
-        "test_top5": result["top5"],
-        "test_loss": result["loss"],
-        "images": result["count"],
-        "training_seconds": result["training_seconds"],
-        "data": {key: result["data"][key] for key in ("title", "fingerprint", "official")},
-    }
+    if result["split"] == "test":
+        measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
+        write_hparams(run, {name: value for name, value in measured.items() if value is not None})
 
 
 def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray]:

@@ -220,9 +220,9 @@ def test_what_it_would_not_do_is_refused(runs, capsys):
 
 
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
-    from resnet_tf.evaluation.evaluate import short_form
+    from resnet_tf.evaluation.recording import short_form
 
-    one = row(validation_top1=90.0, correct=8580, preset="1")
+    one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
     shipped = measured.shipped_presets()["1"]
     carried = presets.from_dict({**presets.to_dict(shipped), "results": [short_form(one)]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
