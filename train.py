@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from resnet_tf import cli, preset_files, run_folder, variants
+from resnet_tf import cli, figures, preset_files, run_folder, variants
 from resnet_tf.errors import UserError
 from resnet_tf.listing import print_presets, print_summary
 
@@ -42,7 +42,7 @@ def parser() -> cli.Parser:
         help="whether the recipe is sound; with a run: when a plateau would have lowered the rate in it",
     )
     look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
-    look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png)")
+    look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png, .pdf, .svg)")
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -59,6 +59,8 @@ def main(arguments: list[str]) -> int | None:
     preset = variants.apply_settings(preset_files.load_preset(path), options.set)
     if options.figure and not options.dry_run:
         raise UserError("--figure draws what --dry-run tells. Received: --figure without --dry-run.")
+    if options.figure:
+        figures.check_place(options.figure)
     if options.summary:
         return print_summary(preset)
     if options.check is not None:
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> int | None:
     from resnet_tf.training.loop import train
 
     share = distribution.join() if options.distribute else distribution.alone()
-    train(
+    run = train(
         preset,
         options.data,
         options.runs,
@@ -87,7 +89,7 @@ def main(arguments: list[str]) -> int | None:
         share=share,
     )
     if share.index == 0:
-        given = {"--preset": options.preset, "--data": options.data, "--runs": options.runs}
+        given = {"--run": run.name, "--data": options.data, "--runs": options.runs}
         words = [word for pair in given.items() if pair[1] not in (None, run_folder.RUNS) for word in pair]
         print(f"next: python eval.py {shlex.join(words)}")
 

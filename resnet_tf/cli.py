@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 def add_network_options(parser: Parser) -> None:
     """Adds the options that say whose weights to use."""
     group = parser.add_argument_group("which network")
-    group.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
+    group.add_argument("--preset", metavar="NAME|PATH", help="the best finished run of this preset")
     group.add_argument("--run", metavar="RUN", help="a run's name or folder")
     group.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
 

@@ -33,7 +33,7 @@ def predict(
     """Predicts the classes of photos: files, folders and glob patterns.
 
     Args:
-        preset: whose newest finished run predicts; or give `run`.
+        preset: whose best finished run predicts; or give `run`.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
 
