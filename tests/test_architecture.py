@@ -20,6 +20,7 @@ FLOORS = {
     "resnet_tf.checked": 0,
     "resnet_tf.text": 0,
     "resnet_tf.json_text": 0,
+    "resnet_tf.figures": 0,
     "resnet_tf.presets": 1,
     "resnet_tf.preset_files": 1,
     "resnet_tf.variants": 1,

@@ -1,8 +1,11 @@
 """The three doors as a user meets them: the whole way once, and every mistake in one clear line."""
 
+import errno
 import json
+import os
 import pickle
 import re
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -112,6 +115,48 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
     assert "tiny/" in captured.err  # says which run it used
     assert len(csv.read_text().splitlines()) == 4
     assert Image.open(figure).format == "PNG"
+
+
+def test_what_cannot_be_written_costs_neither_the_table_nor_the_other_file(home, image_tree, tmp_path, capsys):
+    photo = next((image_tree / "test" / "cat").iterdir())
+    (tmp_path / "taken.csv").mkdir()
+    places = ("--csv", tmp_path / "taken.csv", "--figure", tmp_path / "sheet.pdf")
+    run_door(predict_door, photo, "--runs", home / "runs", *places, code=2)
+    captured = capsys.readouterr()
+    assert re.search(r"\d+\.\d%", captured.out)
+    assert captured.err.startswith("error: cannot write")
+    assert "taken.csv" in captured.err
+    assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_result_that_cannot_be_kept_is_printed_first(home, image_tree, tmp_path, capsys, monkeypatch):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "eval_overall.jsonl").unlink(missing_ok=True)
+    places = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs")
+
+    def read_only(place):
+        def opened(path, flags, *more):
+            if str(path).startswith(str(place)) and (flags & os.O_CREAT or os.path.isdir(path)):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return real(path, flags, *more)
+
+        monkeypatch.setattr(os, "open", opened)
+
+    real = os.open
+    for place, arguments, file in (
+        (tmp_path / "runs", (), "eval_overall.jsonl"),
+        (home, ("--record",), "tiny.json"),
+    ):
+        before = (home / "tiny.json").read_bytes()
+        read_only(place)
+        run_door(eval_door, *places, *arguments, code=2)
+        captured = capsys.readouterr()
+        assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
+        assert captured.err.count("\n") == 1
+        assert "Read-only file system" in captured.err
+        assert str(place / file) in captured.err
+        assert (home / "tiny.json").read_bytes() == before
+    assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1  # what could be kept was
 
 
 def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
@@ -240,7 +285,9 @@ def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_p
     path.write_bytes(pickle.dumps({**tiny_preset, "name": "mine", "train": {"batch_size": 20, "epochs": 1}}))
     places = ("--data", image_tree, "--runs", tmp_path / "runs")
     run_door(train_door, "--preset", path, *places, code=0)
-    run_door(eval_door, "--preset", path, *places, code=0)
+    hint = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("eval.py ")[2])
+    assert hint[:2] == ["--run", run_folder.every(tmp_path / "runs")[0].name]  # what was trained, not the preset's best
+    run_door(eval_door, *hint, code=0)
     assert "results" not in pickle.loads(path.read_bytes())  # on a folder copy of CIFAR-10 it is a trial
     run_door(eval_door, "--preset", path, *places, "--record", code=0)
     assert len(pickle.loads(path.read_bytes())["results"]) == 1
@@ -269,6 +316,7 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     assert "--preset" in mistake(capsys, train_door)
 
     assert "--dry-run" in mistake(capsys, train_door, "--preset", tiny, "--figure", "rate.png")
+    assert "'rate.jpg'" in mistake(capsys, train_door, "--preset", tiny, "--dry-run", "--figure", "rate.jpg")
     places = ("--preset", tiny, "--data", image_tree, "--runs")
     assert "seed must be 0 to" in mistake(capsys, train_door, *places, tmp_path / "new", "--seed", 2**40)
     # What cannot be carried out is refused before there is a run.
@@ -315,5 +363,6 @@ def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypat
     assert "at least one photo" in mistake(capsys, predict_door)
     assert "no photo found" in mistake(capsys, predict_door, "nothing-*.jpg", "--runs", home / "runs")
     assert "finished run" in mistake(capsys, predict_door, text, "--runs", tmp_path)
+    assert "'sheet.gif'" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--figure", "sheet.gif")
     assert "photo.jpg" in mistake(capsys, predict_door, text, "--runs", home / "runs")
     assert "--top" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--top", "11")

@@ -26,7 +26,7 @@ def dry_run(
     """Says what training a preset would do and cost; trains nothing.
 
     Args:
-        figure: a .png file that takes the curve of the learning rate.
+        figure: a .png, .pdf or .svg file that takes the curve of the learning rate.
 
     Raises:
         UserError: as a training would, for its images.
