@@ -95,8 +95,9 @@ def test_what_is_there_already_is_said_with_its_figure(run, preset_file):
 
 def test_the_demos_first_result_is_there_already(tmp_path):
     """The README's first command reproduces it: in a fresh clone nothing is changed by it."""
-    path = preset_files.find("demo")
-    demo, content = preset_files.load_preset(path), path.read_bytes()
+    path, content = tmp_path / "demo.json", preset_files.find("demo").read_bytes()
+    path.write_bytes(content)
+    demo = preset_files.load_preset(path)
     kept = demo.results[0]
     run = run_folder.create(demo, 0, tmp_path)
     data = {**BUILT_IN, "fingerprint": kept["data"]["fingerprint"]}
