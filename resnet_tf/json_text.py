@@ -35,7 +35,9 @@ def with_lines(content: bytes, key: str, items: list[Any]) -> bytes:
     if not keys:
         raise ValueError("a table of at least one key is needed")
     place = next((found for found in keys if found.name == key), None)
-    pad = _indentation(text, (place or keys[-1]).start)
+    last = place or keys[-1]
+    pads = [_indentation(text, found.start) for found in keys if found.start <= last.start]
+    pad = next((found for found in reversed(pads) if found is not None), None)
     newline = "\r\n" if "\r\n" in text else "\n"
     inner = (pad or "") + (pad or "  ")
     lines = f",{newline}".join(inner + json.dumps(item, ensure_ascii=False) for item in items)

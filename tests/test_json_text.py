@@ -21,6 +21,10 @@ ROWS = [{"run": "größer/1", "lr": 5e-4}, {"run": "b", "changed": {"a": [1, 2]}
             '{\n    "results" :  [\n        ROW,\n        ROW\n    ] ,\n    "b": {"results": [ ]}}',
         ),
         ('{"a": "\\"results\\": []", "b": 1}', '{"a": "\\"results\\": []", "b": 1, "results": [\n  ROW,\n  ROW\n]}'),
+        (
+            '{\n\t"a": 1, "b": 2}',  # as the last line that begins with a key
+            '{\n\t"a": 1, "b": 2,\n\t"results": [\n\t\tROW,\n\t\tROW\n\t]}',
+        ),
         ('\n{\n"a": 1e5\n\n}\n\n', '\n{\n"a": 1e5,\n"results": [\n  ROW,\n  ROW\n]\n\n}\n\n'),
     ],
 )
