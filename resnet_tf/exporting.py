@@ -109,20 +109,20 @@ def export(
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workplace = tempfile.TemporaryDirectory(dir=folder)  # before any work: it may be read-only
+        tempfile.TemporaryDirectory(dir=folder).cleanup()  # before any work: it may be read-only
     except OSError as error:
         raise UserError(f"an export needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
-    with workplace as aside:
-        preset = run.preset.in_phases[-1]
-        dataset = dataset_of(run, data, say)
-        chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
-        batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
-        which = weights or preset.evaluation.weights
-        path = {"last": run.last, "best": run.best}[which]
-        network, about = load_network(preset, dataset.classes, path, batches.size)
-        model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
-        model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
-        target = folder / f"{which}{form.suffix or '_saved_model'}"
+    preset = run.preset.in_phases[-1]
+    dataset = dataset_of(run, data, say)
+    chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
+    batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
+    which = weights or preset.evaluation.weights
+    path = {"last": run.last, "best": run.best}[which]
+    network, about = load_network(preset, dataset.classes, path, batches.size)
+    model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
+    model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
+    target = folder / f"{which}{form.suffix or '_saved_model'}"
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
         made = Path(aside) / target.name
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # tf2onnx meets a NumPy newer than itself
@@ -135,7 +135,7 @@ def export(
             target.replace(Path(aside) / "before")
         made.replace(target)
         files.write_atomically(target.with_name(f"{target.name}.json"), json.dumps(how, indent=2) + "\n")
-        return target
+    return target
 
 
 def _how_to_use(run: Run, size: int, classes: int) -> dict:
