@@ -218,7 +218,9 @@ def _load_place(official: Official, place: _Place, folder: Path, say: Callable) 
         title = name if known else f"{name} ({place.kind}, not the official bytes)"
         return _assemble(name, title, place.source, official.class_names, splits, known)
 
-    return load_or_build(folder, name, key_of(f"{name} {place.source}", place.files), build, say)
+    # What decides whether a copy is official is part of the key: an entry from before it was known is not taken.
+    by = "" if place.checked else f" {dict(official.sums)}"
+    return load_or_build(folder, name, key_of(f"{name} {place.source}{by}", place.files), build, say)
 
 
 def _assemble(

@@ -124,6 +124,27 @@ def test_the_catalogue_names_the_files_that_are_taken(name):
         assert sums.images == (about.train_size if part == "train" else about.test_size)
 
 
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_every_split_of_a_published_data_set_has_its_sums(name):
+    assert set(sources.OFFICIAL[name].sums) == {"train", "test"}
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_a_copy_of_which_a_split_cannot_be_checked_is_never_official(
+    name, missing, tmp_path, monkeypatch, draw_split, shrink, write_tree
+):
+    classes, side = DATASETS[name].classes, DATASETS[name].image_size
+    splits = {part: draw_split(seed, classes, side, classes) for seed, part in enumerate(("train", "test"))}
+    known = shrink(name, **splits)
+    for part, split in splits.items():
+        write_tree(tmp_path / part, split, known.class_names)
+    assert sources.load(name, str(tmp_path), say=lambda line: None).official
+    sums = {part: value for part, value in known.sums.items() if part != missing}
+    monkeypatch.setitem(sources.OFFICIAL, name, dataclasses.replace(known, sums=sums))
+    assert not sources.load(name, str(tmp_path), say=lambda line: None).official  # nor is what the cache holds
+
+
 @pytest.mark.parametrize(("module", "more"), [("sources", set()), ("catalogue", {"numpy"})])
 def test_what_a_listing_needs_imports_nothing_heavy(module, more):
     heavy = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "PIL"} | more
