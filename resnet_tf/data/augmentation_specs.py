@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from resnet_tf.data.rounding import resized_side
 from resnet_tf.errors import UserError
 
 Shape = tuple[int, int] | None  # height, width in pixels; None: they differ from image to image
@@ -313,7 +314,7 @@ def resized(shape: Shape, shorter_side: int) -> Shape:
     """Returns `shape` scaled to a shorter side of `shorter_side` pixels; the longer one is rounded down."""
     if shape is None:
         return None
-    return tuple(shorter_side * side // min(shape) for side in shape)
+    return tuple(resized_side(side, min(shape), shorter_side) for side in shape)
 
 
 def _at_least(least: int, **values: int) -> None:

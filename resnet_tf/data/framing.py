@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from resnet_tf.data.augmentation_specs import CenterCrop, RandomCrop, RandomResizedCrop, Resize, ShorterSide
 from resnet_tf.data.augmentations import Chain, output_shape
+from resnet_tf.data.rounding import centred, resized_side
 from resnet_tf.data.turning import Window, stored, upright, upright_size
 from resnet_tf.errors import UserError
 
@@ -236,20 +237,16 @@ def _any_place(room: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return tf.floor(number * (room + 1))
 
 
-def _centred(room: tf.Tensor) -> tf.Tensor:
-    return tf.round(room / 2)  # half to even, as Python's round in torchvision
-
-
 def _random_crop(step: RandomCrop, frame: Frame, numbers: tf.Tensor) -> Frame:
     size = tf.constant(step.size, tf.float32)
     rooms = [side - size for side in _sides(frame)]
-    top, left = (tf.where(r < 0, _centred(r), _any_place(r, numbers[..., i])) for i, r in enumerate(rooms))
+    top, left = (tf.where(r < 0, centred(r), _any_place(r, numbers[..., i])) for i, r in enumerate(rooms))
     return _crop(frame, top, left, size, size)
 
 
 def _center_crop(step: CenterCrop, frame: Frame, numbers: tf.Tensor) -> Frame:
     size = tf.constant(step.size, tf.float32)
-    top, left = (_centred(side - size) for side in _sides(frame))
+    top, left = (centred(side - size) for side in _sides(frame))
     return _crop(frame, top, left, size, size)
 
 
@@ -264,7 +261,8 @@ def _resize(step: Resize, frame: Frame, numbers: tf.Tensor) -> Frame:
 
 def _resized(frame: Frame, length: tf.Tensor) -> Frame:
     shorter = tf.minimum(frame.rows, frame.columns)
-    return frame._replace(rows=length * frame.rows // shorter, columns=length * frame.columns // shorter)
+    rows, columns = (resized_side(side, shorter, length) for side in (frame.rows, frame.columns))
+    return frame._replace(rows=rows, columns=columns)
 
 
 def _random_resized_crop(step: RandomResizedCrop, frame: Frame, numbers: tf.Tensor) -> Frame:
