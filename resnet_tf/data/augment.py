@@ -256,7 +256,7 @@ def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: St
         transforms=transforms,
         output_shape=tf.shape(images)[1:3],
         fill_value=float(step.fill),
-        interpolation="BILINEAR",
+        interpolation=step.interpolation.upper(),
         fill_mode="CONSTANT",
     )
     return framing.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)

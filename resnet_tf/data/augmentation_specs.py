@@ -201,9 +201,13 @@ class FlipVertical(Flip):
 
 @dataclass(frozen=True)
 class Rotate(Augmentation):
-    """A turn about the centre by an angle uniform in [-degrees, degrees], counter-clockwise where positive; bilinear.
+    """A turn about the centre by an angle uniform in [-degrees, degrees], counter-clockwise where positive.
 
-    The size stays; `fill`, a grey level from 0 to 255, comes in at the corners.
+    The size stays.
+
+    Attributes:
+        fill: a grey level, 0 to 255, that comes in at the corners.
+        interpolation: "bilinear"; or "nearest", which is the default of torchvision's RandomRotation.
     """
 
     name = "rotate"
@@ -212,6 +216,7 @@ class Rotate(Augmentation):
 
     degrees: float
     fill: int = 0
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self):
         if not 0 < self.degrees <= 180:

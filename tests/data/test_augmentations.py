@@ -45,6 +45,7 @@ CHAINS = {
         RandomResizedCrop(224, (0.25, 1.0)),
     ),
     "resize(256) | center_crop(224)": (Resize(256), CenterCrop(224)),
+    "rotate(45, interpolation='nearest') | flip_horizontal": (Rotate(45.0, 0, "nearest"), FlipHorizontal()),
     "pca_lighting(vectors='training')": (PcaLighting(0.1, "training"),),
 }
 
@@ -79,6 +80,7 @@ def test_text_leaves_out_what_is_default():
         ("pad_crop(0)", ["'padding' must be at least 1. Received: 0."]),
         ("pad_crop(4, fill=256)", ["'fill' must be in 0..255. Received: 256."]),
         ("rotate(0)", ["'degrees' must be above 0"]),
+        ("rotate(45, interpolation='neerest')", ["Did you mean 'nearest'?"]),
         ("rotate(1e999)", ["must be a finite number"]),
         ("rotate(1" + "0" * 400 + ")", ["must be a finite number"]),
         ("flip_vertical(1.5)", ["'probability' must be in 0..1. Received: 1.5."]),
