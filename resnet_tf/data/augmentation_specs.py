@@ -149,6 +149,21 @@ class Resize(Augmentation):
 
 
 @dataclass(frozen=True)
+class Resample(Augmentation):
+    """The image resampled between two framings, and rounded to whole grey levels; the next works on those pixels.
+
+    Without it a chain of framings is worked out first and the image resampled once, which keeps it sharper. torchvision
+    resamples at every step: "resize(256) | resample | random_resized_crop(224)" is its Resize and RandomResizedCrop.
+    """
+
+    name = "resample"
+    kind = "framing"
+
+    def after(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True)
 class PadCrop(Augmentation):
     """The image moved by up to `padding` whole pixels each way, every shift equally likely; `fill` comes in behind it.
 
@@ -305,6 +320,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         RandomResizedCrop,
         Resize,
         CenterCrop,
+        Resample,
         Rotate,
         Cutout,
         ColorJitter,
