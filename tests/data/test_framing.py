@@ -360,7 +360,7 @@ def test_a_file_is_resampled_twice_where_the_chain_says_so(tmp_path, name):
         found = read_framed(tf.constant(str(path)), chain, own).numpy().astype(int)
         expected = resampled_twice(image, [one.numpy() for one in own])
         assert np.abs(found - expected).max() <= 2  # each of the two roundings may differ by a level
-        assert np.abs(found - expected).mean() < 0.2  # Pillow also rounds between the two axes
+        assert np.abs(found - expected).mean() < 0.3  # Pillow also rounds between the two axes
         soft.append(sharpness(found))
         sharp.append(sharpness(read_framed(tf.constant(str(path)), once, own[:1] + own[2:]).numpy()))
     assert np.mean(soft) < 0.95 * np.mean(sharp)
