@@ -61,6 +61,42 @@ def test_one_folder_can_hold_several_data_sets(tree, tmp_path):
     assert sources.load("cifar10", str(tmp_path), say=print).source == f"image folder {tmp_path / 'cifar10'}"
 
 
+@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+def test_one_split_points_to_the_folder_above(name, tree):
+    with pytest.raises(UserError, match=f"one split of {tree}: give that folder"):
+        sources.load(name, str(tree / "train"), say=print)
+
+
+def test_one_split_of_an_own_folder_is_taken_but_not_in_silence(tree):
+    lines = []
+    assert len(sources.load("folder", str(tree / "train"), say=lines.append).train) < 20
+    assert f"one split of {tree}" in lines[0]
+
+
+def test_spelling_of_the_splits_does_not_matter(tree):
+    before = sources.load("cifar10", str(tree), say=print).fingerprint
+    for name in ("train", "test"):
+        (tree / name).rename(tree / name.title())
+    assert sources.load("cifar10", str(tree), say=print).fingerprint == before
+
+
+@pytest.mark.parametrize("form", ["tree", "files", "archive"])
+def test_another_published_data_set_points_to_its_presets(form, tmp_path, draw_split, write_tree):
+    given = tmp_path / "given"
+    if form == "tree":
+        for seed, part in enumerate(("train", "test")):
+            write_tree(given / part, draw_split(seed, 100, classes=100), DATASETS["cifar100"].class_names)
+    elif form == "files":
+        (given / "cifar-100-binary").mkdir(parents=True)
+    else:
+        given.mkdir()
+        (given / "cifar-100-python.tar.gz").write_bytes(b"")
+    for place in [given, *([given / "cifar-100-python.tar.gz"] if form == "archive" else [])]:
+        with pytest.raises(UserError, match=r"holds cifar100, not cifar10\..*--preset resnet34-cifar100") as caught:
+            sources.load("cifar10", str(place), say=print)
+        assert "apple" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["folder", "imagenet"])
 def test_sets_that_cannot_be_downloaded_say_what_they_want(name):
     with pytest.raises(UserError, match=f"{name} was not found: --data and RESNET_DATA are not set.*Give --data PATH"):
