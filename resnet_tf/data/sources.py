@@ -102,8 +102,9 @@ def _load_given(name: str, root: Path, said: str, folder: Path, say: Callable) -
     if name in OFFICIAL:
         place = _find_official(OFFICIAL[name], root.resolve(), said, say)
         if place is None:
-            hint = f"It is one split of {whole}: give that folder." if whole else _inside(root)
-            raise UserError(f"{said} holds no {name}. {hint} {_help(name)}")
+            if whole:
+                raise UserError(f"{said} holds no {name}: it is one split of {whole}. Give that folder.")
+            raise UserError(f"{said} holds no {name}. {_inside(root)} {_help(name)}")
         return _load_place(OFFICIAL[name], place, folder, say)
     if not root.is_dir():
         raise UserError(f"{said} is not a folder. {_help(name)}")
@@ -114,7 +115,7 @@ def _load_given(name: str, root: Path, said: str, folder: Path, say: Callable) -
             )
         return load_folder(root.resolve(), say)
     if whole:
-        raise UserError(f"{said} is one split of {whole}: give that folder. {_help(name)}")
+        raise UserError(f"{said} holds no {name}: it is one split of {whole}. Give that folder.")
     inner = root / name
     return load_imagenet((inner if inner.is_dir() and not (root / "train").exists() else root).resolve(), say)
 
@@ -171,7 +172,7 @@ def _find_official(official: Official, root: Path, said: str, say: Callable) -> 
         found = [name for name in preset_files.names() if preset_files.load_preset(name).data.dataset == other.name]
         raise UserError(
             f"{said} holds {other.name}, not {official.name}. Choose a preset of {other.name}: "
-            f"--preset {' or '.join(found[:3])}{' ...' if len(found) > 3 else ''}."
+            f"--preset {', '.join(found[:3])}{' or another of --list' if len(found) > 3 else ''}."
         ) from mistake
     if mistake is not None:
         raise mistake

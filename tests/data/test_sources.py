@@ -63,7 +63,7 @@ def test_one_folder_can_hold_several_data_sets(tree, tmp_path):
 
 @pytest.mark.parametrize("name", ["cifar10", "imagenet"])
 def test_one_split_points_to_the_folder_above(name, tree):
-    with pytest.raises(UserError, match=f"one split of {tree}: give that folder"):
+    with pytest.raises(UserError, match=f"it is one split of {tree}"):
         sources.load(name, str(tree / "train"), say=print)
 
 
