@@ -289,6 +289,26 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     )
 
 
+def test_a_run_goes_on_by_its_name_alone(home, image_tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(home / "runs", "runs")
+    run = run_folder.every("runs")[0]
+    data = ("--data", image_tree)
+    # Nothing looks at what is about to be trained on: it would look at the preset.
+    for look in ("--dry-run", "--check", "--summary"):
+        assert look in mistake(capsys, train_door, "--preset", home / "tiny.json", "--resume", run.name, look)
+    assert "--resume RUN" in mistake(capsys, train_door, "--resume")
+    line = mistake(capsys, train_door, "--resume", run.name, "--set", "train.batch_size=10", *data)
+    assert "train.batch_size: 20 -> 10" in line
+    assert "which is finished" in mistake(capsys, train_door, "--resume", run.name, *data)
+    assert "began with, tiny. Received: 3" in mistake(capsys, train_door, "--preset", "3", "--resume", run.name, *data)
+    run_door(train_door, "--resume", run.name, "--set", "train.epochs=4", *data, code=0)
+    printed = capsys.readouterr().out
+    assert "train.epochs: 3 -> 4" in printed
+    assert f"next: python eval.py --run {run.name}" in printed
+    assert (run.about["step"], run.about["changed"]) == (40, {"train.epochs": [4, 3]})
+
+
 def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, capsys):
     for split in ("train", "test"):
         for folder in (image_tree / split).iterdir():

@@ -1,7 +1,6 @@
 """Carries a preset out: from its images to a finished run."""
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,6 +41,9 @@ def train(
 ) -> Run:
     """Trains a preset to its end, or goes on with a run that was stopped.
 
+    A run that goes on keeps the recipe it began with. Of `preset` it takes only the overrides, which may make it
+    longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
+
     Args:
         data: where the images are; default: see `data.sources.load`.
         seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
@@ -59,7 +61,10 @@ def train(
     """
     run = resuming.find_run(preset, runs, resume, seed) if resume is not False else None
     with share.workplace(run, runs, say) as (run, runs, say):
-        seed = (seed or 0) if run is None else run.about["seed"]
+        if run is None:
+            seed = seed or 0
+        else:
+            seed, preset = run.about["seed"], resuming.recipe_of(run, preset, say)
         plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
         warnings = _warnings(preset, plans[0])
         for plan in plans:
@@ -117,7 +122,8 @@ def _train(
         progress = Progress(**saved.values["progress"]) if saved else Progress()
         if resume:
             resuming.check_data(run, dataset)
-            _grow(run, preset, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
+            grown = resuming.check_recipe(run, preset, plans, progress.step)
+            resuming.take_recipe(run, preset, grown, progress.step, say)
         run.update(
             status="running",
             preset_hash=preset.hash,
@@ -173,15 +179,6 @@ def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
             f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
             f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network."
         ) from error
-
-
-def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
-    """Writes into a run that it has become longer than it began; what its shorter self predicted is dropped."""
-    if grown:
-        shutil.rmtree(run.predictions, ignore_errors=True)
-        earlier = run.about.get("grown", [])
-        run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
-        run.write_preset(preset)
 
 
 def _carry_out(
