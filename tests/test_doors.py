@@ -228,8 +228,11 @@ def test_dry_run_tells_and_writes_nothing(home, image_tree, tmp_path, capsys):
     assert "30 of batch 20 (3 epochs of 10)" in printed
     assert "x0.8 an epoch" in printed
     assert "images/s" in printed
+    assert "warning" not in printed
     assert Image.open(figure).format == "PNG"
     assert not (tmp_path / "runs").exists()
+    run_door(train_door, *arguments, "--set", "train.jit_compile=true", code=0)
+    assert "train.jit_compile=false" in capsys.readouterr().out
 
 
 def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_path, capsys):

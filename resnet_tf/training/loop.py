@@ -19,7 +19,7 @@ from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
 from resnet_tf.text import printable
 from resnet_tf.training import keep, resuming, state
-from resnet_tf.training.device import device_description
+from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.distribution import ALONE, Share
 from resnet_tf.training.keep import KeepRun, Progress
 from resnet_tf.training.plan import Plan, make_plans
@@ -139,6 +139,7 @@ def _train(
             resuming.say_what_changed(run, saved.values["made_with"], say)
         resuming.restore_files(run, progress, saved.best if saved else None, say)
         _introduce(run, preset, plans, say)
+        warn_of_xla(preset, say)
         for finding in warnings:
             say(str(finding))
         return _carry_out(run, preset, plans, progress, saved, runs, say, share)
