@@ -173,6 +173,15 @@ class Preset:
         return hashlib.sha256(json.dumps(recipe(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
+def recipe_keys() -> list[str]:
+    """Returns every key that the sections of a recipe can have, whatever their names: "train.epochs"."""
+    named = [(section, cls) for section, table in NAMED_SECTIONS.items() for cls in table.values()]
+    fields = [
+        f"{section}.{item.name}" for section, cls in (*SECTIONS.items(), *named) for item in dataclasses.fields(cls)
+    ]
+    return list(dict.fromkeys((*fields, *(f"{section}.name" for section in NAMED_SECTIONS))))
+
+
 def recipe(preset: Preset) -> dict:
     """Returns the sections of a preset that change a run's numbers, as plain values with every default written out."""
     values = to_dict(preset)

@@ -312,6 +312,19 @@ def test_a_run_goes_on_by_its_name_alone(home, image_tree, tmp_path, capsys, mon
     assert (run.about["step"], run.about["changed"]) == (40, {"train.epochs": [4, 3]})
 
 
+def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = run_folder.every(tmp_path / "runs")[0]
+    run.update(status="stopped")
+    run.last.unlink()
+    photo = next((image_tree / "test" / "cat").iterdir())
+    for door, *arguments in ((eval_door, "--data", image_tree), (predict_door, photo)):
+        line = mistake(capsys, door, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
+        assert f"{run.name}, stopped, saved up to step 30 of 30: finish it with" in line
+        run_door(door, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
+        capsys.readouterr()
+
+
 def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, capsys):
     for split in ("train", "test"):
         for folder in (image_tree / split).iterdir():

@@ -79,13 +79,13 @@ def evaluate(
         UserError: no such weights or images.
     """
     preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
-    dataset = dataset_of(run, data, say)
     usual = (against or run.preset).in_phases[-1].evaluation
     which = weights or usual.weights
+    path = run.weights(which)
+    dataset = dataset_of(run, data, say)
     part, chosen = _images(run, dataset, split)
     images = dataset.test if part == "test" else dataset.train.take(chosen)
     batches = evaluation_batches(preset, images, view or usual.view)
-    path = {"last": run.last, "best": run.best}[which]
     training = _training_images(run, dataset, say) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate else ""
