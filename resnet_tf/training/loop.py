@@ -22,6 +22,7 @@ from resnet_tf.training import keep, resuming, state
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.distribution import ALONE, Share
 from resnet_tf.training.keep import KeepRun, Progress
+from resnet_tf.training.lag import warn_of_lag
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
 from resnet_tf.training.state import State
@@ -225,6 +226,8 @@ def _carry_out(
             stop.signal,
         )
     say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")
+    if not share.devices:
+        warn_of_lag(run, plans[-1], progress.rows[-1], say)
     return run
 
 
