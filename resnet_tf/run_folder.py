@@ -12,6 +12,7 @@ runs/<preset>/<utc>-s<seed>/
 Runs that come with the project are such folders too, with what predicting and scoring needs: presets/weights/.
 """
 
+import contextlib
 import glob
 import json
 import os
@@ -96,6 +97,30 @@ class Run:
     @property
     def best(self) -> Path:
         return self.folder / "weights" / "best.npz"
+
+    @property
+    def standing(self) -> str:
+        """How far it is, in words: "stopped, saved up to step 14 of 30"."""
+        about = self.about
+        saved = max((int(path.name.partition("-")[0]) for path in self.state.glob("[0-9]*-*")), default=0)
+        return f"{about.get('status')}, saved up to step {saved:,} of {about.get('steps_planned', 0):,}"
+
+    def weights(self, which: str) -> Path:
+        """Returns the file of its "last" or its "best" weights.
+
+        Raises:
+            UserError: it is not there, as the run is not finished.
+        """
+        path = {"last": self.last, "best": self.best}[which]
+        status = self.about.get("status")
+        if path.exists() or status == "finished":
+            return path
+        ways = [] if status == "diverged" else [f"finish it with python train.py --resume {self.name}"]
+        ways += ["take --weights best"] if self.best.exists() else []
+        ending = f": {', or '.join(ways)}" if ways else ""
+        raise UserError(
+            f"a run has its {which} weights once it is finished. Received: {self.name}, {self.standing}{ending}."
+        )
 
     def extras(self, runs: str | Path) -> Path:
         """Returns where figures and exports go: into the run, or among `runs` where its own folder is the project's."""
@@ -199,7 +224,21 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str, say:
         best = max(pretrained, key=lambda run: run.shipped["top1"])
         return _introduced(best, f"pretrained, as {runs} holds no {lack}", runs, say)
     needed = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
-    raise UserError(f"{needed} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}.")
+    raise UserError(
+        f"{needed}{_other_ways(name, runs)} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}."
+    )
+
+
+def _other_ways(preset: str | None, runs: str | Path) -> str:
+    """Returns what there is besides training anew: an unfinished run of a preset, and weights of other presets."""
+    ways, unfinished = "", None
+    with contextlib.suppress(UserError):  # of runs that cannot be read others tell
+        unfinished = latest(runs, preset, ("running", "stopped"))
+    if unfinished is not None:
+        ways += f" Or finish {unfinished.name} ({unfinished.standing}): python train.py --resume {unfinished.name}."
+    if others := sorted({run.preset.name for run in every(SHIPPED)}):
+        ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."
+    return ways
 
 
 def _candidates(runs: str | Path, written: Preset | None, say: Callable[[str], None]) -> tuple[list[Run], ...]:

@@ -276,8 +276,11 @@ def test_dry_run_tells_and_writes_nothing(home, image_tree, tmp_path, capsys):
     assert "30 of batch 20 (3 epochs of 10)" in printed
     assert "x0.8 an epoch" in printed
     assert "images/s" in printed
+    assert "warning" not in printed
     assert Image.open(figure).format == "PNG"
     assert not (tmp_path / "runs").exists()
+    run_door(train_door, *arguments, "--set", "train.jit_compile=true", code=0)
+    assert "train.jit_compile=false" in capsys.readouterr().out
 
 
 def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_path, capsys):
@@ -340,6 +343,39 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     assert "--resume" in mistake(
         capsys, train_door, "--preset", tiny, "--data", image_tree, "--runs", tmp_path, "--resume"
     )
+
+
+def test_a_run_goes_on_by_its_name_alone(home, image_tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(home / "runs", "runs")
+    run = run_folder.every("runs")[0]
+    data = ("--data", image_tree)
+    # Nothing looks at what is about to be trained on: it would look at the preset.
+    for look in ("--dry-run", "--check", "--summary"):
+        assert look in mistake(capsys, train_door, "--preset", home / "tiny.json", "--resume", run.name, look)
+    assert "--resume RUN" in mistake(capsys, train_door, "--resume")
+    line = mistake(capsys, train_door, "--resume", run.name, "--set", "train.batch_size=10", *data)
+    assert "train.batch_size: 20 -> 10" in line
+    assert "which is finished" in mistake(capsys, train_door, "--resume", run.name, *data)
+    assert "began with, tiny. Received: 3" in mistake(capsys, train_door, "--preset", "3", "--resume", run.name, *data)
+    run_door(train_door, "--resume", run.name, "--set", "train.epochs=4", *data, code=0)
+    printed = capsys.readouterr().out
+    assert "train.epochs: 3 -> 4" in printed
+    assert f"next: python eval.py --run {run.name}" in printed
+    assert (run.about["step"], run.about["changed"]) == (40, {"train.epochs": [4, 3]})
+
+
+def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = run_folder.every(tmp_path / "runs")[0]
+    run.update(status="stopped")
+    run.last.unlink()
+    photo = next((image_tree / "test" / "cat").iterdir())
+    for door, *arguments in ((eval_door, "--data", image_tree), (predict_door, photo)):
+        line = mistake(capsys, door, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
+        assert f"{run.name}, stopped, saved up to step 30 of 30: finish it with" in line
+        run_door(door, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
+        capsys.readouterr()
 
 
 def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, capsys):

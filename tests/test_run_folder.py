@@ -109,6 +109,35 @@ def test_choice_without_runs_says_how_to_get_one(tmp_path, monkeypatch):
     assert line.endswith(f"Received: no such run of preset '4' in {tmp_path}.")
 
 
+def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
+    line = told(run_folder.choose, "5", None, tmp_path, "evaluate")
+    assert "--preset quick-long" in line
+    run = run_folder.create(presets.from_dict({**VALUES, "name": "5"}), 0, tmp_path)
+    run.update(status="stopped", step=14, steps_planned=30)
+    (run.state / "000000014-0").mkdir(parents=True)
+    line = told(run_folder.choose, "5", None, tmp_path, "evaluate")
+    assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.name}" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "saved"), [("stopped", [14]), ("running", [7, 14]), ("running", []), ("diverged", [])]
+)
+def test_an_unfinished_run_says_so_where_its_weights_are_wanted(tmp_path, clock, status, saved):
+    run = run_folder.create(PRESET, 0, tmp_path)
+    run.update(status=status, steps_planned=30)
+    for step in saved:
+        (run.state / f"{step:09d}-0").mkdir(parents=True)
+    line = told(run.weights, "last")
+    assert f"{run.name}, {status}, saved up to step {max(saved, default=0)} of 30" in line
+    assert (f"python train.py --resume {run.name}" in line) == (status != "diverged")
+    assert "--weights best" not in line
+    run.best.write_bytes(b"")
+    assert "--weights best" in told(run.weights, "last")
+    assert run.weights("best") == run.best
+    run.update(status="finished")
+    assert run.weights("last") == run.last
+
+
 def test_what_comes_with_the_project_hides_no_slip(tmp_path, clock):
     """A folder of runs that is not there is said and not passed over."""
     assert run_folder.choose(None, None, tmp_path, "predict").shipped is not None

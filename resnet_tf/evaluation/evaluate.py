@@ -24,7 +24,7 @@ from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training.plan import make_plans
+from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
 # Training images, rounded up to whole batches; more change little: Wu and Johnson 2021 (arXiv:2105.07576), section 3.3.
@@ -79,14 +79,16 @@ def evaluate(
         UserError: no such weights or images.
     """
     preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
-    dataset = dataset_of(run, data, say)
     usual = (against or run.preset).in_phases[-1].evaluation
     which = weights or usual.weights
+    path = run.weights(which)
+    dataset = dataset_of(run, data, say)
     part, chosen = _images(run, dataset, split)
     images = dataset.train.take(chosen) if part == "train" else getattr(dataset, part)
     batches = evaluation_batches(preset, images, view or usual.view)
-    path = {"last": run.last, "best": run.best}[which]
-    training = _training_images(run, dataset, say) if recalibrate else None
+    training = None
+    if recalibrate:
+        training = recalibration_images(make_plans(run.preset, dataset, about["seed"])[-1], say)
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate else ""
     began, done = time.monotonic(), 0
@@ -164,9 +166,8 @@ def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros((0, batches.size, batches.size, 3), np.uint8)
 
 
-def _training_images(run: Run, dataset: Dataset, say: Callable[[str], None]) -> Iterator:
-    """Yields batches of the run's last phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
-    plan = make_plans(run.preset, dataset, run.about["seed"])[-1]
+def recalibration_images(plan: Plan, say: Callable[[str], None]) -> Iterator:
+    """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
     size = plan.preset.train.batch_size
     steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
     say(f"batch norm is measured anew on {steps * size:,} training images")

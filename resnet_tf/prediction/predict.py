@@ -69,8 +69,7 @@ def predict_photos(
         raise UserError(f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.")
     which = weights or preset.evaluation.weights
     side, crop = photo_framing(preset)
-    path = run.best if which == "best" else run.last
-    model, _ = load_network(preset, len(classes), path, image_size=crop)
+    model, _ = load_network(preset, len(classes), run.weights(which), image_size=crop)
     looking = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
     head = np.asarray(model.get_layer("head").kernel)
     loaded, done = photos.load_all(paths, side, crop, SECONDS), 0
