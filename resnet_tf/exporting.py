@@ -109,15 +109,15 @@ def export(
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=folder).cleanup()  # before any work: it may be read-only
     except OSError as error:
-        raise UserError(f"an export needs a folder. Received: {folder}: {error.strerror}.") from error
+        raise UserError(f"an export needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
     preset = run.preset.in_phases[-1]
     dataset = dataset_of(run, data, say)
     chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
     batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
     which = weights or preset.evaluation.weights
-    path = {"last": run.last, "best": run.best}[which]
-    network, about = load_network(preset, dataset.classes, path, batches.size)
+    network, about = load_network(preset, dataset.classes, run.weights(which), batches.size)
     model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
     model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
     target = folder / f"{which}{form.suffix or '_saved_model'}"
@@ -147,7 +147,8 @@ def _how_to_use(run: Run, size: int, classes: int) -> dict:
         "title": run.preset.title,
         "trained_on": run.about["data"]["title"],
         "images": f"float32 [batch, {size}, {size}, 3], RGB, 0 to 255; the network normalises them itself",
-        "photos": f"resize the shorter side to {side} pixels, cut out the middle {size} x {size}",
+        "photos": f"resize the shorter side to {side} pixels (the longer one rounded down), cut out the middle "
+        f"{size} x {size} (where it starts is rounded half to even)",
         "probabilities": f"float32 [batch, {classes}], in the order of class_names",
         "class_names": run.about["class_names"],
     }

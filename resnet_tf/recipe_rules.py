@@ -16,6 +16,7 @@ import numpy as np
 
 from resnet_tf.data import augmentations
 from resnet_tf.data.augmentation_specs import RandomResizedCrop, Resize, ShorterSide
+from resnet_tf.image_rules import images_of_one_size
 from resnet_tf.models.size import network_size
 from resnet_tf.optim.schedules import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
 from resnet_tf.optim.specs import AdamSpec
@@ -319,7 +320,13 @@ def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
 def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
     batch = recipe.preset.train.batch_size
     if recipe.images is not None and batch > recipe.images:
-        yield f"one batch of {batch:,} is more than the {recipe.images:,} training images.", "Lower train.batch_size."
+        yield f"one batch of {batch:,} is more than the {recipe.images:,} training images.", _smaller_batch(recipe)
+
+
+def _smaller_batch(recipe: Recipe) -> str:
+    held_out = recipe.preset.data.validation_size
+    also = f", or hold fewer than data.validation_size={held_out:,} images out" if held_out else ""
+    return f"Lower train.batch_size{also}."
 
 
 RULES: dict[str, Rule] = {
@@ -343,6 +350,9 @@ RULES: dict[str, Rule] = {
     "parameter-limit": Rule(parameter_limit, "stl10: under two million parameters", impossible=True),
     "nothing-to-select-by": Rule(
         nothing_to_select_by, "pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True
+    ),
+    "images-of-one-size": Rule(
+        images_of_one_size, "a folder's photos, passed by the check and refused by the training", impossible=True
     ),
     "batch-too-large": Rule(batch_too_large, "a batch that no epoch fills: no step is ever made", impossible=True),
 }

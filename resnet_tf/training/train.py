@@ -1,7 +1,6 @@
 """Trains a preset: opens the run, or one to resume, and hands it to the training loop."""
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from resnet_tf.lint import Finding
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
 from resnet_tf.training import checkpoint
+from resnet_tf.training.device import warn_of_xla
 from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
+from resnet_tf.training.lag import warn_of_lag
 from resnet_tf.training.loop import Phase, train_phases
 from resnet_tf.training.plan import Plan, make_plans
-from resnet_tf.training.resume import check_data, check_recipe, find_run
+from resnet_tf.training.resume import check_data, check_recipe, find_run, recipe_of, take_recipe
 from resnet_tf.training.session import Session
 
 
@@ -34,6 +35,9 @@ def train(
     on_step: Callable[[Phase], None] = lambda phase: None,
 ) -> Run:
     """Trains a preset to its end, or goes on with a run that was stopped.
+
+    A run that goes on keeps the recipe it began with. Of `preset` it takes only the overrides, which may make it
+    longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
 
     Args:
         data: where the images are; default: see `data.sources.load`.
@@ -53,7 +57,10 @@ def train(
     """
     run = find_run(preset, runs, resume, seed) if resume is not False else None
     with group.workplace(run, runs, say) as (run, runs, say):
-        seed = (seed or 0) if run is None else run.about["seed"]
+        if run is None:
+            seed = seed or 0
+        else:
+            seed, preset = run.about["seed"], recipe_of(run, preset, say)
         plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
         warnings = _warnings(preset, plans[0])
         for plan in plans:
@@ -72,13 +79,16 @@ def train(
             if resumed:
                 step = saved.progress.step if saved else 0
                 check_data(run, plans[0].dataset)
-                _grow(run, preset, check_recipe(run, preset, plans, step), step)
+                take_recipe(run, preset, check_recipe(run, preset, plans, step), step, say)
             session = Session(run, Path(runs), plans, group, say, saved)
             session.open()
+            warn_of_xla(preset, say)
             for finding in warnings:
                 say(str(finding))
             with session.stop.listening():
                 train_phases(session, on_step)
+            if not group.devices:
+                warn_of_lag(run, plans[-1], session.progress.rows[-1], say)
             return run
 
 
@@ -101,7 +111,7 @@ def _warnings(preset: Preset, plan: Plan) -> list[Finding]:
     Raises:
         UserError: it finds what cannot be carried out.
     """
-    found = lint.check(preset, len(plan.batches.split), plan.dataset.classes)
+    found = lint.check_on(preset, plan.dataset)
     for finding in found:
         if finding.severity == "error":
             raise UserError(
@@ -147,12 +157,3 @@ def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
             f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
             f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network."
         ) from error
-
-
-def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
-    """Writes into a run that it has become longer than it began; what its shorter self predicted is dropped."""
-    if grown:
-        shutil.rmtree(run.predictions, ignore_errors=True)
-        earlier = run.about.get("grown", [])
-        run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
-        run.write_preset(preset)
