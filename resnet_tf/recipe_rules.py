@@ -43,7 +43,8 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> int | None:
-        return None if self.images is None else self.images // self.preset.train.batch_size
+        train = self.preset.train
+        return None if self.images is None else self.images * train.repeats // train.batch_size
 
     @property
     def epochs(self) -> float | None:
@@ -317,9 +318,13 @@ def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
 
 
 def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
-    batch = recipe.preset.train.batch_size
-    if recipe.images is not None and batch > recipe.images:
-        yield f"one batch of {batch:,} is more than the {recipe.images:,} training images.", "Lower train.batch_size."
+    train, images = recipe.preset.train, recipe.images
+    if images is not None and train.batch_size > images * train.repeats:
+        times = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
+        yield (
+            f"one batch of {train.batch_size:,} is more than the {images:,} training images{times}.",
+            "Lower train.batch_size.",
+        )
 
 
 RULES: dict[str, Rule] = {
