@@ -331,18 +331,19 @@ RULES: dict[str, Rule] = {
     "plateau-cannot-fire": Rule(plateau_cannot_fire, "imagenet-resnet34-exp0 never fired; keras-cv pull request 723"),
     "plateau-in-noise": Rule(
         plateau_in_noise,
-        "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau rose from 68.6 to 74.2 %",
+        "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau-1000 had not at 1e-5 in "
+        "875 epochs",
     ),
     "milestones-past-end": Rule(milestones_past_end, "bshall/Tacotron issue 3: milestones in steps, taken for epochs"),
     "schedule-cut-short": Rule(schedule_cut_short, "SGDR (arXiv:1608.03983), section 4: good at the end of a period"),
     "warmup-never-ends": Rule(warmup_never_ends, "pytorch_resnet_cifar10 issue 21: ResNet-110 stays at 0.01"),
     "two-controllers": Rule(two_controllers, "keras pull request 8829: one schedule undoes what the other does"),
-    "adam-rate": Rule(adam_rate, "the author of resnet32-cifar10-adam: at 0.1 it does not learn"),
+    "adam-rate": Rule(adam_rate, "resnet32-cifar10-adam-dead-end: its author found that it does not learn at 0.1"),
     "decay-form": Rule(decay_form, "arXiv:1711.05101; Keras's SGD(weight_decay=...) is not the paper's"),
     "foreign-normalisation": Rule(foreign_normalisation, "pytorch-cifar-models issue 8, torchvision issue 6506"),
     "jittered-resized-crop": Rule(jittered_resized_crop, "imagenet-resnet34-exp2, mended in exp3"),
     "no-augmentation": Rule(
-        no_augmentation, "the author of resnet32-cifar10-plateau: 100 % in training, 68.6 % at the test"
+        no_augmentation, "the author of resnet32-cifar10-plateau-200: 100 % in training, 68.6 % at the test"
     ),
     "imagenet-stem": Rule(imagenet_stem, "pytorch-image-models issue 2481: 59.8 % instead of 77 %"),
     "parameter-limit": Rule(parameter_limit, "stl10: under two million parameters", impossible=True),
