@@ -64,7 +64,8 @@ def main(arguments: list[str]) -> int | None:
     if options.check is not None:
         from resnet_tf import lint
 
-        return lint.print_check(preset, run_folder.find(options.check, options.runs) if options.check else None)
+        run = run_folder.find(options.check, options.runs) if options.check else None
+        return lint.print_check(preset, run, options.data)
     if options.dry_run:
         if options.distribute:
             raise UserError("--dry-run times a single device. Received: --dry-run and --distribute.")

@@ -147,7 +147,8 @@ def _how_to_use(run: Run, size: int, classes: int) -> dict:
         "title": run.preset.title,
         "trained_on": run.about["data"]["title"],
         "images": f"float32 [batch, {size}, {size}, 3], RGB, 0 to 255; the network normalises them itself",
-        "photos": f"resize the shorter side to {side} pixels, cut out the middle {size} x {size}",
+        "photos": f"resize the shorter side to {side} pixels (the longer one rounded down), cut out the middle "
+        f"{size} x {size} (where it starts is rounded half to even)",
         "probabilities": f"float32 [batch, {classes}], in the order of class_names",
         "class_names": run.about["class_names"],
     }

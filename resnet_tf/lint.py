@@ -3,9 +3,11 @@
 `recipe_rules` holds the rules. A preset silences those that it breaks on purpose: {"silence": ["imagenet-stem"]}.
 """
 
+import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.errors import unknown
@@ -14,6 +16,9 @@ from resnet_tf.optim.watchers import PlateauWatcher
 from resnet_tf.presets import Preset
 from resnet_tf.recipe_rules import RULES, Recipe, log_key
 from resnet_tf.run_folder import Run
+
+if TYPE_CHECKING:
+    from resnet_tf.data.splits import Dataset
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,35 @@ def check(
     return found
 
 
-def print_check(preset: Preset, run: Run | None = None, say: Callable[[str], None] = print) -> int:
+def check_on(preset: Preset, dataset: "Dataset", history: Sequence[dict] = ()) -> list[Finding]:
+    """Applies the rules as `check` does, to a preset and the images that it is to train on."""
+    if dataset.validation is not None:
+        data = dataclasses.replace(preset.data, validation_size=len(dataset.validation))
+        return check(dataclasses.replace(preset, data=data), len(dataset.train), dataset.classes, history)
+    return check(preset, max(0, len(dataset.train) - preset.data.validation_size), dataset.classes, history)
+
+
+def print_check(
+    preset: Preset, run: Run | None = None, data: str | None = None, say: Callable[[str], None] = print
+) -> int:
     """Says all that the check finds in a preset, and returns an exit code: 2 where something cannot be carried out.
 
     Args:
         run: a run whose log is replayed; its metrics also tell how noisy they are.
+        data: where the images are, as `data.sources.load` takes it, whose number then counts; default: what is known of
+            the data set, and RESNET_DATA where nothing is.
+
+    Raises:
+        UserError: `data` does not hold the images.
     """
     rows = [] if run is None else run.rows
-    found = check(preset, history=rows)
+    unknown_size = DATASETS[preset.data.dataset].train_size is None
+    if data is not None or (unknown_size and os.environ.get("RESNET_DATA")):
+        from resnet_tf.data import sources  # NumPy and Pillow, which the check does without otherwise
+
+        found = check_on(preset, sources.load(preset.data.dataset, data, say=say), rows)
+    else:
+        found = check(preset, history=rows)
     for finding in found:
         say(f"{finding}\n  case: {finding.case}")
     if run is not None:

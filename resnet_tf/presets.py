@@ -21,7 +21,8 @@ class Data:
     """`data` of a preset: which images, and how they are prepared.
 
     Attributes:
-        validation_size: images held out of the training set, stratified by class, for selection.
+        validation_size: images held out of the training set, stratified by class, for selection; not applied to a
+            folder that has a validation split of its own.
         augment: an expression such as "pad_crop(4) | flip_horizontal"; see `data.augmentations`.
         normalize: "per_channel" (mean and deviation), "per_pixel" (mean image, as the paper) or "imagenet" (published).
         image_size: height and width in pixels at which the network is trained.

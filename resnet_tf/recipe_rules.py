@@ -16,6 +16,7 @@ import numpy as np
 
 from resnet_tf.data import augmentations
 from resnet_tf.data.augmentation_specs import RandomResizedCrop, Resize, ShorterSide
+from resnet_tf.image_rules import images_of_one_size
 from resnet_tf.models.size import network_size
 from resnet_tf.optim.schedules import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
 from resnet_tf.optim.specs import AdamSpec
@@ -321,10 +322,14 @@ def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
     train, images = recipe.preset.train, recipe.images
     if images is not None and train.batch_size > images * train.repeats:
         times = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
-        yield (
-            f"one batch of {train.batch_size:,} is more than the {images:,} training images{times}.",
-            "Lower train.batch_size.",
-        )
+        what = f"one batch of {train.batch_size:,} is more than the {images:,} training images{times}."
+        yield what, _smaller_batch(recipe)
+
+
+def _smaller_batch(recipe: Recipe) -> str:
+    held_out = recipe.preset.data.validation_size
+    also = f", or hold fewer than data.validation_size={held_out:,} images out" if held_out else ""
+    return f"Lower train.batch_size{also}."
 
 
 RULES: dict[str, Rule] = {
@@ -349,6 +354,9 @@ RULES: dict[str, Rule] = {
     "parameter-limit": Rule(parameter_limit, "stl10: under two million parameters", impossible=True),
     "nothing-to-select-by": Rule(
         nothing_to_select_by, "pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True
+    ),
+    "images-of-one-size": Rule(
+        images_of_one_size, "a folder's photos, passed by the check and refused by the training", impossible=True
     ),
     "batch-too-large": Rule(batch_too_large, "a batch that no epoch fills: no step is ever made", impossible=True),
 }

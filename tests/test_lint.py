@@ -22,6 +22,8 @@ SOUND = {
 PLATEAU = {"name": "plateau", "patience": 5, "threshold": 0.02}
 STEPS = {"name": "multi_step", "boundaries_steps": [32000, 48000]}
 ADAM = {"name": "adam", "learning_rate": 0.001}
+FOLDER = {"dataset": "folder", "validation_size": 10}
+FRAMED = {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "center_crop(32)"}}
 
 
 def preset(**sections):
@@ -115,8 +117,8 @@ CASES = {
     "imagenet-stem": [
         ({"model": {"stem": "7x7-pool"}}, {"model": {"stem": "4x4-valid-pool"}}),
         (
-            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 63}},
-            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 64}},
+            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 63, "augment": "resize(63)"}},
+            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 64, "augment": "resize(64)"}},
         ),
     ],
     # The paper's ResNet-20, table 6: 0.27M.
@@ -129,6 +131,17 @@ CASES = {
         (
             {"schedule": PLATEAU, "data": {"validation_size": 0}},
             {"schedule": {**PLATEAU, "metric": "training_loss"}, "data": {"validation_size": 0}},
+        ),
+    ],
+    "images-of-one-size": [
+        ({"data": {"image_size": 24}}, {"data": {"image_size": 24, "augment": "random_crop(24)"}}),
+        (
+            {"data": FOLDER, "evaluation": {"frame": "center_crop(32)"}},
+            {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "center_crop(32)"}},
+        ),
+        (
+            {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "resize(32)"}},
+            {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "resize(32) | center_crop(32)"}},
         ),
     ],
     "batch-too-large": [({"train": {"batch_size": 45_001}}, {"train": {"batch_size": 45_000}})],
@@ -161,7 +174,7 @@ def test_rule_fires_alone_and_only_beyond_its_line(rule, breaking, sound):
 @pytest.mark.parametrize(("rule", "breaking", "sound"), BREAKS)
 def test_what_cannot_be_carried_out_is_an_error(rule, breaking, sound):
     (finding,) = lint.check(preset(**breaking))
-    impossible = {"parameter-limit", "nothing-to-select-by", "batch-too-large"}
+    impossible = {"parameter-limit", "nothing-to-select-by", "images-of-one-size", "batch-too-large"}
     assert (finding.severity == "error") == (rule in impossible)
     assert finding.reason.endswith(".")
     assert finding.remedy.endswith((".", '"'))
@@ -225,9 +238,46 @@ def test_each_phase_is_checked():
 
 
 def test_a_folder_of_unknown_size_breaks_no_rule_that_needs_the_number_of_images():
-    changes = {"data": {"dataset": "folder", "validation_size": 10}, "schedule": STEPS}
+    changes = {**FRAMED, "schedule": STEPS}
     assert broken_rules(**changes) == []
     assert [finding.rule for finding in lint.check(preset(**changes), images=1280)] == ["milestones-past-end"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Returns what draws a user's folder of two classes with so many photos of varying sizes in each split's folder."""
+    from PIL import Image
+
+    def draw(**splits):
+        for number, (split, count) in enumerate(splits.items()):
+            for label in range(2):
+                (tmp_path / split / "ab"[label]).mkdir(parents=True)
+                for i in range(count // 2):
+                    image = Image.new("RGB", (40 + i, 40 + number), (9 * i, 90 * number, 200 * label))
+                    image.save(tmp_path / split / "ab"[label] / f"{i}.png")
+        return str(tmp_path)
+
+    return draw
+
+
+def test_the_images_given_are_part_of_the_check(folder, monkeypatch):
+    data, lines = folder(train=40, test=4), []
+    assert lint.print_check(preset(**FRAMED), say=lines.append) == 0  # nobody knows how many there are
+    small = preset(**FRAMED, train={"batch_size": 16})
+    assert lint.print_check(small, data=data, say=lines.append) == 0
+    lines.clear()
+    assert lint.print_check(preset(**FRAMED, train={"batch_size": 32}), data=data, say=lines.append) == 2
+    assert "data.validation_size=10" in lines[0]
+    monkeypatch.setenv("RESNET_DATA", data)
+    assert lint.print_check(preset(**FRAMED, train={"batch_size": 32}), say=lines.append) == 2
+    assert lint.print_check(small, say=lines.append) == 0
+
+
+def test_an_own_validation_folder_is_something_to_select_by(folder):
+    best = {**FRAMED, "evaluation": {**FRAMED["evaluation"], "weights": "best"}, "train": {"batch_size": 16}}
+    best["data"] = {**best["data"], "validation_size": 0}
+    assert broken_rules(**best) == ["nothing-to-select-by"]
+    assert lint.print_check(preset(**best), data=folder(train=40, validation=6, test=4), say=str) == 0
 
 
 def history(values) -> list[dict]:

@@ -26,6 +26,7 @@ from resnet_tf.data.augmentation_specs import (
     Rotate,
 )
 from resnet_tf.data.augmentations import VIEWS, Chain, output_shape, split_framing
+from resnet_tf.data.rounding import centred
 from resnet_tf.data.statistics import IMAGENET, Statistics
 
 _STREAM = 1  # apart from other uses of the same seed, such as the order of the images
@@ -171,7 +172,7 @@ def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
     height, width = tf.unstack(tf.shape(images)[1:3])
     rows, columns = (height, width) if size is None else (size, size)
     bottom, right = height - rows, width - columns
-    middle = tuple(tf.cast(tf.round(room / 2), tf.int32) for room in (bottom, right))
+    middle = centred(bottom), centred(right)
     places = [middle]
     if view == "10-crop":
         places = [(0, 0), (0, right), (bottom, 0), (bottom, right), middle]
@@ -255,7 +256,7 @@ def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: St
         transforms=transforms,
         output_shape=tf.shape(images)[1:3],
         fill_value=float(step.fill),
-        interpolation="BILINEAR",
+        interpolation=step.interpolation.upper(),
         fill_mode="CONSTANT",
     )
     return framing.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)

@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from resnet_tf.data.rounding import resized_side
 from resnet_tf.errors import UserError
 
 Shape = tuple[int, int] | None  # height, width in pixels; None: they differ from image to image
@@ -148,6 +149,21 @@ class Resize(Augmentation):
 
 
 @dataclass(frozen=True)
+class Resample(Augmentation):
+    """The image resampled between two framings, and rounded to whole grey levels; the next works on those pixels.
+
+    Without it a chain of framings is worked out first and the image resampled once, which keeps it sharper. torchvision
+    resamples at every step: "resize(256) | resample | random_resized_crop(224)" is its Resize and RandomResizedCrop.
+    """
+
+    name = "resample"
+    kind = "framing"
+
+    def after(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True)
 class PadCrop(Augmentation):
     """The image moved by up to `padding` whole pixels each way, every shift equally likely; `fill` comes in behind it.
 
@@ -200,9 +216,13 @@ class FlipVertical(Flip):
 
 @dataclass(frozen=True)
 class Rotate(Augmentation):
-    """A turn about the centre by an angle uniform in [-degrees, degrees], counter-clockwise where positive; bilinear.
+    """A turn about the centre by an angle uniform in [-degrees, degrees], counter-clockwise where positive.
 
-    The size stays; `fill`, a grey level from 0 to 255, comes in at the corners.
+    The size stays.
+
+    Attributes:
+        fill: a grey level, 0 to 255, that comes in at the corners.
+        interpolation: "bilinear"; or "nearest", which is the default of torchvision's RandomRotation.
     """
 
     name = "rotate"
@@ -211,6 +231,7 @@ class Rotate(Augmentation):
 
     degrees: float
     fill: int = 0
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self):
         if not 0 < self.degrees <= 180:
@@ -299,6 +320,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         RandomResizedCrop,
         Resize,
         CenterCrop,
+        Resample,
         Rotate,
         Cutout,
         ColorJitter,
@@ -313,7 +335,7 @@ def resized(shape: Shape, shorter_side: int) -> Shape:
     """Returns `shape` scaled to a shorter side of `shorter_side` pixels; the longer one is rounded down."""
     if shape is None:
         return None
-    return tuple(shorter_side * side // min(shape) for side in shape)
+    return tuple(resized_side(side, min(shape), shorter_side) for side in shape)
 
 
 def _at_least(least: int, **values: int) -> None:

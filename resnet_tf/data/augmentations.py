@@ -8,7 +8,15 @@ import dataclasses
 from typing import Any
 
 from resnet_tf import checked
-from resnet_tf.data.augmentation_specs import AUGMENTATIONS, Augmentation, CenterCrop, Crop, Shape, ShorterSide
+from resnet_tf.data.augmentation_specs import (
+    AUGMENTATIONS,
+    Augmentation,
+    CenterCrop,
+    Crop,
+    Resample,
+    Shape,
+    ShorterSide,
+)
 from resnet_tf.errors import UserError, unknown
 
 EXAMPLE = "pad_crop(4) | flip_horizontal"
@@ -142,5 +150,8 @@ def _check_order(chain: Chain, where: str) -> None:
             raise UserError(f"{where}: framing must come before colour. Received: {colours[0]} before {step}.")
         if isinstance(step, Crop) and least is not None and step.size > least:
             raise UserError(f"{where}: {step} must not be larger than the image it is cut from, {least} pixels.")
-        if step.kind == "framing":
+        if isinstance(step, Resample):
+            if [near.kind for near in (*chain[max(0, i - 1) : i], *chain[i + 1 : i + 2])] != ["framing", "framing"]:
+                raise UserError(f"{where}: {step} must stand between two framings, such as resize and random_crop.")
+        elif step.kind == "framing":
             least = step.low if isinstance(step, ShorterSide) else step.size

@@ -89,6 +89,6 @@ DATASETS: dict[str, Description] = {
         image_size=None,
         train_size=None,
         test_size=None,
-        wants="a folder of your own: train/<class>/*, test/<class>/*, or only <class>/*",
+        wants="a folder of your own: train/<class>/*, test/<class>/* (and val/<class>/*), or only <class>/*",
     ),
 }

@@ -1,8 +1,8 @@
 """Image folders: one folder for each class, its name the class's. Small sets are decoded, large ones stay on disk.
 
-Either `train/<class>/*` beside `test/<class>/*` (or `val/`), or `<class>/*` alone, of which a fixed fifth is then held
-out as the test split. Read are .jpg, .jpeg, .png, .bmp and .webp (in any case); hidden files are passed over, others
-left out aloud.
+Either `train/<class>/*` beside `test/<class>/*`, and `val/<class>/*` for validation if there is one, their names in any
+case; or `<class>/*` alone, of which a fixed fifth is then held out as the test split. Read are .jpg, .jpeg, .png, .bmp
+and .webp (in any case); hidden files are passed over, others left out aloud.
 
 A user's own photos are read upright, as their EXIF orientation says and as `predict.py` reads them. Published data sets
 are read as they are stored, as everybody reads them.
@@ -14,16 +14,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from resnet_tf.data.cache import File
 from resnet_tf.data.headers import read_orientations
+from resnet_tf.data.shared_images import report_shared_files
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, fingerprint
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.text import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VALIDATION = ("val", "validation", "valid")  # what the folder of a validation split may be called
 TEST_PART = 5  # one image in so many is held out where there is no test folder
 _THREADS = 8  # hide the disk's latency while scanning and decoding
 _PORTION = 1000  # images a thread decodes at a time
@@ -68,25 +71,45 @@ def has_folders(folder: Path) -> bool:
         return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
 
 
-def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> tuple[Path, Path] | None:
-    """Returns the folders of the train and the test split, or None where `root` is not divided.
+class SplitFolders(NamedTuple):
+    """Where the splits of an image folder are; `validation` is None where there is none."""
+
+    train: Path
+    test: Path
+    validation: Path | None = None
+
+
+def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFolders | None:
+    """Returns the folders of the splits, whose names are taken in any case, or None where `root` is not divided.
 
     A `train` folder that holds images instead of folders is a class like any other.
 
+    Args:
+        test_names: what the test split's folder may be called, the first that is there.
+
     Raises:
-        UserError: only one of the two is there.
+        UserError: only one of training and test is there, or one of them twice.
     """
-    tests = [root / name for name in test_names if has_folders(root / name)]
-    train = root / "train"
-    if has_folders(train) and tests:
-        return train, tests[0]
-    if has_folders(train):
+    train, validation = (_folder_of(root, names) for names in (("train",), VALIDATION))
+    test = next(filter(None, (_folder_of(root, (name,)) for name in test_names)), None)
+    if train and test:
+        return SplitFolders(train, test, None if test.name.lower() in VALIDATION else validation)
+    if train:
         raise UserError(
-            f"image folder {root} has train/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones."
+            f"image folder {root} has {train.name}/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones."
         )
-    if tests:
-        raise UserError(f"image folder {root} has {tests[0].name}/<class>/ folders but no train/<class>/ ones.")
+    if test:
+        raise UserError(f"image folder {root} has {test.name}/<class>/ folders but no train/<class>/ ones.")
     return None
+
+
+def _folder_of(root: Path, names: tuple[str, ...]) -> Path | None:
+    """Returns the folder in `root` that holds folders and is called one of `names` in any case, or None."""
+    found = sorted(root / name for name in os.listdir(root) if name.lower() in names and has_folders(root / name))
+    if len(found) > 1:
+        both = " and ".join(f"{folder.name}/" for folder in found)
+        raise UserError(f"image folder {root} must have one folder for a split. Received: {both}. Rename all but one.")
+    return found[0] if found else None
 
 
 def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
@@ -167,7 +190,7 @@ def to_split(tree: Tree, class_names: tuple[str, ...], upright: bool = False) ->
     return FileSplit(np.array(paths, dtype=object), labels, read_orientations(paths) if upright else None)
 
 
-def fingerprint_of_files(train: Tree, test: Tree) -> str:
+def fingerprint_of_files(train: Tree, test: Tree, validation: Tree | None = None) -> str:
     """Returns a fingerprint over class, file name and file size.
 
     It is weaker than that of arrays: the files are not read, so a change that keeps a file's size goes unseen.
@@ -178,7 +201,7 @@ def fingerprint_of_files(train: Tree, test: Tree) -> str:
             for name, files in tree.items()
             for file in files
         ]
-        for tree in (train, test)
+        for tree in (train, test, validation or {})
     ]
     return fingerprint(*rows)
 
@@ -210,32 +233,44 @@ def _hash(name: str, file: File) -> bytes:
 def load_folder(root: Path, say: Callable) -> Dataset:
     """Reads any image folder as the data set "folder"; its class names are its folders', sorted.
 
+    Images that stand in two splits are reported.
+
     Raises:
         UserError: fewer than two classes, a class missing from a split, a class without images, a file that is none.
     """
-    splits = find_splits(root, ("test", "val"))
-    if splits is None:
+    folders, title, trees = find_splits(root, ("test", *VALIDATION)), "folder", {}
+    if folders is None:
         tree = scan(root, say)
         _check_count(tree, root)
         check_classes(tree, tree, root)
-        train, test = hold_out(tree)
+        trees["training"], trees["test"] = hold_out(tree)
         title = "folder (a fifth held out as test)"
     else:
-        train, test = (scan(folder, say) for folder in splits)
-        _check_count(train, splits[0])
-        for tree, folder in zip((train, test), splits, strict=True):
-            check_classes(tree, train, folder)
-        title = "folder"
-    names = tuple(train)
+        by_name = {"training": folders.train, "validation": folders.validation, "test": folders.test}
+        trees = {split: scan(folder, say) for split, folder in by_name.items() if folder is not None}
+        _check_count(trees["training"], folders.train)
+        for split, tree in trees.items():
+            check_classes(tree, trees["training"], by_name[split])
+        if folders.test.name.lower() in VALIDATION:
+            say(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
+    names = tuple(trees["training"])
+    files = {split: [file for name in names for file in tree[name]] for split, tree in trees.items()}
+    if "validation" in trees:
+        title = "folder (with a validation split of its own)"
+        count = f"{len(files['validation']):,} images"
+        say(f"validation: the {count} of {folders.validation}; data.validation_size is not applied")
+    report_shared_files(files, say)
+    splits = {split: to_split(tree, names, upright=True) for split, tree in trees.items()}
     return Dataset(
         name="folder",
         title=title,
         source=f"image folder {root}",
         class_names=names,
-        train=to_split(train, names, upright=True),
-        test=to_split(test, names, upright=True),
-        fingerprint=fingerprint_of_files(train, test),
+        train=splits["training"],
+        test=splits["test"],
+        fingerprint=fingerprint_of_files(trees["training"], trees["test"], trees.get("validation")),
         official=False,
+        validation=splits.get("validation"),
     )
 
 

@@ -1,8 +1,9 @@
 """Which part of an image is shown, and at what size: windows as numbers first, pixels once, at the end.
 
 Steps such as `shorter_side(256, 480) | random_crop(224)` are worked out on the window's corners alone; the image is
-then resampled once, from its own pixels, and of a JPEG only the window is decoded. The arithmetic takes one image
-(scalars) or a batch ([batch]) alike.
+then resampled once, from its own pixels, and of a JPEG only the window is decoded. Where a chain says `resample`, that
+is done with the framings before it, and once more, on the pixels that came out, with those behind it. The arithmetic
+takes one image (scalars) or a batch ([batch]) alike.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,16 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from resnet_tf.data.augmentation_specs import CenterCrop, RandomCrop, RandomResizedCrop, Resize, ShorterSide
+from resnet_tf.data.augmentation_specs import (
+    CenterCrop,
+    RandomCrop,
+    RandomResizedCrop,
+    Resample,
+    Resize,
+    ShorterSide,
+)
 from resnet_tf.data.augmentations import Chain, output_shape
+from resnet_tf.data.rounding import centred, resized_side
 from resnet_tf.data.turning import Window, stored, upright, upright_size
 from resnet_tf.errors import UserError
 
@@ -45,7 +54,7 @@ def whole(height: tf.Tensor, width: tf.Tensor) -> Frame:
 
 
 def follow(frame: Frame, framings: Chain, draws: Sequence[tf.Tensor]) -> Frame:
-    """Returns the frame after all `framings`.
+    """Returns the frame after all `framings`, none of which is `resample`.
 
     Args:
         draws: for each of them what `augment.draws` gives for an image or a batch.
@@ -73,15 +82,30 @@ def resample(image: tf.Tensor, frame: Frame) -> tf.Tensor:
     return to_dtype(resampled, image.dtype)
 
 
+def show(image: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns what `framings` show of `image` [height, width, 3], of its dtype: itself where there are none."""
+    if not framings:
+        return image
+    (first, numbers), later = _at_resample(framings, draws)
+    return show(resample(image, follow(whole(*tf.unstack(tf.shape(image)[:2])), first, numbers)), *later)
+
+
+def _at_resample(framings: Chain, draws: Sequence[tf.Tensor]) -> list[tuple[Chain, Sequence[tf.Tensor]]]:
+    """Returns the framings before and behind `resample`, each with their draws; without it, none are behind it."""
+    place = next((i for i, step in enumerate(framings) if isinstance(step, Resample)), len(framings))
+    return [(framings[part], draws[part]) for part in (slice(place), slice(place + 1, None))]
+
+
 def resample_batch(images: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns images [batch, height, width, 3] as `framings` show them, each by its own row of `draws`."""
     rows, columns = output_shape(framings, (images.shape[1], images.shape[2]))
     batch = tf.shape(images)[0]
-    frame = follow(whole(*tf.unstack(tf.shape(images)[1:3])), framings, draws)
+    (first, numbers), (later, later_draws) = _at_resample(framings, draws)
+    frame = follow(whole(*tf.unstack(tf.shape(images)[1:3])), first, numbers)
     frame = Frame(*(tf.broadcast_to(field, [batch]) for field in frame))
     return tf.map_fn(
-        lambda one: resample(*one),
-        (images, frame),
+        lambda one: show(resample(one[0], one[1]), later, one[2]),
+        (images, frame, tuple(later_draws)),
         fn_output_signature=tf.TensorSpec([rows, columns, images.shape[3]], images.dtype),
     )
 
@@ -146,7 +170,8 @@ def _jpeg_framed(
 ) -> tf.Tensor:
     height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(content))
     height, width = upright_size(height, width, orientation)
-    frame = follow(whole(height, width), framings, draws)
+    (first, numbers), later = _at_resample(framings, draws)
+    frame = follow(whole(height, width), first, numbers)
     top, bottom = _needed(frame.top, frame.height, frame.rows, height)
     left, right = _needed(frame.left, frame.width, frame.columns, width)
     there = stored(Window(top, left, bottom, right), height, width, orientation)
@@ -154,14 +179,14 @@ def _jpeg_framed(
     # The accurate transform is Pillow's, hence everybody's reference; it costs no more than TensorFlow's default.
     image = tf.io.decode_and_crop_jpeg(content, window, channels=3, dct_method="INTEGER_ACCURATE")
     moved = frame._replace(top=frame.top - tf.cast(top, tf.float32), left=frame.left - tf.cast(left, tf.float32))
-    return resample(upright(image, orientation), moved)
+    return show(resample(upright(image, orientation), moved), *later)
 
 
 def _other_framed(
     content: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor], orientation: tf.Tensor | None
 ) -> tf.Tensor:
     image = _decoded(content) if orientation is None else upright(_seen(content), orientation)
-    return resample(image, follow(whole(*tf.unstack(tf.shape(image)[:2])), framings, draws))
+    return show(image, framings, draws)
 
 
 def _decoded(content: tf.Tensor, channels: int = 3) -> tf.Tensor:
@@ -236,20 +261,16 @@ def _any_place(room: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return tf.floor(number * (room + 1))
 
 
-def _centred(room: tf.Tensor) -> tf.Tensor:
-    return tf.round(room / 2)  # half to even, as Python's round in torchvision
-
-
 def _random_crop(step: RandomCrop, frame: Frame, numbers: tf.Tensor) -> Frame:
     size = tf.constant(step.size, tf.float32)
     rooms = [side - size for side in _sides(frame)]
-    top, left = (tf.where(r < 0, _centred(r), _any_place(r, numbers[..., i])) for i, r in enumerate(rooms))
+    top, left = (tf.where(r < 0, centred(r), _any_place(r, numbers[..., i])) for i, r in enumerate(rooms))
     return _crop(frame, top, left, size, size)
 
 
 def _center_crop(step: CenterCrop, frame: Frame, numbers: tf.Tensor) -> Frame:
     size = tf.constant(step.size, tf.float32)
-    top, left = (_centred(side - size) for side in _sides(frame))
+    top, left = (centred(side - size) for side in _sides(frame))
     return _crop(frame, top, left, size, size)
 
 
@@ -264,7 +285,8 @@ def _resize(step: Resize, frame: Frame, numbers: tf.Tensor) -> Frame:
 
 def _resized(frame: Frame, length: tf.Tensor) -> Frame:
     shorter = tf.minimum(frame.rows, frame.columns)
-    return frame._replace(rows=length * frame.rows // shorter, columns=length * frame.columns // shorter)
+    rows, columns = (resized_side(side, shorter, length) for side in (frame.rows, frame.columns))
+    return frame._replace(rows=rows, columns=columns)
 
 
 def _random_resized_crop(step: RandomResizedCrop, frame: Frame, numbers: tf.Tensor) -> Frame:

@@ -55,7 +55,7 @@ def load_imagenet(root: Path, say: Callable, source: str | None = None) -> Datas
         splits = find_splits(root, ("val",))
         if splits is None:
             raise UserError(f"image folder {root} has no train/<wnid>/ and val/ folders, which imagenet wants.")
-        train, test = (scan(folder, say) for folder in splits)
+        train, test = (scan(folder, say) for folder in (splits.train, splits.test))
     names = tuple(train)
     check_classes(train, names, root / "train")
     check_classes(test, names, root / "val")

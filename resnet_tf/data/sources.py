@@ -13,14 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnet_tf import preset_files
 from resnet_tf.data import cache as caching
 from resnet_tf.data import prepared, shapes10
 from resnet_tf.data.cache import File, describe, key_of, load_or_build
 from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.cifar import CIFAR10, CIFAR100
-from resnet_tf.data.folder import check_classes, find_splits, load_folder, read_arrays, scan
+from resnet_tf.data.folder import VALIDATION, SplitFolders, check_classes, find_splits, load_folder, read_arrays, scan
 from resnet_tf.data.imagenet import load_imagenet
 from resnet_tf.data.official import Official, is_official, read_archive, read_folder
+from resnet_tf.data.shared_images import report_shared_images
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, canonical, fingerprint, split_train_validation
 from resnet_tf.data.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
@@ -96,17 +98,36 @@ def _load_given(name: str, root: Path, said: str, folder: Path, say: Callable) -
     """Reads a data set from the place the user gave."""
     if not root.exists():
         raise UserError(f"{said} does not exist. {_help(name)}")
+    whole = _divided_parent(root)
     if name in OFFICIAL:
-        place = _find_place(OFFICIAL[name], root.resolve(), say)
+        place = _find_official(OFFICIAL[name], root.resolve(), said, say)
         if place is None:
+            if whole:
+                raise UserError(f"{said} holds no {name}: it is one split of {whole}. Give that folder.")
             raise UserError(f"{said} holds no {name}. {_inside(root)} {_help(name)}")
         return _load_place(OFFICIAL[name], place, folder, say)
     if not root.is_dir():
         raise UserError(f"{said} is not a folder. {_help(name)}")
     if name == "folder":
+        if whole:
+            say(
+                f"{said} is one split of {whole}: give that folder for its splits; here a fifth is held out as the test"
+            )
         return load_folder(root.resolve(), say)
+    if whole:
+        raise UserError(f"{said} holds no {name}: it is one split of {whole}. Give that folder.")
     inner = root / name
     return load_imagenet((inner if inner.is_dir() and not (root / "train").exists() else root).resolve(), say)
+
+
+def _divided_parent(root: Path) -> Path | None:
+    """Returns the folder above one that is a split of it, such as c10 above c10/train; else None."""
+    root = root.resolve()
+    try:
+        splits = find_splits(root.parent, ("test", *VALIDATION)) if root.is_dir() else None
+    except (UserError, OSError):  # whatever is wrong with the folder above, it was not what was given
+        return None
+    return root.parent if splits and root in splits else None
 
 
 def _inside(root: Path) -> str:
@@ -132,6 +153,45 @@ class _Place:
     files: list[File]
     read: Callable[[], tuple[ArraySplit, ArraySplit]]
     checked: bool
+
+
+def _find_official(official: Official, root: Path, said: str, say: Callable) -> _Place | None:
+    """Finds a published data set as `_find_place` does.
+
+    Raises:
+        UserError: as there, or the place holds another one; the message names that and its presets.
+    """
+    other = next((known for known in OFFICIAL.values() if known is not official and _holds(known, root)), None)
+    place = mistake = None
+    try:
+        if other is None or root.is_dir():  # any file would be taken for an archive
+            place = _find_place(official, root, say)
+    except UserError as error:
+        mistake = error
+    if place is None and other is not None:
+        found = [name for name in preset_files.names() if preset_files.load_preset(name).data.dataset == other.name]
+        raise UserError(
+            f"{said} holds {other.name}, not {official.name}. Choose a preset of {other.name}: "
+            f"--preset {', '.join(found[:3])}{' or another of --list' if len(found) > 3 else ''}."
+        ) from mistake
+    if mistake is not None:
+        raise mistake
+    return place
+
+
+def _holds(official: Official, root: Path) -> bool:
+    """Tells whether a place looks like a published data set, by names alone."""
+    if root.is_file():
+        return root.name in {form.file for form in official.archives}
+    for form in official.archives:
+        if (root / form.train[0]).is_file() or (root / form.folder).is_dir() or (root / form.file).is_file():
+            return True
+    try:
+        splits = find_splits(root)
+    except UserError:
+        return False
+    classes = {path.name for path in splits.train.iterdir() if path.is_dir()} if splits else set()
+    return classes == set(official.class_names)
 
 
 def _find_place(official: Official, root: Path, say: Callable) -> _Place | None:
@@ -169,15 +229,17 @@ def _archive_place(official: Official, path: Path) -> _Place:
     )
 
 
-def _tree_place(official: Official, root: Path, splits: tuple[Path, Path], say: Callable) -> _Place:
+def _tree_place(official: Official, root: Path, splits: SplitFolders, say: Callable) -> _Place:
     import PIL
 
-    train, test = (scan(folder, say) for folder in splits)
+    if splits.validation is not None:
+        say(f"left out: {splits.validation}, as validation is split off the training images of {official.name}")
+    train, test = (scan(folder, say) for folder in (splits.train, splits.test))
 
     def read() -> tuple[ArraySplit, ArraySplit]:
         return tuple(read_arrays(tree, official.class_names, official.side, say) for tree in (train, test))
 
-    for tree, folder in zip((train, test), splits, strict=True):
+    for tree, folder in ((train, splits.train), (test, splits.test)):
         check_classes(tree, official.class_names, folder)
     files = [file for tree in (train, test) for class_files in tree.values() for file in class_files]
     decoder = File(f"Pillow {PIL.__version__}", 0, 0)  # another JPEG library may give other pixels
@@ -218,7 +280,12 @@ def _load_place(official: Official, place: _Place, folder: Path, say: Callable) 
         title = name if known else f"{name} ({place.kind}, not the official bytes)"
         return _assemble(name, title, place.source, official.class_names, splits, known)
 
-    return load_or_build(folder, name, key_of(f"{name} {place.source}", place.files), build, say)
+    # What decides whether a copy is official is part of the key: an entry from before it was known is not taken.
+    by = "" if place.checked else f" {dict(official.sums)}"
+    dataset = load_or_build(folder, name, key_of(f"{name} {place.source}{by}", place.files), build, say)
+    if not dataset.official:
+        report_shared_images(dataset.train, dataset.test, say)
+    return dataset
 
 
 def _assemble(

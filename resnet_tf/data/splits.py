@@ -64,10 +64,11 @@ class Dataset:
         title: the name, with what sets this copy apart ("cifar10 (folder copy, not the official bytes)").
         source: where it came from, for people.
         class_names: in the order of the labels.
-        train: the images to learn from; validation is split off them.
+        train: the images to learn from; where `validation` is None, validation is split off them.
         test: the images that evaluation alone looks at.
         fingerprint: SHA-256 in hex; equal where the content is equal.
         official: whether this is known to be the published data; a user's own folder never is.
+        validation: the images to select by, where the data set has a split of its own for that; else None.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Dataset:
     test: ArraySplit | FileSplit
     fingerprint: str
     official: bool
+    validation: ArraySplit | FileSplit | None = None
 
     @property
     def classes(self) -> int:
@@ -105,14 +107,30 @@ def _hash(image: np.ndarray, label: np.integer) -> bytes:
     return digest.digest()
 
 
-def fingerprint(train: Sequence[bytes], test: Sequence[bytes]) -> str:
-    """Returns one SHA-256 over what describes the examples of both splits; their order does not matter."""
+def fingerprint(train: Sequence[bytes], test: Sequence[bytes], validation: Sequence[bytes] = ()) -> str:
+    """Returns one SHA-256 over what describes the examples of all splits; their order does not matter."""
     digest = hashlib.sha256()
-    for name, rows in (("train", train), ("test", test)):
+    for name, rows in (("train", train), ("test", test), *([("validation", validation)] if validation else [])):
         digest.update(f"{name} {len(rows)}\n".encode())
         for row in sorted(rows):
             digest.update(row)
     return digest.hexdigest()
+
+
+def training_and_validation(
+    dataset: Dataset, validation_size: int, seed: int
+) -> tuple[ArraySplit | FileSplit, ArraySplit | FileSplit]:
+    """Returns the images to learn from and those to select by, which may be none.
+
+    A data set's own validation split goes before `validation_size`, which is then not applied.
+
+    Raises:
+        UserError: as `split_train_validation`.
+    """
+    if dataset.validation is not None:
+        return dataset.train, dataset.validation
+    training, held_out = split_train_validation(dataset.train.labels, validation_size, seed)
+    return dataset.train.take(training), dataset.train.take(held_out)
 
 
 def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

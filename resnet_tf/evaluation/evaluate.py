@@ -83,7 +83,7 @@ def evaluate(
     usual = (against or run.preset).in_phases[-1].evaluation
     which = weights or usual.weights
     part, chosen = _images(run, dataset, split)
-    images = dataset.test if part == "test" else dataset.train.take(chosen)
+    images = dataset.train.take(chosen) if part == "train" else getattr(dataset, part)
     batches = evaluation_batches(preset, images, view or usual.view)
     path = {"last": run.last, "best": run.best}[which]
     training = _training_images(run, dataset, say) if recalibrate else None
@@ -231,6 +231,8 @@ def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray]:
     """Returns which split of the data set the images of `split` lie in, and their places there."""
     if split == "test":
         return "test", np.arange(len(dataset.test))
+    if dataset.validation is not None:
+        return "validation", np.arange(len(dataset.validation))
     _, held_out = split_train_validation(dataset.train.labels, run.preset.data.validation_size, run.about["seed"])
     if not len(held_out):
         raise UserError("--split validation needs a preset with data.validation_size above 0. Received: 0.")

@@ -43,7 +43,7 @@ def fingerprint_of_order(dataset: Dataset, split: str, chosen: np.ndarray) -> st
     """Returns a SHA-256 in hex over a data set and the images chosen from one of its splits, in their order.
 
     Args:
-        split: "train" or "test".
+        split: "train", "validation" or "test".
         chosen: int [n], places in that split.
     """
     images = getattr(dataset, split)

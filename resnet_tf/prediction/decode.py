@@ -1,7 +1,8 @@
 """One picture file to upright RGB pixels, whatever its format and pixel mode; runs apart from the main process.
 
-Started as a script this file is the decoder that `photos.load_all` talks to: Pillow is all that it imports, so that it
-starts in a twentieth of a second, and a file that crashes or stalls a codec takes down nothing but this process.
+Started as a script this file is the decoder that `photos.load_all` talks to: Pillow and the rule of centred crops are
+all that it imports, so that it starts in a twentieth of a second, and a file that crashes or stalls a codec takes down
+nothing but this process.
 
 Colour profiles are not applied: numbers are taken as sRGB, as the training images were. Only the first picture of an
 animation, a multi-page TIFF or an MPO is read.
@@ -20,6 +21,8 @@ import warnings
 from io import BytesIO
 
 from PIL import Image
+
+from resnet_tf.data.rounding import centred, resized_side
 
 FORMATS = {  # what a file starts with -> the one Pillow reader that may open it; an MPO (iPhone, stereo) is a JPEG
     rb"\xff\xd8\xff": "JPEG",
@@ -89,25 +92,30 @@ def upright_rgb(path: str, shorter_side: int | None = None) -> tuple[Image.Image
         raise BadPhoto(f"damaged {form} file: {reason}") from error
 
 
-def fit(image: Image.Image, size: int) -> Image.Image:
-    """Resizes the shorter side to `size` (bilinear, antialiased, up or down), then cuts the central square.
+def fit(image: Image.Image, side: int, crop: int, photo: tuple[int, int] | None = None) -> Image.Image:
+    """Resizes the shorter side to `side` (bilinear, antialiased, up or down), then cuts the square in the middle.
 
-    The longer side is resized to the nearest whole number of pixels, and the cut starts at half the surplus, rounded
-    down. The same as `tf.image.resize(antialias=True)` and a central crop within two grey levels, but computed only
-    for the pixels that are kept, however long the picture is.
+    The same pixels as the evaluation's "resize(side) | center_crop(crop)" and, within two grey levels, the same values,
+    but computed only for the pixels that are kept, however long the picture is.
 
     Args:
         image: RGB.
+        side, crop: in pixels; `crop` is at most `side`.
+        photo: (width, height) in pixels of the whole photo where `image` is a reduction of it, see `upright_rgb`;
+            default: `image` is the whole photo.
 
     Returns:
-        RGB, `size` x `size`.
+        RGB, `crop` x `crop`.
     """
+    photo = photo or image.size
+    reduction = round(max(photo) / max(image.size))  # a JPEG's last pixel may stand for less than this many
     box = [0.0, 0.0, 0.0, 0.0]
-    for axis, length in enumerate(image.size):
-        resized = max(size, round(length * size / min(image.size)))
-        start = (resized - size) // 2
-        box[axis], box[axis + 2] = start * length / resized, min((start + size) * length / resized, length)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=tuple(box))
+    for axis, length in enumerate(photo):
+        resized = resized_side(length, min(photo), side)
+        start = centred(resized - crop)
+        pixel = length / resized / reduction  # of `image` in a pixel of the resized photo
+        box[axis], box[axis + 2] = start * pixel, min((start + crop) * pixel, image.size[axis])
+    return image.resize((crop, crop), Image.Resampling.BILINEAR, box=tuple(box))
 
 
 def preview(image: Image.Image) -> Image.Image:
@@ -220,7 +228,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def serve(size: int, seconds: float) -> None:
+def serve(side: int, crop: int, seconds: float) -> None:
     """Answers one line of JSON on standard input (a path) with one photo on standard output, until the input ends.
 
     An answer is a line of JSON, {"error"} or {"width", "height", "preview": [width, height]}, then for a good photo
@@ -238,20 +246,20 @@ def serve(size: int, seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        header, pixels = _answer(json.loads(line), size)
+        header, pixels = _answer(json.loads(line), side, crop)
         signal.setitimer(signal.ITIMER_REAL, 0)
         replies.write(json.dumps(header).encode() + b"\n" + pixels)
         replies.flush()
 
 
-def _answer(path: str, size: int) -> tuple[dict, bytes]:
+def _answer(path: str, side: int, crop: int) -> tuple[dict, bytes]:
     """Returns the header and the pixels of one photo's answer."""
     try:
         # Four times the pixels that are needed leave the fit the same within two grey levels.
-        image, (width, height) = upright_rgb(path, shorter_side=max(4 * size, PREVIEW))
+        image, photo = upright_rgb(path, shorter_side=max(4 * side, PREVIEW))
         small = preview(image)
-        header = {"width": width, "height": height, "preview": small.size}
-        return header, fit(image, size).tobytes() + small.tobytes()
+        header = {"width": photo[0], "height": photo[1], "preview": small.size}
+        return header, fit(image, side, crop, photo).tobytes() + small.tobytes()
     except BadPhoto as error:
         return {"error": str(error)}, b""
     except MemoryError:
@@ -259,4 +267,4 @@ def _answer(path: str, size: int) -> tuple[dict, bytes]:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), float(sys.argv[2]))
+    serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -22,6 +22,7 @@ _PICTURE_NAME = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|dib|webp|tiff?|hei[cf]|avif)", re.IGNORECASE | re.DOTALL
 )
 _DECODER = decode.__file__
+_ROOT = str(Path(decode.__file__).parents[2])  # of the package, where the decoder finds it
 _MAX_DECODERS = 4
 
 
@@ -32,7 +33,7 @@ class Photo:
     Attributes:
         error: one line; None for a good photo, and only then are the other fields set.
         width, height: of the upright photo, pixels.
-        fitted: uint8 [size, size, 3], RGB: what the network is shown (see `decode.fit`).
+        fitted: uint8 [crop, crop, 3], RGB: what the network is shown (see `decode.fit`).
         preview: uint8 [h, w, 3], RGB: the whole photo, its longest side at most `decode.PREVIEW`.
         activation: float32 [h, w] in 0..1, where in `fitted` the network saw the class put first; None before that.
     """
@@ -88,18 +89,19 @@ def _pictures_in(folder: str) -> list[Path]:
     return sorted(pictures + [Path(error.filename) for error in unread])
 
 
-def load_all(paths: Iterable[str | os.PathLike], size: int, seconds: float = 5.0) -> Iterator[Photo]:
+def load_all(paths: Iterable[str | os.PathLike], side: int, crop: int, seconds: float = 5.0) -> Iterator[Photo]:
     """Decodes photos apart from this process, one `Photo` for each path, in order.
 
-    Up to four decoders (`decode.serve`), fresh Python processes that import neither TensorFlow nor this package, work
-    in turn. One that crashes, or that takes longer than `seconds` on a photo, costs that photo alone and is replaced.
+    Up to four decoders (`decode.serve`), fresh Python processes that import neither TensorFlow nor NumPy, work in turn.
+    One that crashes, or that takes longer than `seconds` on a photo, costs that photo alone and is replaced.
 
     Args:
-        size: side of the square shown to the network, pixels.
+        side: to which a photo's shorter side is resized, in pixels.
+        crop: side of the square in its middle that the network is shown, in pixels.
         seconds: time limit for one photo.
     """
     paths = [Path(path) for path in paths]
-    decoders = [_Decoder(size, seconds) for _ in range(min(len(paths), os.cpu_count() or 1, _MAX_DECODERS))]
+    decoders = [_Decoder(side, crop, seconds) for _ in range(min(len(paths), os.cpu_count() or 1, _MAX_DECODERS))]
     try:
         for decoder, path in zip(decoders, paths, strict=False):
             decoder.ask(path)
@@ -117,18 +119,20 @@ def load_all(paths: Iterable[str | os.PathLike], size: int, seconds: float = 5.0
 class _Decoder:
     """A process that decodes one photo at a time, started when asked and again after it died."""
 
-    def __init__(self, size: int, seconds: float):
-        self._size, self._seconds = size, seconds
+    def __init__(self, side: int, crop: int, seconds: float):
+        self._side, self._crop, self._seconds = side, crop, seconds
         self._process: subprocess.Popen | None = None
 
     def ask(self, path: Path) -> None:
         """Sends a path; `answer` must be called before the next."""
         if self._process is None:
             # Not multiprocessing: a fork would copy TensorFlow's locks, a spawn would import the caller's main script.
-            command = [sys.executable, "-P", _DECODER, str(self._size), str(self._seconds)]
+            command = [sys.executable, "-P", _DECODER, str(self._side), str(self._crop), str(self._seconds)]
             pipe, null = subprocess.PIPE, subprocess.DEVNULL
-            one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # numpy's idle threads would eat up the memory limit
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, env=one_thread)
+            searched = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
+            # Of numpy's threads one is enough: the idle ones would eat up the memory limit.
+            variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": searched}
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, env=variables)
         with contextlib.suppress(BrokenPipeError):  # it died since its last photo: `answer` will see that
             self._process.stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
             self._process.stdin.flush()
@@ -139,7 +143,7 @@ class _Decoder:
             header = json.loads(self._process.stdout.readline())
             if "error" in header:
                 return Photo(path, error=header["error"])
-            fitted = self._picture(self._size, self._size)
+            fitted = self._picture(self._crop, self._crop)
             return Photo(path, None, header["width"], header["height"], fitted, self._picture(*header["preview"]))
         except ValueError:  # a line or picture cut short: the decoder ended
             return Photo(path, error=self._cause_of_death())

@@ -73,10 +73,8 @@ def predict_photos(
     model, _ = load_network(preset, len(classes), path, image_size=crop)
     looking = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
     head = np.asarray(model.get_layer("head").kernel)
-    middle = slice((side - crop) // 2, (side - crop) // 2 + crop)
-    loaded, done = photos.load_all(paths, side, SECONDS), 0
+    loaded, done = photos.load_all(paths, side, crop, SECONDS), 0
     while portion := list(islice(loaded, BATCH)):
-        portion = [photo if photo.error else replace(photo, fitted=photo.fitted[middle, middle]) for photo in portion]
         good = [photo for photo in portion if photo.error is None]
         # Always a full batch: one shape, one compiled function.
         images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)

@@ -81,7 +81,7 @@ def _warnings(preset: Preset, plan: Plan) -> list[Finding]:
     Raises:
         UserError: it finds what cannot be carried out.
     """
-    found = lint.check(preset, len(plan.batches.split), plan.dataset.classes)
+    found = lint.check_on(preset, plan.dataset)
     for finding in found:
         if finding.severity == "error":
             raise UserError(

@@ -10,7 +10,7 @@ import numpy as np
 from resnet_tf.data import augmentations, statistics
 from resnet_tf.data.batches import EvaluationBatches, TrainingBatches
 from resnet_tf.data.broken import naming_broken_files
-from resnet_tf.data.splits import SEEDS, ArraySplit, Dataset, FileSplit, split_train_validation
+from resnet_tf.data.splits import SEEDS, ArraySplit, Dataset, FileSplit, training_and_validation
 from resnet_tf.data.statistics import Statistics
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.views import evaluation_batches
@@ -117,8 +117,8 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
     Raises:
         UserError: the images do not suffice for the split or one batch, or do not come out in the network's size.
     """
-    training, held_out = split_train_validation(dataset.train.labels, preset.data.validation_size, seed)
-    split, held_out = dataset.train.take(training), dataset.train.take(held_out)
+    split, held_out = training_and_validation(dataset, preset.data.validation_size, seed)
+    _check_rest(preset, len(split), 0 if dataset.validation is not None else len(held_out))
     sample, whitening = _sample(preset, split), None
     measured = statistics.IMAGENET if sample is None else statistics.measure(sample)
     plans: list[Plan] = []
@@ -149,6 +149,20 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
         )
         plans.append(plan)
     return plans
+
+
+def _check_rest(preset: Preset, rest: int, held_out: int) -> None:
+    """Raises UserError where validation has taken the images that a batch would need, and names it as the cause."""
+    # A phase that shows every image several times needs fewer of them.
+    batch = max(-(-phase.train.batch_size // phase.train.repeats) for phase in preset.in_phases)
+    images = rest + held_out
+    if rest < batch <= images:
+        enough = min(images // 5, images - batch)
+        raise UserError(
+            f"validation must leave a batch of images to train on. Received: data.validation_size={held_out}, which "
+            f"leaves {rest} of {images} for train.batch_size={batch}. Hold fewer out, such as --set "
+            f"data.validation_size={enough}."
+        )
 
 
 def _phase_seed(seed: int, number: int) -> int:

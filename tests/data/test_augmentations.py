@@ -15,6 +15,7 @@ from resnet_tf.data.augmentation_specs import (
     PcaLighting,
     RandomCrop,
     RandomResizedCrop,
+    Resample,
     Resize,
     Rotate,
     ShorterSide,
@@ -45,6 +46,8 @@ CHAINS = {
         RandomResizedCrop(224, (0.25, 1.0)),
     ),
     "resize(256) | center_crop(224)": (Resize(256), CenterCrop(224)),
+    "resize(256) | resample | random_resized_crop(224)": (Resize(256), Resample(), RandomResizedCrop(224)),
+    "rotate(45, interpolation='nearest') | flip_horizontal": (Rotate(45.0, 0, "nearest"), FlipHorizontal()),
     "pca_lighting(vectors='training')": (PcaLighting(0.1, "training"),),
 }
 
@@ -79,6 +82,7 @@ def test_text_leaves_out_what_is_default():
         ("pad_crop(0)", ["'padding' must be at least 1. Received: 0."]),
         ("pad_crop(4, fill=256)", ["'fill' must be in 0..255. Received: 256."]),
         ("rotate(0)", ["'degrees' must be above 0"]),
+        ("rotate(45, interpolation='neerest')", ["Did you mean 'nearest'?"]),
         ("rotate(1e999)", ["must be a finite number"]),
         ("rotate(1" + "0" * 400 + ")", ["must be a finite number"]),
         ("flip_vertical(1.5)", ["'probability' must be in 0..1. Received: 1.5."]),
@@ -93,6 +97,11 @@ def test_text_leaves_out_what_is_default():
             "color_jitter(0.1) | random_crop(32)",
             ["framing must come before colour", "brightness=0.1) before"],
         ),
+        ("resample | random_crop(32)", ["resample must stand between two framings"]),
+        ("resize(40) | resample", ["resample must stand between two framings"]),
+        ("resize(40) | resample | flip_horizontal", ["resample must stand between two framings"]),
+        ("rotate(5) | resample | random_crop(32)", ["resample must stand between two framings"]),
+        ("resize(40) | resample | random_crop(48)", ["random_crop(48) must not be larger", "40 pixels"]),
         ("shorter_side(200, 480) | random_crop(224)", ["random_crop(224) must not be larger", "200 pixels"]),
     ],
 )
@@ -146,6 +155,7 @@ def test_what_is_not_a_chain_is_refused_in_one_short_line_and_never_run(expressi
         ("resize(128)", (96, 96), (128, 128)),
         ("resize(256)", (375, 500), (256, 341)),
         ("shorter_side(256, 256)", (500, 375), (341, 256)),
+        ("shorter_side(256, 480) | resample | random_resized_crop(224)", None, (224, 224)),
         ("resize(256) | center_crop(224)", None, (224, 224)),
     ],
 )
@@ -206,6 +216,7 @@ def test_every_entry_of_the_table_states_its_kind_and_its_numbers():
         "random_resized_crop": 22,
         "resize": 0,
         "center_crop": 0,
+        "resample": 0,
         "rotate": 1,
         "cutout": 2,
         "color_jitter": 8,

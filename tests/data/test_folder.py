@@ -3,13 +3,17 @@
 import hashlib
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnet_tf.data import sources
+from resnet_tf.data.cache import describe
 from resnet_tf.data.cifar import CIFAR10
+from resnet_tf.data.shared_images import shared_files
+from resnet_tf.data.splits import training_and_validation
 from resnet_tf.errors import UserError
 
 CLASSES = CIFAR10.class_names
@@ -141,10 +145,10 @@ def test_grey_and_palette_images_become_rgb(tree):
 def photos(tmp_path):
     """A user's folder of three classes, 10, 15 and 5 images of varying sizes, hidden files and a text among them."""
     root = tmp_path / "photos"
-    for name, count in (("rose", 10), ("daisy", 15), ("tulip", 5)):
+    for blue, (name, count) in enumerate((("rose", 10), ("daisy", 15), ("tulip", 5))):
         (root / name).mkdir(parents=True)
         for number in range(count):
-            Image.new("RGB", (20 + number, 30), (number, 0, 0)).save(root / name / f"{number}.jpg")
+            Image.new("RGB", (20 + number, 30), (9 * number, 0, 99 * blue)).save(root / name / f"{number}.jpg")
         (root / name / ".DS_Store").write_text("hidden")
     (root / "rose" / "notes.txt").write_text("red")
     return root
@@ -218,6 +222,115 @@ def test_a_new_photo_leaves_the_others_where_they_are(photos):
     assert len(before ^ set(after.test.paths)) <= 2
     taken = after.test.take(np.array([2, 0]))
     assert taken.paths.tolist() == [after.test.paths[2], after.test.paths[0]]
+
+
+@pytest.fixture
+def divide(photos, tmp_path):
+    """Returns what divides the photos in folders train, validation and test of any spelling: 24, 3 and 3 images."""
+
+    def move(train, validation, test):
+        root = tmp_path / "divided"
+        for name in ("rose", "daisy", "tulip"):
+            files = sorted((photos / name).glob("*.jpg"))
+            for folder, own in ((test, files[:1]), (validation, files[1:2]), (train, files[2:])):
+                (root / folder / name).mkdir(parents=True, exist_ok=True)
+                for file in own:
+                    shutil.copy(file, root / folder / name)
+        return root
+
+    return move
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("train", "val", "test"), ("Train", "Validation", "Test"), ("TRAIN", "valid", "test")],
+)
+def test_an_own_validation_folder_is_the_validation_split(train, validation, test, divide):
+    root, lines = divide(train, validation, test), []
+    dataset = sources.load("folder", str(root), say=lines.append)
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [24, 3, 3]
+    assert all(f"/{validation}/" in path for path in dataset.validation.paths)
+    assert sorted(dataset.validation.labels) == [0, 1, 2]
+    assert "validation split of its own" in dataset.title  # which the run records
+    assert any("data.validation_size is not applied" in line for line in lines)
+    for size in (0, 10):
+        learned, selected = training_and_validation(dataset, size, seed=0)
+        assert learned is dataset.train
+        assert selected is dataset.validation
+    shutil.rmtree(root / validation / "rose")
+    with pytest.raises(UserError, match="Missing: 'rose'"):
+        sources.load("folder", str(root), say=print)
+    shutil.rmtree(root / validation)
+    without = sources.load("folder", str(root), say=print)
+    assert without.validation is None
+    assert without.fingerprint != dataset.fingerprint
+    assert len(training_and_validation(without, 10, seed=0)[1]) == 10
+
+
+def test_two_folders_for_one_split_are_refused(divide):
+    root = divide("train", "val", "test")
+    shutil.copytree(root / "val", root / "Valid")
+    with pytest.raises(UserError, match=r"one folder for a split\. Received: Valid/ and val/"):
+        sources.load("folder", str(root), say=print)
+
+
+def test_the_validation_folder_of_a_published_set_is_left_out_aloud(tree):
+    root, *_ = tree
+    shutil.copytree(root / "test", root / "val")
+    lines = []
+    assert sources.load("cifar10", str(root), say=lines.append).validation is None
+    assert any("left out" in line and "/val" in line for line in lines)
+
+
+def test_images_in_two_splits_are_counted(divide):
+    root = divide("train", "val", "test")
+    lines = []
+    sources.load("folder", str(root), say=lines.append)
+    assert not [line for line in lines if line.startswith("warning")]
+    train = sorted((root / "train" / "rose").iterdir())
+    shutil.copy(train[0], root / "test" / "rose" / "copy.jpg")
+    shutil.copy(train[1], root / "test" / "daisy" / "copy.jpg")  # under another label
+    shutil.copy(train[2], root / "val" / "rose" / "copy.jpg")
+    sources.load("folder", str(root), say=lines.append)
+    found = [line for line in lines if line.startswith("warning")]
+    assert len(found) == 2
+    assert "1 of 4 validation images" in found[0]
+    assert "2 of 5 test images" in found[1]
+    assert "copy.jpg" in found[1]
+    shutil.rmtree(root / "test")
+    (root / "test").symlink_to(root / "train")
+    sources.load("folder", str(root), say=lines.append)
+    assert any("the test split is the training split (24 images)" in line for line in lines)
+
+
+def test_files_of_one_size_and_end_that_differ_are_not_taken_for_one(tmp_path):
+    for name, first in (("a", b"x"), ("b", b"y"), ("c", b"x")):
+        (tmp_path / name).write_bytes(first + bytes(10_000))
+    a, b, c = (describe(tmp_path / name) for name in "abc")
+    assert shared_files([a], [b, c]) == [(c.path, a.path)]
+    assert shared_files([], [a]) == []
+
+
+def test_thousands_of_files_are_compared_within_a_second(tmp_path):
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(4000):
+        (tmp_path / str(number)).write_bytes(rng.bytes(3000 + number % 500))  # many sizes, each of several files
+        files.append(describe(tmp_path / str(number)))
+    began = time.process_time()
+    assert shared_files(files[:3000], files[3000:]) == []
+    assert time.process_time() - began < 1
+
+
+def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree):
+    _, train, test = tree
+    test.images[:3] = train.images[5:8]
+    write_tree(tmp_path / "copy" / "train", train, CLASSES)
+    write_tree(tmp_path / "copy" / "test", test, CLASSES)
+    for _ in range(2):  # read, then taken from the cache
+        lines = []
+        sources.load("cifar10", str(tmp_path / "copy"), say=lines.append)
+        assert "3 of 20 test images" in lines[-1]
 
 
 def test_own_folder_with_splits(photos, tmp_path):

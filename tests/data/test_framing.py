@@ -321,3 +321,68 @@ def test_a_batch_of_pixels_is_framed_one_by_one():
     for row in range(2):
         frame = follow(whole(tf.constant(30), tf.constant(40)), chain, [of_step[row] for of_step in numbers])
         np.testing.assert_array_equal(found[row], resample(tf.constant(images[row]), frame))
+
+
+TWICE = "shorter_side(90, 150) | resample | random_resized_crop(32)"
+
+
+def resampled_twice(image: Image.Image, numbers: list[np.ndarray]) -> np.ndarray:
+    """What TWICE is by Pillow: the whole image resized, then a window of that resized, by the numbers given."""
+    chain, (height, width) = parse(TWICE), image.size[::-1]
+    low, high, shorter = chain[0].low, chain[0].high, min(height, width)
+    length = low + int(float(numbers[0][0]) * (high - low + 1))
+    rows, columns = (length if side == shorter else int(length * side / shorter) for side in (height, width))
+    resized = image.resize((columns, rows), Image.Resampling.BILINEAR)
+    frame = follow(whole(tf.constant(rows), tf.constant(columns)), chain[2:], numbers[2:])
+    top, left, tall, wide = (int(value) for value in frame[:4])  # whole pixels of the resized image
+    assert (top, left, tall, wide) == tuple(map(float, frame[:4]))
+    window = left, top, left + wide, top + tall
+    return np.asarray(resized.resize((32, 32), Image.Resampling.BILINEAR, box=window)).astype(int)
+
+
+def sharpness(pixels: np.ndarray) -> float:
+    """The mean absolute Laplacian, in grey levels."""
+    p = np.asarray(pixels, np.float64)
+    around = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
+    return float(np.abs(4 * p[1:-1, 1:-1] - around).mean())
+
+
+@pytest.mark.parametrize("name", ["4:2:0", "progressive", "PNG"])
+def test_a_file_is_resampled_twice_where_the_chain_says_so(tmp_path, name):
+    path, chain = tmp_path / "picture", parse(TWICE)
+    path.write_bytes(FILES[name])
+    image = Image.open(path).convert("RGB")
+    numbers = draws(chain, 7, tf.constant(1, tf.int64), 12)
+    once = parse(TWICE.replace("resample | ", ""))
+    sharp, soft = [], []
+    for row in range(12):
+        own = [of_step[row] for of_step in numbers]
+        found = read_framed(tf.constant(str(path)), chain, own).numpy().astype(int)
+        expected = resampled_twice(image, [one.numpy() for one in own])
+        assert np.abs(found - expected).max() <= 2  # each of the two roundings may differ by a level
+        assert np.abs(found - expected).mean() < 0.3  # Pillow also rounds between the two axes
+        soft.append(sharpness(found))
+        sharp.append(sharpness(read_framed(tf.constant(str(path)), once, own[:1] + own[2:]).numpy()))
+    assert np.mean(soft) < 0.95 * np.mean(sharp)
+
+
+def test_a_batch_of_pixels_is_resampled_twice_as_files_are(tmp_path):
+    images, chain = np.stack([picture(75, 100), picture(75, 100)[::-1]]), parse(TWICE)
+    numbers = draws(chain, 7, tf.constant(1, tf.int64), 2)
+    found = framing.resample_batch(tf.constant(images), chain, numbers)
+    for row, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "picture.png")
+        own = [of_step[row] for of_step in numbers]
+        np.testing.assert_array_equal(found[row], read_framed(str(tmp_path / "picture.png"), chain, own))
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_a_turned_photo_is_resampled_twice_as_it_is_seen(tmp_path, orientation):
+    chain = parse(TWICE)
+    photo = Image.open(io.BytesIO(FILES["4:2:0"]))
+    photo.getexif()[274] = orientation
+    seen = ImageOps.exif_transpose(photo).convert("RGB")
+    (tmp_path / "picture").write_bytes(FILES["4:2:0"])
+    own = [of_step[0] for of_step in draws(chain, 7, tf.constant(1, tf.int64), 1)]
+    found = read_framed(str(tmp_path / "picture"), chain, own, tf.constant(orientation)).numpy().astype(int)
+    assert np.abs(found - resampled_twice(seen, [one.numpy() for one in own])).max() <= 2

@@ -61,6 +61,42 @@ def test_one_folder_can_hold_several_data_sets(tree, tmp_path):
     assert sources.load("cifar10", str(tmp_path), say=print).source == f"image folder {tmp_path / 'cifar10'}"
 
 
+@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+def test_one_split_points_to_the_folder_above(name, tree):
+    with pytest.raises(UserError, match=f"it is one split of {tree}"):
+        sources.load(name, str(tree / "train"), say=print)
+
+
+def test_one_split_of_an_own_folder_is_taken_but_not_in_silence(tree):
+    lines = []
+    assert len(sources.load("folder", str(tree / "train"), say=lines.append).train) < 20
+    assert f"one split of {tree}" in lines[0]
+
+
+def test_spelling_of_the_splits_does_not_matter(tree):
+    before = sources.load("cifar10", str(tree), say=print).fingerprint
+    for name in ("train", "test"):
+        (tree / name).rename(tree / name.title())
+    assert sources.load("cifar10", str(tree), say=print).fingerprint == before
+
+
+@pytest.mark.parametrize("form", ["tree", "files", "archive"])
+def test_another_published_data_set_points_to_its_presets(form, tmp_path, draw_split, write_tree):
+    given = tmp_path / "given"
+    if form == "tree":
+        for seed, part in enumerate(("train", "test")):
+            write_tree(given / part, draw_split(seed, 100, classes=100), DATASETS["cifar100"].class_names)
+    elif form == "files":
+        (given / "cifar-100-binary").mkdir(parents=True)
+    else:
+        given.mkdir()
+        (given / "cifar-100-python.tar.gz").write_bytes(b"")
+    for place in [given, *([given / "cifar-100-python.tar.gz"] if form == "archive" else [])]:
+        with pytest.raises(UserError, match=r"holds cifar100, not cifar10\..*--preset resnet34-cifar100") as caught:
+            sources.load("cifar10", str(place), say=print)
+        assert "apple" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["folder", "imagenet"])
 def test_sets_that_cannot_be_downloaded_say_what_they_want(name):
     with pytest.raises(UserError, match=f"{name} was not found: --data and RESNET_DATA are not set.*Give --data PATH"):
@@ -122,6 +158,27 @@ def test_the_catalogue_names_the_files_that_are_taken(name):
     assert f"{official.side}x{official.side} images" in about.wants
     for part, sums in official.sums.items():
         assert sums.images == (about.train_size if part == "train" else about.test_size)
+
+
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_every_split_of_a_published_data_set_has_its_sums(name):
+    assert set(sources.OFFICIAL[name].sums) == {"train", "test"}
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_a_copy_of_which_a_split_cannot_be_checked_is_never_official(
+    name, missing, tmp_path, monkeypatch, draw_split, shrink, write_tree
+):
+    classes, side = DATASETS[name].classes, DATASETS[name].image_size
+    splits = {part: draw_split(seed, classes, side, classes) for seed, part in enumerate(("train", "test"))}
+    known = shrink(name, **splits)
+    for part, split in splits.items():
+        write_tree(tmp_path / part, split, known.class_names)
+    assert sources.load(name, str(tmp_path), say=lambda line: None).official
+    sums = {part: value for part, value in known.sums.items() if part != missing}
+    monkeypatch.setitem(sources.OFFICIAL, name, dataclasses.replace(known, sums=sums))
+    assert not sources.load(name, str(tmp_path), say=lambda line: None).official  # nor is what the cache holds
 
 
 @pytest.mark.parametrize(("module", "more"), [("sources", set()), ("catalogue", {"numpy"})])

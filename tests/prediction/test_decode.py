@@ -59,29 +59,42 @@ def test_damaged_exif_costs_the_orientation_not_the_photo(tmp_path):
     assert decode.upright_rgb(str(tmp_path / "photo.jpg"))[1] == (40, 24)
 
 
-def resized_then_cropped(pixels, size):
-    """TensorFlow's antialiased resize of the whole photo, then a central crop: float32 [size, size, 3]."""
-    tf = pytest.importorskip("tensorflow")
+def resized_then_cropped(pixels, side, crop):
+    """Pillow's antialiased resize of the whole photo, then a central crop, by torchvision's Resize and CenterCrop."""
     height, width, _ = pixels.shape
-    scale = size / min(height, width)
-    whole = tf.image.resize(pixels, (round(height * scale), round(width * scale)), "bilinear", antialias=True).numpy()
-    top, left = (whole.shape[0] - size) // 2, (whole.shape[1] - size) // 2
-    return whole[top : top + size, left : left + size]
+    shorter, longer = min(height, width), max(height, width)
+    rows, columns = (side if length == shorter else int(side * longer / shorter) for length in (height, width))
+    whole = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR))
+    top, left = round((rows - crop) / 2.0), round((columns - crop) / 2.0)
+    return whole[top : top + crop, left : left + crop].astype(int)
 
 
-@pytest.mark.parametrize("size", [32, 70])
-@pytest.mark.parametrize(("height", "width"), [(333, 500), (500, 333), (97, 98), (20, 31), (32, 32), (40, 900), (1, 7)])
-def test_fit_is_tensorflows_antialiased_resize_and_central_crop(height, width, size):
+NON_SQUARE = [(333, 500), (500, 333), (97, 98), (98, 97), (20, 31), (32, 32), (40, 900), (64, 81), (75, 100), (1, 7)]
+
+
+@pytest.mark.parametrize(("side", "crop"), [(32, 32), (70, 70), (40, 35), (41, 32)])
+@pytest.mark.parametrize(("height", "width"), NON_SQUARE)
+def test_fit_is_torchvisions_resize_and_center_crop(height, width, side, crop):
     pixels = RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    fitted = np.asarray(decode.fit(Image.fromarray(pixels), size))
-    assert fitted.shape == (size, size, 3)
-    assert np.abs(fitted - resized_then_cropped(pixels, size)).max() <= 2
+    fitted = np.asarray(decode.fit(Image.fromarray(pixels), side, crop))
+    assert fitted.shape == (crop, crop, 3)
+    assert np.abs(fitted - resized_then_cropped(pixels, side, crop)).max() <= 2
+
+
+def test_the_window_follows_the_whole_photo_where_a_jpeg_is_decoded_small():
+    """1,001 x 1,599 pixels become 32 x 51; their reduction, 126 x 200, would by itself become 32 x 50."""
+    ramp = np.broadcast_to(np.linspace(0, 255, 1599)[None, :, None], (1001, 1599, 3))
+    photo = Image.fromarray(np.round(ramp).astype(np.uint8))
+    small = photo.reduce(8)
+    assert small.size == (200, 126)
+    fitted = np.asarray(decode.fit(small, 32, 32, photo.size)).astype(int)
+    assert np.abs(fitted - np.asarray(decode.fit(photo, 32, 32))).max() <= 1
 
 
 def test_fit_of_an_endless_strip_takes_no_memory_and_shows_its_middle():
     strip = Image.new("RGB", (1_000_001, 1), "black")
     strip.putpixel((500_000, 0), (255, 0, 0))
-    fitted = np.asarray(decode.fit(strip, 32))
+    fitted = np.asarray(decode.fit(strip, 32, 32))
     assert fitted[:, 15].tolist() == fitted[:, 16].tolist() == [fitted[0, 15].tolist()] * 32
     assert fitted[0, 15, 0] > 200
 
@@ -96,7 +109,7 @@ def test_a_large_jpeg_is_decoded_small_and_fits_the_same(tmp_path):
     reduced, size_of_reduced = decode.upright_rgb(path, shorter_side=256)
     assert (whole.size, reduced.size) == ((2400, 1800), (600, 450))
     assert size == size_of_reduced == (2400, 1800)
-    difference = np.asarray(decode.fit(whole, 32)).astype(int) - np.asarray(decode.fit(reduced, 32))
+    difference = np.asarray(decode.fit(whole, 32, 32)).astype(int) - np.asarray(decode.fit(reduced, 32, 32, size))
     assert np.abs(difference).max() <= 2
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from resnet_tf import run_folder
 from resnet_tf.errors import UserError
+from resnet_tf.evaluation.evaluate import evaluate
 from resnet_tf.evaluation.metrics import Scores
 from resnet_tf.preset_files import load_preset
 from resnet_tf.run_folder import Run
@@ -105,6 +106,34 @@ def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset
     (warning,) = (line for line in said if "TensorBoard" in line)
     assert warning.startswith("warning: nothing more is written for TensorBoard (")
     assert "\n" not in warning
+
+
+def test_validation_that_leaves_no_batch_is_named_as_the_cause(image_tree, tiny_preset, tmp_path):
+    preset = load_preset(tiny_preset, data={"validation_size": 230})  # of 240 images; a batch has 20
+    with pytest.raises(UserError, match=r"data\.validation_size=230, which leaves 10 of 240.*validation_size=48"):
+        loop.train(preset, str(image_tree), tmp_path, say=str)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_own_validation_folder_is_validated_on_and_evaluated(image_tree, tiny_preset, tmp_path):
+    folder = tmp_path / "pictures"
+    shutil.copytree(image_tree / "train", folder / "Train")
+    for split, last in (("test", 4), ("valid", 7)):
+        for path in sorted((image_tree / "test").glob("*/*")):
+            place = sorted(path.parent.iterdir()).index(path)
+            if last - 4 < place < last:
+                (folder / split / path.parent.name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder / split / path.parent.name)
+    data = {"dataset": "folder", "augment": "random_resized_crop(32)", "validation_size": 230}
+    preset = load_preset(
+        tiny_preset, data=data, evaluation={"frame": "resize(32) | center_crop(32)"}, train={"epochs": 1}
+    )
+    run = loop.train(preset, str(folder), tmp_path / "runs", say=str)
+    assert run.about["data"]["title"] == "folder (with a validation split of its own)"
+    assert run.about["steps_planned"] == 12  # 240 images in batches of 20: nothing was held out
+    result = evaluate(run, "validation", str(folder), say=str)
+    assert result["count"] == 30
+    assert result["top1"] == pytest.approx(run.rows[-1]["validation_top1"], abs=1e-4)
 
 
 def test_a_picture_that_breaks_in_the_middle_of_a_training_is_named(image_tree, tiny_preset, tmp_path, at_step):
