@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnet_tf.data import augmentations
-from resnet_tf.data.augmentation_specs import RandomResizedCrop, Resize, ShorterSide
+from resnet_tf.data.augmentation_specs import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.image_rules import images_of_one_size
 from resnet_tf.models.size import network_size
 from resnet_tf.optim.schedules import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
@@ -271,9 +271,11 @@ def jittered_resized_crop(recipe: Recipe) -> Iterator[Problem]:
     crops = [place for place, step in enumerate(chain) if isinstance(step, RandomResizedCrop)]
     before = [step for step in chain[: crops[0]] if isinstance(step, ShorterSide | Resize)] if crops else []
     if before:
+        # torchvision's pipelines resample at each of the two.
+        twice = any(isinstance(step, Resample) for step in chain[: crops[0]])
         yield (
-            f"{chain[crops[0]].name} takes a share of the area whatever the size, so {before[0]} before it changes next"
-            " to nothing and costs time.",
+            f"{chain[crops[0]].name} takes a share of the area whatever the size, so {before[0]} before it jitters no "
+            f"scale and {'makes the image softer' if twice else 'costs time'}.",
             "Scale jitter is followed by random_crop; random_resized_crop needs none.",
         )
 

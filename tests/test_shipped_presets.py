@@ -12,7 +12,7 @@ import train as train_door
 from benchmarks.contestants import CASES
 from resnet_tf import cli, listing, preset_files, presets
 from resnet_tf.data import augmentations, prepared
-from resnet_tf.data.augmentation_specs import RandomCrop, RandomResizedCrop, ShorterSide
+from resnet_tf.data.augmentation_specs import RandomCrop, RandomResizedCrop, Resample, ShorterSide
 from resnet_tf.data.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.size import network_size
@@ -396,8 +396,10 @@ def test_what_tells_the_experiments_apart():
     }
     assert all(chains[name] == [RandomResizedCrop] for name in ("exp0", "exp0-1", "exp0-2", "exp0-4", "exp1"))
     assert presets.changes(load("imagenet-resnet34-exp1"), load("imagenet-resnet34-exp0-4")) == {}
-    assert chains["exp2"] == [ShorterSide, RandomResizedCrop]
+    assert chains["exp2"] == [ShorterSide, Resample, RandomResizedCrop]  # as torchvision, which resizes twice
     assert chains["exp3"] == [ShorterSide, RandomCrop]
+    for phase in load("stl10").in_phases:
+        assert str(augmentations.parse(phase.data.augment)[0]) == "rotate(45.0, interpolation='nearest')"
     smoothed, plain = load("stl10-label-smoothing"), load("stl10")
     found = presets.changes(smoothed, plain)
     assert found == {"loss.label_smoothing": [0.1, 0.0], "loss.smoothing_form": ["others", "keras"]}
