@@ -5,9 +5,10 @@ import sys
 from resnet_tf import cli, preset_files, run_folder
 from resnet_tf.data.augmentations import VIEWS
 from resnet_tf.errors import UserError
+from resnet_tf.evaluation import recording
 
 EXAMPLES = """\
-  python eval.py --preset 4                               the preset's newest finished run, on the test split
+  python eval.py --preset 4                               the preset's best finished run, on the test split
   python eval.py --run 4/20260101T120000Z-s0 --weights best
   python eval.py --preset 4 --split validation --figures"""
 
@@ -27,6 +28,9 @@ def parser() -> cli.Parser:
     what.add_argument(
         "--recalibrate", action="store_true", help="measure batch norm's statistics anew on training images first"
     )
+    what.add_argument(
+        "--record", action="store_true", help="put the result into the preset's file, though it is a trial or there"
+    )
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -39,6 +43,8 @@ def main(arguments: list[str]) -> None:
         raise UserError("choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.")
     run = run_folder.choose(options.preset, options.run, options.runs, "evaluate")
     preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
+    if options.record:
+        recording.check_request(run, options.split, preset_file)
     cli.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
     from resnet_tf.evaluation.show import show, show_shipped
@@ -58,12 +64,16 @@ def main(arguments: list[str]) -> None:
             recalibrate=options.recalibrate,
             advance=advance,
         )
-    record(run, result, options.runs, preset_file)
     show(result)
     if shipped is not None:
         show_shipped(result, shipped)
+    try:
+        record(run, result, options.runs)
+    except OSError as error:
+        raise UserError(f"the result above could not be kept: {error.filename}: {error.strerror}.") from error
     if result.pictures:
         print(f"figures in {run.extras(options.runs) / 'figures'}")
+    print(recording.record_in_preset(run, result, preset_file, options.record))
 
 
 if __name__ == "__main__":

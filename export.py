@@ -7,7 +7,7 @@ from resnet_tf import cli, run_folder
 from resnet_tf.errors import UserError
 
 EXAMPLES = """\
-  python export.py --preset 4 --to saved_model            the preset's newest finished run, for TensorFlow Serving
+  python export.py --preset 4 --to saved_model            the preset's best finished run, for TensorFlow Serving
   python export.py --preset 4 --to litert                 for phones and small boards
   python export.py --run 4/20260101T120000Z-s0 --to onnx --out ."""
 FORMATS = ("saved_model", "litert", "onnx")

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import cli, run_folder
+from resnet_tf import cli, figures, run_folder
 from resnet_tf.errors import UserError
 
 EXAMPLES = """\
-  python predict.py cat.jpg dog.png                       the newest finished run
+  python predict.py cat.jpg dog.png                       by the preset trained last, or pretrained
   python predict.py --preset 4 holiday/ --figure sheet.png
   python predict.py --preset 4 "photos/*.jpg" --top 5 --csv classes.csv
   python predict.py --preset 4 --json photos/ > classes.json"""
@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
     what.add_argument("--top", type=int, metavar="K", help="classes a photo (default: 3, or both of two)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
     what.add_argument("--csv", metavar="FILE", help="also write a table for spreadsheets")
-    what.add_argument("--figure", metavar="FILE", help="also draw a contact sheet (.png)")
+    what.add_argument("--figure", metavar="FILE", help="also draw a contact sheet (.png, .pdf, .svg)")
     cli.add_run_options(options)
     return options
 
@@ -32,13 +32,18 @@ def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
     if not options.photos:
         raise UserError("name at least one photo, folder or pattern: python predict.py photo.jpg")
-    for path in filter(None, (options.csv, options.figure)):
-        if not Path(path).resolve().parent.is_dir():
-            raise UserError(f"a file needs a folder that exists. Received: {path!r}.")
+    if options.csv and not Path(options.csv).resolve().parent.is_dir():
+        raise UserError(f"a file needs a folder that exists. Received: {options.csv!r}.")
+    if options.figure:
+        figures.check_place(options.figure)
     from resnet_tf.prediction import photos
 
     paths = photos.find(options.photos)
-    run = run_folder.choose(options.preset, options.run, options.runs, "predict")
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if options.json else sys.stdout)
+
+    run = run_folder.choose(options.preset, options.run, options.runs, "predict", say)
     cli.start_tensorflow()
     from resnet_tf.prediction import figure, table
     from resnet_tf.prediction.predict import predict_photos
@@ -56,11 +61,11 @@ def main(arguments: list[str]) -> None:
         print(table.as_json(rows))
     else:
         table.print_table(rows)
-    print(about, file=sys.stderr if options.json else sys.stdout)
-    if options.csv:
-        table.write_csv(rows, options.csv)
+    say(about)
+    writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
     if options.figure:
-        figure.contact_sheet(rows, shown, options.figure, about)
+        writes.append(lambda: figure.contact_sheet(rows, shown, options.figure, about))
+    table.write_all(writes)
     if all(row["error"] for row in rows):
         raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
 

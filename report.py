@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resnet_tf import cli, run_folder
 from resnet_tf.errors import UserError
-from resnet_tf.prediction.table import save
+from resnet_tf.prediction.table import save, write_all
 from resnet_tf.report import compare, measured, page, tables
 
 EXAMPLES = """\
@@ -39,15 +39,22 @@ def main(arguments: list[str]) -> None:
         if options.html:
             write(options.html, page.comparison_page(ours, theirs, found, Path(options.html)))
         return
-    presets = measured.shipped_presets()
-    found = measured.gather(options.runs, presets)
+    presets, runs = measured.shipped_presets(), run_folder.readable(run_folder.every(options.runs), say)
+    found = measured.gather(options.runs, presets, say)
+    writes = []
     if options.markdown:
-        write(options.markdown, tables.markdown(found, measured.groups(found)))
+        writes.append(lambda: write(options.markdown, tables.markdown(found, measured.groups(found))))
     if options.csv:
-        write(options.csv, tables.as_csv(found))
-    if options.html or not (options.markdown or options.csv):
+        writes.append(lambda: write(options.csv, tables.as_csv(found)))
+    if options.html or not writes:
         place = Path(options.html or "report.html")
-        write(str(place), page.report_page(presets, found, run_folder.every(options.runs), place))
+        writes.append(lambda: write(str(place), page.report_page(presets, found, runs, place)))
+    write_all(writes)
+
+
+def say(line: str) -> None:
+    """Says a line beside the report, which may be printed itself."""
+    print(line, file=sys.stderr)
 
 
 def write(name: str, content: str) -> None:
@@ -56,7 +63,7 @@ def write(name: str, content: str) -> None:
         print(content, end="")
         return
     save(name, content)
-    print(f"written: {name}", file=sys.stderr)
+    say(f"written: {name}")
 
 
 if __name__ == "__main__":

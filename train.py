@@ -1,17 +1,21 @@
 """Trains a preset: python train.py --preset 4"""
 
+import argparse
 import shlex
 import sys
+from pathlib import Path
 
-from resnet_tf import cli, preset_files, run_folder, variants
+from resnet_tf import cli, figures, preset_files, run_folder, variants
 from resnet_tf.errors import UserError
 from resnet_tf.listing import print_presets, print_summary
+from resnet_tf.presets import Preset
 
 EXAMPLES = """\
   python train.py --list                                  the presets, their sizes and results
   python train.py --preset demo                           a small network on built-in images, two minutes
   python train.py --preset 4 --data cifar10/              a preset on your copy of its images
-  python train.py --preset 4 --resume                     go on after Ctrl-C or a crash
+  python train.py --preset 4 --resume                     go on after Ctrl-C or a crash, with the run's own recipe
+  python train.py --resume 4/20260101T120000Z-s0 --set train.epochs=120       make a run longer
   python train.py --preset 3 --set train.epochs=3 --seed 1
   python train.py --preset 4 --check                      is the recipe sound?
   python train.py --preset 4 --summary                    the network, stage by stage
@@ -25,7 +29,9 @@ def parser() -> cli.Parser:
     what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
     what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the preset")
     what.add_argument("--seed", type=int, help="of weights, order and augmentation (default: 0)")
-    what.add_argument("--resume", metavar="RUN", nargs="?", const=True, help="go on with the newest unfinished run")
+    what.add_argument(
+        "--resume", metavar="RUN", nargs="?", const=True, help="go on with the newest unfinished run, as it began"
+    )
     what.add_argument(
         "--distribute", action="store_true", help="over all devices, and the processes that KERAS_DISTRIBUTION_* names"
     )
@@ -42,7 +48,7 @@ def parser() -> cli.Parser:
         help="whether the recipe is sound; with a run: when a plateau would have lowered the rate in it",
     )
     look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
-    look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png)")
+    look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png, .pdf, .svg)")
     cli.add_data_option(options)
     cli.add_run_options(options)
     return options
@@ -53,12 +59,14 @@ def main(arguments: list[str]) -> int | None:
     options = parser().parse_args(arguments)
     if options.list:
         return print_presets()
-    if options.preset is None:
-        raise UserError("choose what to train with --preset NAME; see the names with --list.")
-    path = preset_files.find(options.preset)
-    preset = variants.apply_settings(preset_files.load_preset(path), options.set)
+    looks = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
+    for look in (look for look, wanted in looks.items() if wanted and options.resume is not None):
+        raise UserError(f"{look} looks at a recipe without training, --resume trains. Received: both; leave one out.")
+    preset, path = recipe(options)
     if options.figure and not options.dry_run:
         raise UserError("--figure draws what --dry-run tells. Received: --figure without --dry-run.")
+    if options.figure:
+        figures.check_place(options.figure)
     if options.summary:
         return print_summary(preset)
     if options.check is not None:
@@ -78,19 +86,31 @@ def main(arguments: list[str]) -> int | None:
     from resnet_tf.training.loop import train
 
     share = distribution.join() if options.distribute else distribution.alone()
-    train(
+    run = train(
         preset,
         options.data,
         options.runs,
         options.seed,
         False if options.resume is None else options.resume,
-        preset_file=path.resolve(),
+        preset_file=path,
         share=share,
     )
     if share.index == 0:
-        given = {"--preset": options.preset, "--data": options.data, "--runs": options.runs}
+        given = {"--run": run.name, "--data": options.data, "--runs": options.runs}
         words = [word for pair in given.items() if pair[1] not in (None, run_folder.RUNS) for word in pair]
         print(f"next: python eval.py {shlex.join(words)}")
+
+
+def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
+    """Returns what to train and the file of its preset; a run that is named knows its recipe, and needs no file."""
+    if options.preset is not None:
+        path = preset_files.find(options.preset)
+        return variants.apply_settings(preset_files.load_preset(path), options.set), path.resolve()
+    if isinstance(options.resume, str):
+        return variants.apply_settings(run_folder.find(options.resume, options.runs).preset, options.set), None
+    if options.resume:
+        raise UserError("say what to go on with: --preset NAME for its newest unfinished run, or --resume RUN.")
+    raise UserError("choose what to train with --preset NAME; see the names with --list.")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """What the doors have in common: options, and mistakes told in one line."""
 
 import argparse
+import difflib
 import errno
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from resnet_tf import preset_files, presets
 from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.run_folder import RUNS
 from resnet_tf.text import printable
@@ -27,20 +30,57 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         options, unknown_words = self.parse_known_args(args, namespace)
-        for word in unknown_words:
-            if not word.startswith("-"):
-                raise UserError(f"a word must belong to an option. Received: {shown(word)}. See: {self.prog} --help")
-            raise unknown("option", word.split("=")[0], self._option_string_actions, f"See: {self.prog} --help")
+        if unknown_words:
+            raise self._unknown(options, *unknown_words)
+        preset, data = getattr(options, "preset", None), getattr(options, "data", None)
+        if preset and data and os.path.exists(preset) and not _is_preset(preset) and _is_preset(data):
+            raise UserError(
+                "--preset names a recipe, --data the place of its images. Received: the two exchanged. "
+                f"Try --preset {data} --data {preset}"
+            )
         return options
+
+    def _unknown(self, options: argparse.Namespace, word: str, *others: str) -> UserError:
+        """Returns the error for a word that no option takes, with what it may have been meant for."""
+        known, see = self._option_string_actions, f"See: {self.prog} --help"
+        if not word.startswith("-"):
+            takers = [name for name in ("--preset", "--presets") if name in known and not getattr(options, name[2:])]
+            meant = f" Did you mean {takers[0]} {word}?" if takers and _is_preset(word) else ""
+            return UserError(f"a word must belong to an option. Received: {shown(word)}.{meant} {see}")
+        option, equals, value = word.partition("=")
+        keys = _keys_by_option() if "--set" in known else {}
+        close = difflib.get_close_matches(option.replace("_", "-"), (*known, *keys), n=1, cutoff=0.7)
+        if not close or close[0] in known:
+            return unknown("option", option, known, see)
+        value = value if equals else next(iter(others), "...")
+        settings = " or ".join(f"--set {shlex.quote(f'{key}={value}')}" for key in keys[close[0]])
+        return UserError(f"unknown option {shown(option)}. A key of the recipe is changed with {settings}. {see}")
 
     def error(self, message: str) -> None:
         raise UserError(f"{message}. See: {self.prog} --help")
 
 
+def _is_preset(name: str) -> bool:
+    """Says whether a preset is called so, or lies there."""
+    try:
+        preset_files.find(name)
+    except UserError:
+        return False
+    return True
+
+
+def _keys_by_option() -> dict[str, list[str]]:
+    """Returns the recipe's keys by the option that one might take for each: "--epochs": ["train.epochs"]."""
+    found = {"--lr": ["optimizer.learning_rate"], "--optimizer": ["optimizer.name"], "--schedule": ["schedule.name"]}
+    for key in presets.recipe_keys():
+        found.setdefault("--" + key.partition(".")[2].replace("_", "-"), []).append(key)
+    return found
+
+
 def add_network_options(parser: Parser) -> None:
     """Adds the options that say whose weights to use."""
     group = parser.add_argument_group("which network")
-    group.add_argument("--preset", metavar="NAME|PATH", help="the newest finished run of this preset")
+    group.add_argument("--preset", metavar="NAME|PATH", help="the best finished run of this preset")
     group.add_argument("--run", metavar="RUN", help="a run's name or folder")
     group.add_argument("--weights", choices=("last", "best"), help="which of the run's weights (default: the preset's)")
 

@@ -109,15 +109,15 @@ def export(
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=folder).cleanup()  # before any work: it may be read-only
     except OSError as error:
-        raise UserError(f"an export needs a folder. Received: {folder}: {error.strerror}.") from error
+        raise UserError(f"an export needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
     preset = run.preset.in_phases[-1]
     dataset = dataset_of(run, data, say)
     chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
     batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
     which = weights or preset.evaluation.weights
-    path = {"last": run.last, "best": run.best}[which]
-    network, about = load_network(preset, dataset.classes, path, batches.size)
+    network, about = load_network(preset, dataset.classes, run.weights(which), batches.size)
     model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
     model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
     target = folder / f"{which}{form.suffix or '_saved_model'}"

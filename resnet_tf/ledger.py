@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TRAINED = "train_overall.jsonl"
 EVALUATED = "eval_overall.jsonl"
+OTHER_DATA = "data: not those that the run was trained on"
 
 
 def versions(backend: str = "tensorflow") -> dict[str, str]:
@@ -66,20 +67,42 @@ def differences(preset: Preset, result: dict) -> list[str]:
     if not result["data"]["official"]:
         found.append(f"data: {result['data']['title']}")
     if not result["same_data_as_training"]:
-        found.append("data: not those that the run was trained on")
+        found.append(OTHER_DATA)
     _, split = _reference(preset, result["split"])
     if result["split"] != split:
         found.append(f"split: {result['split']}, the reference's is {split}")
-    for key, (ours, preset_value) in result["changed"].items():
-        found.append(f"{key}: {ours}, the preset's is {preset_value}")
+    found += _departures(result)
+    if preset.reference.protocol and result["protocol"] != preset.reference.protocol:
+        found.append(f"protocol: {result['protocol']}, the reference's is {preset.reference.protocol}")
+    return found
+
+
+def why_a_trial(result: dict) -> list[str]:
+    """Names all that makes a result a trial, which no preset records by itself; empty for the preset carried out.
+
+    That is a changed recipe, a training short of its end, and images other than the published ones, the built-in ones
+    or, where the preset is for them, the user's own folder. Another view or other weights than the preset's are named
+    in the row and make no trial.
+    """
+    data, found = result["data"], []
+    if not data["official"] and data["name"] != "folder":
+        found.append(f"data: {data['title']}")
+    if not result["same_data_as_training"]:
+        found.append(OTHER_DATA)
+    return found + _departures(result)
+
+
+def _departures(result: dict) -> list[str]:
+    """Names where a result's training departs from the preset, and how much of it is missing."""
+    found = [
+        f"{key}: {ours}, the preset's is {preset_value}" for key, (ours, preset_value) in result["changed"].items()
+    ]
     # The best weights were saved before the training's end: their step does not tell how far it came.
     steps = result.get("trained") or result["steps"]
     if steps is None:
         found.append("training: of a length that the weights do not say")
     elif steps < result["steps_planned"]:
         found.append(f"training: {steps:,} of {result['steps_planned']:,} steps")
-    if preset.reference.protocol and result["protocol"] != preset.reference.protocol:
-        found.append(f"protocol: {result['protocol']}, the reference's is {preset.reference.protocol}")
     return found
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from resnet_tf import files, presets, variants
+from resnet_tf import files, json_text, presets, variants
 from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.presets import Preset
 
@@ -77,6 +77,10 @@ def read(path: Path) -> dict:
     Raises:
         UserError: not a JSON file, nor a pickle of nothing but plain values.
     """
+    return _parse(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
     if path.suffix not in SUFFIXES:
         raise UserError(f"a preset file's name must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
     try:
@@ -86,6 +90,10 @@ def read(path: Path) -> dict:
         raise UserError(f"a preset file must be readable. Received: {path}: {error.strerror}.") from error
     if len(content) > MOST_BYTES:
         raise UserError(f"a preset file has at most {MOST_BYTES:,} bytes. Received: {path}, which has more.")
+    return content
+
+
+def _parse(path: Path, content: bytes) -> dict:
     form = "JSON" if path.suffix == ".json" else "a pickle of only dict, list, str and numbers"
     try:
         values = _parse_json(content) if path.suffix == ".json" else _parse_pickle(content)
@@ -157,31 +165,67 @@ def _levels(values: Any) -> int:
     return 1 + max(map(_levels, inner), default=0)
 
 
-def record_result(path: Path, result: dict) -> None:
+def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
     """Adds a result to a preset file, atomically and under a lock: two evaluations at once both get in.
 
-    A result of the same run, weights, view, resolution and images replaces the one before.
+    In a JSON file nothing but the value of "results" changes. A result of the same run, weights, view, resolution and
+    images is replaced. One that measures what another row has measured (see `same_measurement`) is not added.
+
+    Args:
+        result: a row of plain values, see `evaluation.recording.short_form`.
+        again: add it even so; it takes the other row's place.
+
+    Returns:
+        The row for whose sake nothing was added; None where the result was.
 
     Raises:
         UserError: the file is no preset any more, or cannot be written.
     """
     try:
         with files.locked(path.parent):
-            values = read(path)
-            presets.from_dict(values, name=path.stem)
+            path = path.resolve()  # a link stays one
+            content = _content(path)
+            values = _parse(path, content)
+            recipe = presets.from_dict(values, name=path.stem).hash
+            rows = values.get("results", [])
+            known = [row for row in rows if same_measurement(row, result, recipe)]
+            if known and not again:
+                return known[-1]
             same = ("run", "view", "weights", "resolution", "data")
-            kept = [row for row in values.get("results", []) if any(row.get(key) != result.get(key) for key in same)]
-            values["results"] = [*kept, result]
-            content = format_json(values) if path.suffix == ".json" else pickle.dumps(values)
+            kept = [row for row in rows if row not in known and any(row.get(key) != result.get(key) for key in same)]
+            if path.suffix == ".json":
+                content = json_text.with_lines(content, "results", [*kept, result])
+            else:
+                content = pickle.dumps({**values, "results": [*kept, result]})
             files.write_atomically(path, content)
     except OSError as error:
         raise UserError(
             f"a result needs a preset file that can be written. Received: {path}: {error.strerror}."
         ) from error
+    return None
+
+
+def same_measurement(row: dict, result: dict, recipe: str) -> bool:
+    """Says whether a recorded row measured what a result does: recipe, seed, length, images and protocol are the same.
+
+    Run and times differ then, and so may the figures: on another processor, in the last digits.
+
+    Args:
+        recipe: the hash of the preset's recipe, by which a row was trained that names neither a hash nor a change.
+    """
+
+    def identity(one: dict) -> tuple:
+        data = one.get("data")
+        fingerprint = data.get("fingerprint") if isinstance(data, dict) else None
+        keys = ("seed", "steps_planned", "view", "weights", "resolution", "same_data_as_training")
+        return (fingerprint, one.get("trained") or one.get("steps"), *map(one.get, keys))
+
+    known = row.get("preset_hash") or (None if row.get("changed") else recipe)
+    return known == result.get("preset_hash") and identity(row) == identity(result)
 
 
 def format_json(values: dict) -> str:
-    """Lays a preset out for people: a line a key, a line a short table."""
+    """Lays a preset without results out for people: a line a key, a line a short table."""
 
     def lay(value: Any, indent: int) -> str:
         flat = json.dumps(value, ensure_ascii=False)

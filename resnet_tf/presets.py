@@ -128,6 +128,7 @@ UNHASHED = {"train": ("state_minutes",)}
 # Keys younger than the first hashes that runs keep: at its default such a key is not hashed, and a recipe that does
 # without it has the hash that it had before.
 LATER = {"model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"), "train": ("repeats",)}
+Overrides = tuple[tuple[str, Any], ...]  # changes in their order: ("train.epochs", 2), ("train", {"epochs": 2})
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ class Preset:
 
     `phases` lists what each phase of the training changes in the sections before, one phase after another; empty: one
     phase, which changes nothing. `silence` names rules of the recipe check (`lint`) that are broken on purpose.
-    `written` is the preset as in its file, of which this one is a variant; None: it is none. It is no key of a file.
+    `written` is the preset as in its file, of which this one is a variant; None: it is none. `overrides` are the
+    changes that made the variant; a run that goes on takes these alone (`training.resuming.recipe_of`). Neither is a
+    key of a file.
     """
 
     name: str
@@ -154,6 +157,7 @@ class Preset:
     silence: tuple[str, ...] = ()
     results: tuple[dict, ...] = ()
     written: "Preset | None" = field(default=None, compare=False, repr=False)
+    overrides: Overrides = field(default=(), compare=False, repr=False)
 
     @property
     def changed(self) -> dict[str, list]:
@@ -182,6 +186,15 @@ class Preset:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def recipe_keys() -> list[str]:
+    """Returns every key that the sections of a recipe can have, whatever their names: "train.epochs"."""
+    named = [(section, cls) for section, table in NAMED_SECTIONS.items() for cls in table.values()]
+    fields = [
+        f"{section}.{item.name}" for section, cls in (*SECTIONS.items(), *named) for item in dataclasses.fields(cls)
+    ]
+    return list(dict.fromkeys((*fields, *(f"{section}.name" for section in NAMED_SECTIONS))))
+
+
 def recipe(preset: Preset) -> dict:
     """Returns the sections of a preset that change a run's numbers, as plain values with every default written out."""
     values = to_dict(preset)
@@ -192,9 +205,13 @@ def recipe(preset: Preset) -> dict:
     return {**sections, "phases": values["phases"]}
 
 
-def changes(ours: Preset, theirs: Preset) -> dict[str, list]:
-    """Returns where two recipes differ: {"train.epochs": [ours, theirs]}."""
-    mine, other = recipe(ours), recipe(theirs)
+def changes(ours: Preset, theirs: Preset, unhashed: bool = False) -> dict[str, list]:
+    """Returns where two recipes differ: {"train.epochs": [ours, theirs]}.
+
+    Args:
+        unhashed: also in what changes no number, such as `train.state_minutes`.
+    """
+    mine, other = map(to_dict if unhashed else recipe, (ours, theirs))
     found = {}
     for section in RECIPE:
         for key in {**other[section], **mine[section]}:
@@ -281,7 +298,7 @@ def _check_phases(preset: Preset) -> None:
         )
 
 
-_KEYS = tuple(item.name for item in dataclasses.fields(Preset) if item.name != "written")
+_KEYS = tuple(item.name for item in dataclasses.fields(Preset) if item.compare)  # not where a variant comes from
 _NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")
 
 

@@ -12,19 +12,23 @@ runs/<preset>/<utc>-s<seed>/
 Runs that come with the project are such folders too, with what predicting and scoring needs: presets/weights/.
 """
 
+import contextlib
 import glob
 import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_tf import files, preset_files, presets
+from resnet_tf import files, ledger, preset_files, presets
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
+from resnet_tf.text import printable
 
 RUNS = "runs"  # the folder of runs where none is named
+BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows nothing of its classes
 SHIPPED = preset_files.FOLDER / "weights"
 
 
@@ -94,6 +98,30 @@ class Run:
     def best(self) -> Path:
         return self.folder / "weights" / "best.npz"
 
+    @property
+    def standing(self) -> str:
+        """How far it is, in words: "stopped, saved up to step 14 of 30"."""
+        about = self.about
+        saved = max((int(path.name.partition("-")[0]) for path in self.state.glob("[0-9]*-*")), default=0)
+        return f"{about.get('status')}, saved up to step {saved:,} of {about.get('steps_planned', 0):,}"
+
+    def weights(self, which: str) -> Path:
+        """Returns the file of its "last" or its "best" weights.
+
+        Raises:
+            UserError: it is not there, as the run is not finished.
+        """
+        path = {"last": self.last, "best": self.best}[which]
+        status = self.about.get("status")
+        if path.exists() or status == "finished":
+            return path
+        ways = [] if status == "diverged" else [f"finish it with python train.py --resume {self.name}"]
+        ways += ["take --weights best"] if self.best.exists() else []
+        ending = f": {', or '.join(ways)}" if ways else ""
+        raise UserError(
+            f"a run has its {which} weights once it is finished. Received: {self.name}, {self.standing}{ending}."
+        )
+
     def extras(self, runs: str | Path) -> Path:
         """Returns where figures and exports go: into the run, or among `runs` where its own folder is the project's."""
         return self.folder if self.shipped is None else Path(runs) / self.name
@@ -161,32 +189,122 @@ def find(name: str, runs: str | Path, shipped: bool = False) -> Run:
     )
 
 
-def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> Run:
-    """Returns the run named, or the newest finished run: of a preset (name or path), or of all where none is named.
+def choose(preset: str | None, run: str | None, runs: str | Path, use: str, say: Callable[[str], None] = print) -> Run:
+    """Returns the run named, or the best finished one; says which it is, why, and how accurate.
 
-    Where there is none yet, the best of those that come with the project takes its place.
+    Of a preset's runs the best is, among those of its own recipe and whole length, the one with the highest validation
+    top-1 of its last epoch, and of equal ones the newest. Where there is none, the pretrained run that comes with the
+    project takes its place, and where there is none of these either, the best of the trials by the same figure. The
+    test split decides nothing.
+
+    Where no preset is named, the newest finished run says of which preset, those on built-in images apart: they answer
+    only where there is nothing else, pretrained runs included.
 
     Args:
+        preset: name or path.
         use: what the run is to do ("evaluate", "predict"), for the message when there is none.
+        say: takes a line on the run chosen, and one for each that cannot be read.
 
     Raises:
-        UserError: there is none, the folder does not exist, a run in it cannot be read, or the run named is of another
-            preset than the one named.
+        UserError: there is none, the folder does not exist, or the run named is of another preset than the one named.
     """
-    name = None if preset is None else preset_files.load_preset(preset).name
+    written = None if preset is None else preset_files.load_preset(preset)
+    name = None if written is None else written.name
     if run is not None:
         found = find(run, runs, shipped=True)
         if name not in (None, found.preset.name):
             raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
-        return found
+        return _introduced(found, "as named", runs, say)
     check_folder(runs)
-    newest = latest(runs, name, ("finished",))
-    if newest is not None:
-        return newest
-    if shipped := every(SHIPPED, name):
-        return max(shipped, key=lambda run: run.shipped["top1"])
+    whole, trials, pretrained = _candidates(runs, written, say)
+    if whole or (trials and not pretrained):
+        return _introduced(*_best(whole, trials), runs, say)
+    if pretrained:
+        lack = "finished run of its recipe" if trials or name else "finished run on images other than built-in ones"
+        best = max(pretrained, key=lambda run: run.shipped["top1"])
+        return _introduced(best, f"pretrained, as {runs} holds no {lack}", runs, say)
     needed = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
-    raise UserError(f"{needed} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}.")
+    raise UserError(
+        f"{needed}{_other_ways(name, runs)} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}."
+    )
+
+
+def _other_ways(preset: str | None, runs: str | Path) -> str:
+    """Returns what there is besides training anew: an unfinished run of a preset, and weights of other presets."""
+    ways, unfinished = "", None
+    with contextlib.suppress(UserError):  # of runs that cannot be read others tell
+        unfinished = latest(runs, preset, ("running", "stopped"))
+    if unfinished is not None:
+        ways += f" Or finish {unfinished.name} ({unfinished.standing}): python train.py --resume {unfinished.name}."
+    if others := sorted({run.preset.name for run in every(SHIPPED)}):
+        ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."
+    return ways
+
+
+def _candidates(runs: str | Path, written: Preset | None, say: Callable[[str], None]) -> tuple[list[Run], ...]:
+    """Returns, each oldest first, the finished runs of one preset's own recipe, its trials, and pretrained runs.
+
+    Where no preset is given it is that of the newest run on other than built-in images, which count only where there is
+    nothing else.
+    """
+    name = written and written.name
+    readable_runs = readable(every(runs, name), say, lambda run: (run.about, run.preset))
+    own = [run for run in readable_runs if run.about.get("status") == "finished"]
+    pretrained = [run for run in every(SHIPPED, name) if not _changes(run, written)]
+    if written is None:
+        own = [run for run in own if run.preset.data.dataset != BUILT_IN] or own * (not pretrained)
+        own = [run for run in own if run.folder.parent == own[-1].folder.parent]
+        pretrained = [run for run in pretrained if not own or run.folder.parent.name == own[-1].folder.parent.name]
+    whole = [run for run in own if not _changes(run, written)]
+    return whole, [run for run in own if run not in whole], pretrained
+
+
+def _changes(run: Run, written: Preset | None = None) -> dict:
+    """Returns where a run departs from its preset: as that is now, or where it is not given, as it was then."""
+    return run.about.get("changed") or {} if written is None else ledger.training_changes(run.preset, written)
+
+
+def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
+    """Returns the best run, of the trials where there is no other, and why it is."""
+    among = whole or trials
+    known = [run for run in among if _validation(run) is not None]
+    found = max(known, key=lambda run: (_validation(run), _age(run))) if known else among[-1]
+    of = f"{'finished run' if whole else 'trial'}{'s' * (len(among) > 1)} of preset {found.folder.parent.name}"
+    rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
+    if whole:
+        return found, f"{rank} {of}" + (f", {len(trials)} trial{'s' * (len(trials) > 1)} aside" if trials else "")
+    return found, f"{rank} {of}, of which none was carried out as it is"
+
+
+def _validation(run: Run) -> float | None:
+    """Returns the validation top-1 of a run's last epoch, in percent."""
+    last = run.about.get("last") if run.shipped is None else run.shipped
+    top1 = last.get("validation_top1") if isinstance(last, dict) else None
+    return top1 if isinstance(top1, int | float) else None
+
+
+def _introduced(run: Run, why: str, runs: str | Path, say: Callable[[str], None]) -> Run:
+    """Says which run answers, why, and how accurate it is."""
+    validation, test = _validation(run), _test_row(run, runs)
+    known = [] if validation is None else [f"validation {validation:.2f} %"]
+    if test is not None:
+        known.append(f"test {test['top1']:.2f} % ({test['view']}, {test['weights']} weights)")
+    changed = ", ".join(_changes(run))
+    accuracy = ", ".join(known) or "not scored yet"
+    say(printable(f"run {run.name}, {why}{f' (another {changed})' if changed else ''}: {accuracy}"))
+    return run
+
+
+def _test_row(run: Run, runs: str | Path) -> dict | None:
+    """Returns the latest result of a run on its test split, of its preset's own view and weights where there is one."""
+    if run.shipped is not None:
+        return run.shipped
+    own = run.preset.in_phases[-1].evaluation
+    wanted = {"run": run.name, "split": "test", "steps_planned": run.about.get("steps_planned")}
+    rows = [row for row in files.read_rows(Path(runs) / ledger.EVALUATED)[0] if wanted.items() <= row.items()]
+    rows = [row for row in rows if row.keys() >= {"top1", "view", "weights"}]
+    same = [row for row in rows if (row["view"], row["weights"]) == (own.view, own.weights)]
+    return (same or rows or [None])[-1]
 
 
 def check_folder(runs: str | Path) -> None:
@@ -198,7 +316,26 @@ def check_folder(runs: str | Path) -> None:
 def every(runs: str | Path, preset: str | None = None) -> list[Run]:
     """Returns the runs in a folder, oldest first; of one preset where it is named."""
     found = [Run(path.parent) for path in Path(runs).glob(f"{glob.escape(preset) if preset else '*'}/*/run.json")]
-    return sorted(found, key=lambda run: (run.folder.name, run.folder.parent.name))
+    return sorted(found, key=_age)
+
+
+def _age(run: Run) -> tuple[str, str]:
+    """Returns what runs are sorted by, oldest first."""
+    return run.folder.name, run.folder.parent.name
+
+
+def readable(
+    runs: Sequence[Run], say: Callable[[str], None], read: Callable[[Run], object] = lambda run: run.about
+) -> list[Run]:
+    """Returns the runs of which something can be read, run.json where nothing else is said; names each other one."""
+    found = []
+    for run in runs:
+        try:
+            read(run)
+            found.append(run)
+        except UserError as error:
+            say(printable(f"passed over: {run.name}: {error}"))
+    return found
 
 
 def latest(runs: str | Path, preset: str | None, statuses: tuple[str, ...]) -> Run | None:

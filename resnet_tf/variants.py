@@ -1,21 +1,24 @@
 """Variants of a preset: what `--set key=value` and Python's keywords change in it."""
 
+import copy
 import dataclasses
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from resnet_tf import presets
 from resnet_tf.errors import UserError, shown, unknown
-from resnet_tf.presets import Preset
+from resnet_tf.presets import Overrides, Preset
 
 
 def override(preset: Preset, overrides: dict) -> Preset:
     """Returns a preset with changes, {"train": {"epochs": 2}, "title": "..."}; without any, the preset itself.
 
     Raises:
-        UserError: a key that no preset has, a value that it cannot hold, or a change that a phase would not follow.
+        UserError: a key that no preset has, a value that it cannot hold, two keys that stand for one another, or a
+            change that a phase would not follow.
     """
-    return _variant(preset, _merge(presets.to_dict(preset), overrides), overrides) if overrides else preset
+    return _once(preset, tuple(overrides.items()))
 
 
 def apply_settings(preset: Preset, settings: list[str]) -> Preset:
@@ -25,27 +28,74 @@ def apply_settings(preset: Preset, settings: list[str]) -> Preset:
     "optimizer.name=adam" may be followed by the keys that adam needs.
 
     Raises:
-        UserError: not of the form key=value, or a key no preset has.
+        UserError: not of the form key=value, a key no preset has, or as `override` does.
     """
-    values, overrides = presets.to_dict(preset), {}
+    found = []
     for setting in settings:
         key, equals, text = setting.partition("=")
-        section, dot, inner = key.strip().partition(".")
+        key = key.strip()
+        section, dot, _ = key.partition(".")
         if not equals or not section:
             raise UserError(f"--set takes key=value, such as train.epochs=2. Received: {shown(setting)}.")
+        if section not in presets.RECIPE and not (section == "phases" and dot):
+            raise unknown("key for --set:", key, _known(preset), "Keys look like train.epochs.")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = text
+        found.append((key, value))
+    return _once(preset, tuple(found))
+
+
+def apply(preset: Preset, overrides: Overrides) -> Preset:
+    """Returns a preset with overrides, applied in order but checked together; the variant remembers them.
+
+    So they can be applied to another preset too: to the recipe of a run that goes on.
+
+    Raises:
+        UserError: a value that a key cannot hold, or a change that a phase would not follow.
+    """
+    if not overrides:
+        return preset
+    values = presets.to_dict(preset)
+    for key, value in overrides:
+        section, dot, inner = key.partition(".")
         if section == "phases" and dot:
             _set_in_phase(values["phases"], inner, value)
-        elif section in presets.RECIPE:
-            change = {inner: value} if dot else value
-            values = _merge(values, {section: change})
-            overrides = _merge({section: {}, **overrides}, {section: change})
+            continue
+        change, old = {inner: value} if dot else value, values.get(section)
+        merging = isinstance(old, dict) and isinstance(change, dict)
+        values[section] = presets.merge(old, change) if merging else change
+    variant = presets.from_dict(values)
+    _check_phases_follow(variant, overrides)
+    remembered = (*preset.overrides, *copy.deepcopy(overrides))
+    return dataclasses.replace(variant, written=preset.written or preset, overrides=remembered)
+
+
+def _once(preset: Preset, overrides: Overrides) -> Preset:
+    """Applies overrides that were given together; raises UserError where one takes another's place."""
+    seen: dict[tuple[str, ...], str] = {}
+    for key, value in _single_keys(overrides):
+        place, _, name = key.rpartition(".")
+        group = next((group for group in presets.ALTERNATIVES if name in group), ())
+        marks = [(key,)]
+        if group and value is not None:  # null takes nothing's place
+            marks.append((place, *sorted(group)))
+        for mark in marks:
+            if mark in seen:
+                both = f"{key} twice" if seen[mark] == key else f"{seen[mark]} and {key}, which stand for one another"
+                raise UserError(f"a change must be made once. Received: {both}. Leave one out.")
+            seen[mark] = key
+    return apply(preset, overrides)
+
+
+def _single_keys(overrides: Overrides) -> Iterator[tuple[str, Any]]:
+    """Yields every key that overrides change, "train.epochs" where a whole section is given, with its value."""
+    for key, value in overrides:
+        if isinstance(value, dict) and key in presets.RECIPE:
+            yield from ((f"{key}.{inner}", inner_value) for inner, inner_value in value.items())
         else:
-            raise unknown("key for --set:", key, _known(preset), "Keys look like train.epochs.")
-    return _variant(preset, values, overrides) if settings else preset
+            yield key, value
 
 
 def _set_in_phase(phases: list[dict], key: str, value: Any) -> None:
@@ -59,34 +109,20 @@ def _set_in_phase(phases: list[dict], key: str, value: Any) -> None:
     phase[section] = presets.merge(phase.get(section, {}), {inner: value})
 
 
-def _variant(preset: Preset, values: dict, overrides: dict) -> Preset:
-    """Builds a preset of plain values, in which `overrides` have changed another one's.
-
-    Raises:
-        UserError: it cannot be, or an override is without effect in a phase that has a value of its own.
-    """
-    variant = presets.from_dict(values)
-    phases = [presets.to_dict(phase) for phase in variant.in_phases]
-    for section in set(overrides) & set(presets.PHASE):
-        ours = presets.to_dict(variant)[section]
-        for key in overrides[section] if isinstance(overrides[section], dict) else ours:
-            deaf = [number for number, phase in enumerate(phases, 1) if phase[section].get(key) != ours.get(key)]
-            if deaf:
-                own = ", ".join(f"phases.{number}.{section}.{key}" for number in deaf)
-                raise UserError(
-                    f"a change must reach every phase. Received: {section}.{key}, which phase "
-                    f"{' and phase '.join(map(str, deaf))} of preset {variant.name} would not follow. Set {own}."
-                )
-    return dataclasses.replace(variant, written=preset.written or preset)
-
-
-def _merge(values: dict, overrides: dict) -> dict:
-    """Returns a preset's plain values with changes: a table goes into the section, all else replaces it."""
-    merged = dict(values)
-    for section, value in overrides.items():
-        old = values.get(section)
-        merged[section] = presets.merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
+def _check_phases_follow(variant: Preset, overrides: Overrides) -> None:
+    """Raises UserError where an override is without effect in a phase that has a value of its own."""
+    ours, phases = presets.to_dict(variant), [presets.to_dict(phase) for phase in variant.in_phases]
+    for path, _ in _single_keys(overrides):
+        section, _, key = path.partition(".")
+        if section not in presets.PHASE:
+            continue
+        deaf = [number for number, phase in enumerate(phases, 1) if phase[section].get(key) != ours[section].get(key)]
+        if deaf:
+            own = ", ".join(f"phases.{number}.{path}" for number in deaf)
+            raise UserError(
+                f"a change must reach every phase. Received: {path}, which phase "
+                f"{' and phase '.join(map(str, deaf))} of preset {variant.name} would not follow. Set {own}."
+            )
 
 
 def _known(preset: Preset) -> list[str]:

@@ -19,6 +19,8 @@ FLOORS = {
     "resnet_tf.files": 0,
     "resnet_tf.checked": 0,
     "resnet_tf.text": 0,
+    "resnet_tf.json_text": 0,
+    "resnet_tf.figures": 0,
     "resnet_tf.presets": 1,
     "resnet_tf.preset_files": 1,
     "resnet_tf.variants": 1,

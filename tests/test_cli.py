@@ -126,7 +126,10 @@ def test_options_are_read():
         (["--prset", "4"], "unknown option '--prset'. Did you mean '--preset'? See: door.py --help"),
         (["--sed=4"], "unknown option '--sed'. Did you mean '--seed'? See: door.py --help"),
         (["--pres", "4"], "unknown option '--pres'. Did you mean '--preset'?"),  # no abbreviations
-        (["4"], "a word must belong to an option. Received: '4'. See: door.py --help"),
+        (["four"], "a word must belong to an option. Received: 'four'. See: door.py --help"),
+        (["demo"], "a word must belong to an option. Received: 'demo'. Did you mean --preset demo? See:"),
+        (["--preset", "3", "demo"], "a word must belong to an option. Received: 'demo'. See: door.py --help"),
+        (["--epochs", "1"], "unknown option '--epochs'. Did you mean"),  # without --set there is nothing to point to
         (["--preset"], "argument --preset: expected one argument. See: door.py --help"),
         (["--seed", "x"], "argument --seed: invalid int value: 'x'. See: door.py --help"),
         (["--split", "train"], "argument --split: invalid choice: 'train'"),
@@ -136,6 +139,51 @@ def test_mistaken_options_are_told_with_the_nearest(arguments, message):
     with pytest.raises(UserError) as caught:
         parser().parse_args(arguments)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--epochs", "1"], "--set train.epochs=1"),
+        (["--epochs=1"], "--set train.epochs=1"),
+        (["--epoch", "1"], "--set train.epochs=1"),
+        (["--batch-size", "64"], "--set train.batch_size=64"),
+        (["--batch_size", "64"], "--set train.batch_size=64"),
+        (["--learning-rate", "0.1"], "--set optimizer.learning_rate=0.1"),
+        (["--lr=0.1"], "--set optimizer.learning_rate=0.1"),
+        (["--lr"], "--set optimizer.learning_rate=..."),
+        (["--augment", "pad_crop(4) | flip_horizontal"], "--set 'data.augment=pad_crop(4) | flip_horizontal'"),
+        (["--name", "adam"], "--set optimizer.name=adam or --set schedule.name=adam"),
+    ],
+)
+def test_an_option_that_is_a_key_of_the_recipe_points_to_it(arguments, settings):
+    options = parser()
+    options.add_argument("--set", action="append")
+    with pytest.raises(UserError) as caught:
+        options.parse_args(arguments)
+    assert f"changed with {settings}. See: door.py --help" in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [["--verbose"], ["--prset", "4"], ["--sed", "4"]])
+def test_what_is_no_key_of_the_recipe_is_an_option_misspelt(arguments):
+    options = parser()
+    options.add_argument("--set", action="append")
+    with pytest.raises(UserError) as caught:
+        options.parse_args(arguments)
+    assert "--set " not in str(caught.value)
+
+
+def test_preset_and_data_exchanged_are_put_right(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "cifar.tar.gz").write_text("")
+    (tmp_path / "mine.json").write_text("")
+    for images, preset in (("pictures", "demo"), ("cifar.tar.gz", "4"), ("pictures", "./mine.json")):
+        with pytest.raises(UserError) as caught:
+            parser().parse_args(["--preset", images, "--data", preset])
+        assert f"--preset {preset} --data {images}" in str(caught.value)
+        assert parser().parse_args(["--preset", preset, "--data", images]).preset == preset
+    assert parser().parse_args(["--preset", "pictures", "--data", "elsewhere"]).data == "elsewhere"  # told by others
 
 
 def test_help_is_short_and_shows_examples(capsys):

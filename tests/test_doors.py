@@ -1,8 +1,11 @@
 """The three doors as a user meets them: the whole way once, and every mistake in one clear line."""
 
+import errno
 import json
+import os
 import pickle
 import re
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -44,8 +47,10 @@ def mistake(capsys, door, *arguments) -> str:
 
 def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     preset, runs = home / "tiny.json", home / "runs"
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, code=0)
+    before = preset.read_bytes()
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--record", code=0)
     printed = capsys.readouterr().out
+    assert f"recorded in {preset}" in printed
     assert re.search(r"top-1 +\d+\.\d\d %   \(95 % interval \d+\.\d\d to \d+\.\d\d\)", printed)
     assert "70 images" in printed
     assert "not the official bytes" in printed
@@ -55,6 +60,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert row["top1"] == pytest.approx(100 * row["correct"] / 70, abs=1e-4)
     assert np.mean(list(row["per_class_top1"].values())) == pytest.approx(row["top1"], abs=1e-3)  # seven of each class
     (result,) = json.loads(preset.read_text())["results"]
+    assert preset.read_bytes().startswith(before.removesuffix(b"}"))
     assert (result["test_top1"], result["epochs"], result["data"]["official"]) == (row["top1"], 3.0, False)
     stored = np.load(run_folder.every(runs)[0].folder / "predictions" / "test-1-crop-last.npz")
     assert np.sum(stored["labels"] == stored["predicted"]) == row["correct"]
@@ -72,7 +78,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", code=0)
+    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", "--record", code=0)
     assert len(re.findall(r"batch norm is measured anew on \d+ training images", capsys.readouterr().out)) == 1
     again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
@@ -109,6 +115,48 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
     assert "tiny/" in captured.err  # says which run it used
     assert len(csv.read_text().splitlines()) == 4
     assert Image.open(figure).format == "PNG"
+
+
+def test_what_cannot_be_written_costs_neither_the_table_nor_the_other_file(home, image_tree, tmp_path, capsys):
+    photo = next((image_tree / "test" / "cat").iterdir())
+    (tmp_path / "taken.csv").mkdir()
+    places = ("--csv", tmp_path / "taken.csv", "--figure", tmp_path / "sheet.pdf")
+    run_door(predict_door, photo, "--runs", home / "runs", *places, code=2)
+    captured = capsys.readouterr()
+    assert re.search(r"\d+\.\d%", captured.out)
+    assert captured.err.startswith("error: cannot write")
+    assert "taken.csv" in captured.err
+    assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_result_that_cannot_be_kept_is_printed_first(home, image_tree, tmp_path, capsys, monkeypatch):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "eval_overall.jsonl").unlink(missing_ok=True)
+    places = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs")
+
+    def read_only(place):
+        def opened(path, flags, *more):
+            if str(path).startswith(str(place)) and (flags & os.O_CREAT or os.path.isdir(path)):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return real(path, flags, *more)
+
+        monkeypatch.setattr(os, "open", opened)
+
+    real = os.open
+    for place, arguments, file in (
+        (tmp_path / "runs", (), "eval_overall.jsonl"),
+        (home, ("--record",), "tiny.json"),
+    ):
+        before = (home / "tiny.json").read_bytes()
+        read_only(place)
+        run_door(eval_door, *places, *arguments, code=2)
+        captured = capsys.readouterr()
+        assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
+        assert captured.err.count("\n") == 1
+        assert "Read-only file system" in captured.err
+        assert str(place / file) in captured.err
+        assert (home / "tiny.json").read_bytes() == before
+    assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1  # what could be kept was
 
 
 def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
@@ -228,8 +276,11 @@ def test_dry_run_tells_and_writes_nothing(home, image_tree, tmp_path, capsys):
     assert "30 of batch 20 (3 epochs of 10)" in printed
     assert "x0.8 an epoch" in printed
     assert "images/s" in printed
+    assert "warning" not in printed
     assert Image.open(figure).format == "PNG"
     assert not (tmp_path / "runs").exists()
+    run_door(train_door, *arguments, "--set", "train.jit_compile=true", code=0)
+    assert "train.jit_compile=false" in capsys.readouterr().out
 
 
 def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_path, capsys):
@@ -237,7 +288,11 @@ def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_p
     path.write_bytes(pickle.dumps({**tiny_preset, "name": "mine", "train": {"batch_size": 20, "epochs": 1}}))
     places = ("--data", image_tree, "--runs", tmp_path / "runs")
     run_door(train_door, "--preset", path, *places, code=0)
-    run_door(eval_door, "--preset", path, *places, code=0)
+    hint = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("eval.py ")[2])
+    assert hint[:2] == ["--run", run_folder.every(tmp_path / "runs")[0].name]  # what was trained, not the preset's best
+    run_door(eval_door, *hint, code=0)
+    assert "results" not in pickle.loads(path.read_bytes())  # on a folder copy of CIFAR-10 it is a trial
+    run_door(eval_door, "--preset", path, *places, "--record", code=0)
     assert len(pickle.loads(path.read_bytes())["results"]) == 1
 
 
@@ -264,6 +319,7 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     assert "--preset" in mistake(capsys, train_door)
 
     assert "--dry-run" in mistake(capsys, train_door, "--preset", tiny, "--figure", "rate.png")
+    assert "'rate.jpg'" in mistake(capsys, train_door, "--preset", tiny, "--dry-run", "--figure", "rate.jpg")
     places = ("--preset", tiny, "--data", image_tree, "--runs")
     assert "seed must be 0 to" in mistake(capsys, train_door, *places, tmp_path / "new", "--seed", 2**40)
     # What cannot be carried out is refused before there is a run.
@@ -289,6 +345,39 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     )
 
 
+def test_a_run_goes_on_by_its_name_alone(home, image_tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(home / "runs", "runs")
+    run = run_folder.every("runs")[0]
+    data = ("--data", image_tree)
+    # Nothing looks at what is about to be trained on: it would look at the preset.
+    for look in ("--dry-run", "--check", "--summary"):
+        assert look in mistake(capsys, train_door, "--preset", home / "tiny.json", "--resume", run.name, look)
+    assert "--resume RUN" in mistake(capsys, train_door, "--resume")
+    line = mistake(capsys, train_door, "--resume", run.name, "--set", "train.batch_size=10", *data)
+    assert "train.batch_size: 20 -> 10" in line
+    assert "which is finished" in mistake(capsys, train_door, "--resume", run.name, *data)
+    assert "began with, tiny. Received: 3" in mistake(capsys, train_door, "--preset", "3", "--resume", run.name, *data)
+    run_door(train_door, "--resume", run.name, "--set", "train.epochs=4", *data, code=0)
+    printed = capsys.readouterr().out
+    assert "train.epochs: 3 -> 4" in printed
+    assert f"next: python eval.py --run {run.name}" in printed
+    assert (run.about["step"], run.about["changed"]) == (40, {"train.epochs": [4, 3]})
+
+
+def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = run_folder.every(tmp_path / "runs")[0]
+    run.update(status="stopped")
+    run.last.unlink()
+    photo = next((image_tree / "test" / "cat").iterdir())
+    for door, *arguments in ((eval_door, "--data", image_tree), (predict_door, photo)):
+        line = mistake(capsys, door, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
+        assert f"{run.name}, stopped, saved up to step 30 of 30: finish it with" in line
+        run_door(door, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
+        capsys.readouterr()
+
+
 def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, capsys):
     for split in ("train", "test"):
         for folder in (image_tree / split).iterdir():
@@ -310,5 +399,6 @@ def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypat
     assert "at least one photo" in mistake(capsys, predict_door)
     assert "no photo found" in mistake(capsys, predict_door, "nothing-*.jpg", "--runs", home / "runs")
     assert "finished run" in mistake(capsys, predict_door, text, "--runs", tmp_path)
+    assert "'sheet.gif'" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--figure", "sheet.gif")
     assert "photo.jpg" in mistake(capsys, predict_door, text, "--runs", home / "runs")
     assert "--top" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--top", "11")

@@ -1,6 +1,7 @@
 """Exported networks in their own runtimes, fed by hand, against what predict.py says of the same files."""
 
 import dataclasses
+import errno
 import json
 import re
 
@@ -81,6 +82,18 @@ def test_what_predicts_otherwise_is_not_written(runs, image_tree, tmp_path, caps
     assert "another class for" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["last_saved_model.json"]
     assert (tmp_path / "last_saved_model.json").read_text() == "before"
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(runs, tmp_path, capsys, monkeypatch):
+    def read_only(*arguments, **keywords):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(exporting.tempfile, "mkdtemp", read_only)
+    monkeypatch.setattr(exporting, "load_network", None)
+    assert run_door("--to", "saved_model", "--data", tmp_path / "none", "--runs", runs, "--out", tmp_path) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert f"{tmp_path}: Read-only file system" in line
 
 
 def test_mistakes_are_told_in_one_line(runs, image_tree, tmp_path, capsys, monkeypatch):

@@ -136,12 +136,74 @@ def preset_file(tmp_path):
 
 
 def test_result_is_added_and_nothing_else_changes(preset_file):
-    before = preset_file.read_text()
-    preset_files.record_result(preset_file, result("mine/1"))
-    after = preset_file.read_text()
-    assert json.loads(after)["results"] == [result("mine/1")]
-    assert after.startswith(before[: before.index('"results"')])
-    assert preset_files.load_preset(preset_file).results == (result("mine/1"),)
+    """Not a byte: order, spaces, `5e-4` and line ends are the user's."""
+    before = preset_file.read_bytes().replace(b"0.1,", b"5e-2 ,").replace(b"\n", b"\r\n").rstrip()
+    preset_file.write_bytes(before)
+    assert b"5e-2 ,\x20" in before
+    assert preset_files.record_result(preset_file, result("mine/1")) is None
+    assert preset_files.record_result(preset_file, result("mine/2")) is None
+    rows = b",\r\n".join(b"    " + json.dumps(result(run)).encode() for run in ("mine/1", "mine/2"))
+    assert preset_file.read_bytes() == before.replace(b"[]", b"[\r\n" + rows + b"\r\n  ]")
+    assert preset_files.load_preset(preset_file).results == (result("mine/1"), result("mine/2"))
+
+
+def test_a_link_to_a_preset_stays_one(preset_file, tmp_path):
+    (tmp_path / "link").mkdir()
+    link = tmp_path / "link" / "mine.json"
+    link.symlink_to(preset_file)
+    preset_files.record_result(link, result("mine/1"))
+    assert link.is_symlink()
+    assert len(json.loads(preset_file.read_bytes())["results"]) == 1
+
+
+MEASURED = {"seed": 0, "steps": 10, "trained": 10, "steps_planned": 10, "same_data_as_training": True}
+MEASURED |= {"preset_hash": preset_files.load_preset(VALUES).hash, "data": {"title": "folder", "fingerprint": "f"}}
+
+
+def test_what_is_measured_already_is_not_added(preset_file):
+    first = result("mine/1", **MEASURED, date="2026-01-01", test_loss=0.5)
+    again = result("mine/2", **MEASURED, date="2026-02-02", test_loss=0.500001)
+    preset_files.record_result(preset_file, first)
+    before = preset_file.read_bytes()
+    assert preset_files.record_result(preset_file, again) == first
+    assert preset_file.read_bytes() == before
+    assert preset_files.record_result(preset_file, again, again=True) is None
+    assert json.loads(preset_file.read_bytes())["results"] == [again]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"preset_hash": "0" * 12},
+        {"trained": 5},
+        {"view": "mirror"},
+        {"weights": "last-recalibrated"},
+        {"resolution": 64},
+        {"same_data_as_training": False},
+        {"data": {"title": "folder", "fingerprint": "g"}},
+    ],
+)
+def test_another_recipe_seed_length_data_or_protocol_is_another_measurement(preset_file, other):
+    preset_files.record_result(preset_file, result("mine/1", **MEASURED))
+    assert preset_files.record_result(preset_file, result("mine/2", **{**MEASURED, **other})) is None
+    assert len(json.loads(preset_file.read_bytes())["results"]) == 2
+
+
+def test_rows_without_a_hash_are_of_the_presets_recipe_unless_they_say_otherwise(preset_file):
+    plain = {key: value for key, value in MEASURED.items() if key not in ("preset_hash", "trained")}
+    recipe = MEASURED["preset_hash"]
+    assert preset_files.same_measurement(result("old", **plain, changed={}), result("new", **MEASURED), recipe)
+    changed = {"train.epochs": [1, 100]}
+    assert not preset_files.same_measurement(result("old", **plain, changed=changed), result("new", **MEASURED), recipe)
+    assert not preset_files.same_measurement(result("old", **plain), result("new", **MEASURED), "another")
+
+
+def test_a_longer_training_of_the_same_run_takes_the_row_of_the_shorter(preset_file):
+    preset_files.record_result(preset_file, result("mine/1", **MEASURED))
+    longer = result("mine/1", **{**MEASURED, "trained": 20, "steps_planned": 20, "preset_hash": "0" * 12})
+    assert preset_files.record_result(preset_file, longer) is None
+    assert json.loads(preset_file.read_bytes())["results"] == [longer]
 
 
 def test_result_of_the_same_run_replaces_the_one_before(preset_file):

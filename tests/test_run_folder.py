@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from told import told
 
-from resnet_tf import files, presets, run_folder
+from resnet_tf import files, ledger, preset_files, presets, run_folder
 
 VALUES = {
     "name": "mine",
@@ -99,7 +99,6 @@ def test_newest_run_of_the_wanted_status_is_chosen(tmp_path, clock):
     run_folder.create(other, 0, tmp_path).update(status="finished")
     assert run_folder.latest(tmp_path, "mine", ("finished",)).name == "mine/20260101T120101Z-s0"
     assert run_folder.latest(tmp_path, "mine", ("running", "stopped")).name == "mine/20260101T120102Z-s0"
-    assert run_folder.choose(None, None, tmp_path, "predict").name == "mine-too/20260101T120110Z-s0"
     assert run_folder.latest(tmp_path, "mine", ("running",)) is None
 
 
@@ -110,14 +109,167 @@ def test_choice_without_runs_says_how_to_get_one(tmp_path, monkeypatch):
     assert line.endswith(f"Received: no such run of preset '4' in {tmp_path}.")
 
 
+def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
+    line = told(run_folder.choose, "5", None, tmp_path, "evaluate")
+    assert "--preset quick-long" in line
+    run = run_folder.create(presets.from_dict({**VALUES, "name": "5"}), 0, tmp_path)
+    run.update(status="stopped", step=14, steps_planned=30)
+    (run.state / "000000014-0").mkdir(parents=True)
+    line = told(run_folder.choose, "5", None, tmp_path, "evaluate")
+    assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.name}" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "saved"), [("stopped", [14]), ("running", [7, 14]), ("running", []), ("diverged", [])]
+)
+def test_an_unfinished_run_says_so_where_its_weights_are_wanted(tmp_path, clock, status, saved):
+    run = run_folder.create(PRESET, 0, tmp_path)
+    run.update(status=status, steps_planned=30)
+    for step in saved:
+        (run.state / f"{step:09d}-0").mkdir(parents=True)
+    line = told(run.weights, "last")
+    assert f"{run.name}, {status}, saved up to step {max(saved, default=0)} of 30" in line
+    assert (f"python train.py --resume {run.name}" in line) == (status != "diverged")
+    assert "--weights best" not in line
+    run.best.write_bytes(b"")
+    assert "--weights best" in told(run.weights, "last")
+    assert run.weights("best") == run.best
+    run.update(status="finished")
+    assert run.weights("last") == run.last
+
+
 def test_what_comes_with_the_project_hides_no_slip(tmp_path, clock):
-    """A folder of runs that is not there, or a run in it that cannot be read, is said and not passed over."""
+    """A folder of runs that is not there is said and not passed over."""
     assert run_folder.choose(None, None, tmp_path, "predict").shipped is not None
     absent = tmp_path / "rums"
     assert told(run_folder.choose, None, None, absent, "predict").startswith("a folder of runs must exist.")
-    run = run_folder.create(PRESET, 0, tmp_path)
-    (run.folder / "run.json").write_text("{")
-    assert str(run.folder / "run.json") in told(run_folder.choose, None, None, tmp_path, "predict")
+
+
+@pytest.fixture
+def finished(tmp_path, clock, monkeypatch):
+    """Makes a finished run, a second newer each time; there is no pretrained one."""
+    monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
+    seconds = iter(range(100))
+
+    def make(validation=None, preset=PRESET, changed=None, **about):
+        clock(next(seconds))
+        run = run_folder.create(preset, 0, tmp_path / "runs", changed=changed or {})
+        last = {} if validation is None else {"last": {"validation_top1": validation}}
+        run.update(status="finished", steps_planned=10, step=10, **last, **about)
+        return run
+
+    return make
+
+
+def variant(name="mine", **sections):
+    return presets.from_dict({**VALUES, "name": name, **sections})
+
+
+def chosen(tmp_path, preset=None, run=None) -> tuple[run_folder.Run, str]:
+    """Returns what answers, and the last line that is said of it."""
+    said = []
+    found = run_folder.choose(preset, run, tmp_path / "runs", "predict", said.append)
+    assert found.name in said[-1]
+    return found, said[-1]
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(VALUES))
+    return str(path)
+
+
+def test_the_best_comparable_run_answers_not_the_newest(tmp_path, finished, mine):
+    finished(80.0)
+    best = finished(86.4)
+    finished(85.0)
+    finished(99.0, variant(train={"epochs": 1}), {"train.epochs": [1, 100]})  # a trial
+    finished(99.0).update(status="stopped")
+    for preset in (mine, None):
+        found, line = chosen(tmp_path, preset)
+        assert found.name == best.name
+        assert "86.40 %" in line
+        assert "1 trial" in line
+
+
+def test_a_recipe_that_the_preset_has_no_more_is_a_trial(tmp_path, finished, mine):
+    finished(98.0, variant(evaluation={"view": "mirror"}))  # the same training, tested otherwise
+    finished(99.0, variant(optimizer={"name": "sgd", "learning_rate": 0.2}))
+    assert chosen(tmp_path, mine)[0].about["last"]["validation_top1"] == 98.0
+
+
+def test_of_equal_runs_and_of_runs_without_validation_the_newest_answers(tmp_path, finished, mine):
+    first, second = finished(80.0), finished(80.0)
+    assert chosen(tmp_path, mine)[0].name == second.name
+    second.update(last={})
+    assert chosen(tmp_path, mine)[0].name == first.name
+    other = variant("bare")
+    names = [finished(None, other).name for _ in range(3)]
+    assert chosen(tmp_path)[0].name == names[-1]
+
+
+def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path, finished, mine):
+    short = variant(train={"epochs": 1})
+    best = finished(50.0, short, {"train.epochs": [1, 100]})
+    finished(40.0, short, {"train.epochs": [1, 100]})
+    found, line = chosen(tmp_path, mine)
+    assert found.name == best.name
+    assert "trial" in line
+    assert "train.epochs" in line
+
+
+def test_a_pretrained_run_goes_before_a_trial_of_its_preset(tmp_path, clock):
+    quick = preset_files.load_preset("quick-long")
+    short = preset_files.load_preset("quick-long", train={"epochs": 1}, phases=())
+    run = run_folder.create(short, 0, tmp_path / "runs", changed={"phases": [[], list(quick.phases)]})
+    run.update(status="finished", last={"validation_top1": 99.0})
+    for preset in ("quick-long", None):
+        found, line = chosen(tmp_path, preset)
+        assert found.shipped is not None
+        assert "90.59 %" in line
+    assert chosen(tmp_path, run=run.name)[0].name == run.name
+
+
+def test_a_network_on_built_in_images_answers_only_where_nothing_else_can(tmp_path, finished, monkeypatch):
+    photos = finished(50.0)
+    shapes = finished(97.0, variant("demo", data={"dataset": "shapes10"}))
+    assert chosen(tmp_path)[0].name == photos.name
+    photos.update(status="stopped")
+    assert chosen(tmp_path)[0].name == shapes.name
+    monkeypatch.undo()
+    assert chosen(tmp_path)[0].shipped is not None
+
+
+def test_the_newest_runs_preset_decides_where_none_is_named(tmp_path, finished):
+    finished(99.0)
+    best = finished(60.0, variant("mine-too"))
+    finished(50.0, variant("mine-too"))
+    assert chosen(tmp_path)[0].name == best.name
+
+
+def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):
+    best, other = finished(80.0), finished(70.0)
+    row = {"split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10}
+    for run, top1 in ((best, 71.25), (other, 99.0)):
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "run": run.name, "top1": top1})
+    found, line = chosen(tmp_path, mine)
+    assert found.name == best.name
+    assert "80.00 %" in line
+    assert "71.25 %" in line
+    for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}):  # not the preset's way
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "run": best.name, "top1": 1.0, **other_row})
+    assert "71.25 %" in chosen(tmp_path, mine)[1]
+
+
+@pytest.mark.parametrize("file", ["run.json", "preset.json"])
+def test_a_run_that_cannot_be_read_is_named_and_passed_over(tmp_path, finished, mine, file):
+    good, broken = finished(50.0), finished(99.0)
+    (broken.folder / file).write_text("{")
+    for preset in (mine, None):
+        said = []
+        assert run_folder.choose(preset, None, tmp_path / "runs", "predict", said.append).name == good.name
+        assert str(broken.folder / file) in said[0]
 
 
 def test_run_and_preset_must_belong_together(tmp_path, clock):

@@ -98,7 +98,7 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     assert outcome.cells(runs)[:3] == ["tiny train.epochs=2 seed 3", "finished", "2"]
 
     # Grown longer, it has not been scored at that length.
-    longer = Trial.of(tiny, 3)
+    longer = Trial.of(tiny, 3, ("train.epochs=3",))
     loop.train(longer.recipe, data, runs, resume=finished.name, say=str)
     assert not finished.predictions.exists()  # its shorter self's, which a paired test would take for its own
     assert trials.run_of(longer, runs, images) == finished

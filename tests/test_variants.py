@@ -76,8 +76,7 @@ def test_settings_reach_every_phase():
         (["train.epochs=2"], "train.epochs", 2),
         (["train.steps=64000"], "train.steps", 64000),
         (["train.steps=64000"], "train.epochs", None),
-        (["train.steps=5", "train.epochs=7"], "train.steps", None),
-        (["train.epochs=2", "train.epochs=3"], "train.epochs", 3),
+        (["train.epochs=null", "train.steps=5"], "train.steps", 5),
         (["optimizer.learning_rate=1"], "optimizer.learning_rate", 1.0),
         (["optimizer.nesterov=true"], "optimizer.nesterov", True),
         (["data.augment="], "data.augment", ""),
@@ -91,7 +90,7 @@ def test_settings_reach_every_phase():
         (["optimizer.name=adam", "optimizer.learning_rate=0.001"], "optimizer.name", "adam"),
         (['train={"epochs": 2}'], "train.batch_size", 128),
         (
-            ['schedule={"name": "multi_step", "boundaries_steps": [320, 480]}', "schedule.boundaries_epochs=[80]"],
+            ['schedule={"name": "multi_step", "boundaries_epochs": [80], "boundaries_steps": null}'],
             "schedule.boundaries_steps",
             None,
         ),
@@ -131,11 +130,52 @@ def test_another_name_replaces_the_section():
         ("train.epochs=" + "[" * 100_000, "must be a whole number. Received: '[[[["),
         ("train=3", "'train' of preset mine must be a table of keys and values. Received: 3."),
         ("optimizer.name=adam", "'optimizer' of preset mine (adam) needs the key 'learning_rate'."),
-        ('train={"epochs": 2, "steps": 3}', "'train' of preset mine: give one of 'epochs' and 'steps'."),
     ],
 )
 def test_settings_that_fit_nowhere_are_refused(setting, message):
     assert message in told(applied, setting)
+
+
+@pytest.mark.parametrize(
+    ("settings", "both"),
+    [
+        (["train.steps=30", "train.epochs=1"], "train.steps and train.epochs"),
+        (["train.epochs=1", "data.augment=", "train.steps=30"], "train.epochs and train.steps"),
+        (['train={"epochs": 2, "steps": 3}'], "train.epochs and train.steps"),
+        (["train.epochs=2", "train.epochs=3"], "train.epochs twice"),
+        (['train={"batch_size": 2}', "train.batch_size=3"], "train.batch_size twice"),
+        (["model.num_residual_units=1", "model.stage_sizes=[1, 2, 3]"], "num_residual_units and model.stage_sizes"),
+        (["phases.1.train.epochs=2", "phases.1.train.steps=3"], "phases.1.train.epochs and phases.1.train.steps"),
+        (
+            ['schedule={"name": "multi_step", "boundaries_steps": [320, 480]}', "schedule.boundaries_epochs=[80]"],
+            "schedule.boundaries_steps and schedule.boundaries_epochs",
+        ),
+    ],
+)
+def test_of_two_settings_none_wins_in_silence(settings, both):
+    assert both in told(applied, *settings, phases=[{}])
+
+
+def test_nor_of_two_overrides_from_python():
+    line = told(preset_files.load_preset, MINE, train={"steps": 30, "epochs": 1})
+    assert "train.steps and train.epochs" in line
+    # One after another is no slip: the later is meant.
+    again = preset_files.load_preset(preset_files.load_preset(MINE, train={"steps": 30}), train={"epochs": 1})
+    assert (again.train.epochs, again.train.steps) == (1, None)
+
+
+def test_a_variant_remembers_its_overrides_and_they_fit_another_preset():
+    settings = ["train.epochs=100", "phases.2.optimizer.learning_rate=0.01"]
+    variant = applied(*settings, phases=[{}, {}])
+    assert variant.overrides == (("train.epochs", 100), ("phases.2.optimizer.learning_rate", 0.01))
+    other = applied("train.steps=7", "train.batch_size=8", phases=[{}, {"data": {"augment": "flip_horizontal"}}])
+    found = variants.apply(other, variant.overrides)
+    assert (found.train.epochs, found.train.batch_size) == (100, 8)
+    assert found.phases[1] == {"data": {"augment": "flip_horizontal"}, "optimizer": {"learning_rate": 0.01}}
+    filters = [4, 8, 16]
+    overridden = preset_files.load_preset(MINE, model={"filters": filters}, title="t")
+    filters.append(32)  # of no concern to what was built of it
+    assert overridden.overrides == (("model", {"filters": [4, 8, 16]}), ("title", "t"))
 
 
 def test_settings_of_a_phase():

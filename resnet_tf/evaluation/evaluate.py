@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf import files, ledger, preset_files
+from resnet_tf import files, ledger
 from resnet_tf.data import sources
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.broken import naming_broken_files
@@ -24,7 +24,7 @@ from resnet_tf.evaluation.views import evaluation_batches
 from resnet_tf.models.from_preset import load_network
 from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training.plan import make_plans
+from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
 # Training images, rounded up to whole batches; more change little: Wu and Johnson 2021 (arXiv:2105.07576), section 3.3.
@@ -79,14 +79,16 @@ def evaluate(
         UserError: no such weights or images.
     """
     preset, about = run.preset.in_phases[-1], run.about  # tested as its last phase says
-    dataset = dataset_of(run, data, say)
     usual = (against or run.preset).in_phases[-1].evaluation
     which = weights or usual.weights
+    path = run.weights(which)
+    dataset = dataset_of(run, data, say)
     part, chosen = _images(run, dataset, split)
     images = dataset.train.take(chosen) if part == "train" else getattr(dataset, part)
     batches = evaluation_batches(preset, images, view or usual.view)
-    path = {"last": run.last, "best": run.best}[which]
-    training = _training_images(run, dataset, say) if recalibrate else None
+    training = None
+    if recalibrate:
+        training = recalibration_images(make_plans(run.preset, dataset, about["seed"])[-1], say)
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate else ""
     began, done = time.monotonic(), 0
@@ -164,9 +166,8 @@ def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros((0, batches.size, batches.size, 3), np.uint8)
 
 
-def _training_images(run: Run, dataset: Dataset, say: Callable[[str], None]) -> Iterator:
-    """Yields batches of the run's last phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
-    plan = make_plans(run.preset, dataset, run.about["seed"])[-1]
+def recalibration_images(plan: Plan, say: Callable[[str], None]) -> Iterator:
+    """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
     size = plan.preset.train.batch_size
     steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
     say(f"batch norm is measured anew on {steps * size:,} training images")
@@ -187,11 +188,13 @@ def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
     }
 
 
-def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None) -> None:
-    """Keeps a result: its row in the overall log, its predictions and pictures in the run.
+def record(run: Run, result: Result, runs: str | Path) -> None:
+    """Keeps a result: its row in the overall log, its predictions and pictures in the run, a test's in its TensorBoard.
 
-    A test result also goes into the preset's file and the run's TensorBoard. Of a run that comes with the project only
-    the row and the pictures are kept.
+    Of a run that comes with the project only the row and the pictures are kept.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     ledger.append(runs, ledger.EVALUATED, result)
     which = (result["split"], result["view"], result["weights"])
@@ -204,27 +207,9 @@ def record(run: Run, result: Result, runs: str | Path, preset_file: Path | None)
     write_pictures(run, {" ".join((*which, name)): content for name, content in result.pictures.items()})
     if result.predictions is not None:
         predictions.save(predictions.path_of(run, *which), result.predictions)
-    if result["split"] != "test":
-        return
-    measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
-    write_hparams(run, {name: value for name, value in measured.items() if value is not None})
-    if preset_file is not None:
-        preset_files.record_result(preset_file, short_form(result))
-
-
-def short_form(result: dict) -> dict:
-    """Returns what a preset's file keeps of a test result."""
-    keys = ("run", "date", "seed", "epochs", "steps", "trained", "steps_planned", "changed", "view", "weights")
-    return {
-        **{key: result[key] for key in (*keys, "resolution", "same_data_as_training", "validation_top1")},
-        "test_top1": result["top1"],
-        "test_top1_interval": result["top1_interval"],
-        "test_top5": result["top5"],
-        "test_loss": result["loss"],
-        "images": result["count"],
-        "training_seconds": result["training_seconds"],
-        "data": {key: result["data"][key] for key in ("title", "fingerprint", "official")},
-    }
+    if result["split"] == "test":
+        measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
+        write_hparams(run, {name: value for name, value in measured.items() if value is not None})
 
 
 def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray]:

@@ -1,12 +1,12 @@
 """A picture of the learning rate over a whole run, drawn before it is trained."""
 
-import io
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from resnet_tf.figures import drawn
 from resnet_tf.files import write_atomically
 from resnet_tf.optim.schedules import Plateau, Schedule
 
@@ -24,9 +24,15 @@ class PlannedPhase(NamedTuple):
 
 
 def picture(phases: Sequence[PlannedPhase], path: str | os.PathLike, title: str = "") -> None:
-    """Writes a PNG of the rate against epochs (below) and steps (above), the phases one after another.
+    """Writes a figure of the rate against epochs (below) and steps (above), the phases one after another.
 
     What waits for a metric has no place in time yet: the rates that it may take are dashed lines.
+
+    Args:
+        path: of the file; it ends in .png, .pdf or .svg, which says its form.
+
+    Raises:
+        UserError: it ends otherwise.
     """
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
     from matplotlib.ticker import MaxNLocator
@@ -72,9 +78,7 @@ def picture(phases: Sequence[PlannedPhase], path: str | os.PathLike, title: str 
         axis.tick_params(colors=INK, labelsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=9)
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, drawn(figure, path))
 
 
 def _dashed(phase: PlannedPhase) -> list[float]:

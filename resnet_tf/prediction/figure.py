@@ -1,6 +1,5 @@
 """The contact sheet: each photo beside what the network saw of it, where it looked, and what it took it for."""
 
-import io
 import os
 import textwrap
 import warnings
@@ -9,6 +8,7 @@ from math import ceil
 
 import numpy as np
 
+from resnet_tf.figures import drawn
 from resnet_tf.prediction.photos import Photo
 from resnet_tf.prediction.table import UNSURE, common_folder, save
 from resnet_tf.text import printable
@@ -24,7 +24,7 @@ _BEST, _OTHER, _TRACK = "#9cc2f5", "#dbe3ee", "#f5f6f8"  # bars: the first, the 
 
 
 def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.PathLike, title: str) -> None:
-    """Draws a PNG with a tile for each of the first `MAX_TILES` photos, in order.
+    """Draws a tile for each of the first `MAX_TILES` photos, in order, as PNG, PDF or SVG: as the path ends.
 
     A tile holds the file's name, the whole photo, the square that the network saw with its pixels enlarged, the same
     lit where the evidence for the first class lies, and the five most likely classes with a bar as long as their
@@ -35,10 +35,9 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
         title: says which run and network answered.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or its name ends otherwise.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no window, no state left behind
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # not pyplot: no window, no state left behind
 
     shown = min(len(rows), MAX_TILES)
     columns = next((columns for columns, most in ((1, 1), (2, 6)) if shown <= most), 3)
@@ -61,11 +60,10 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
         _write(axes, left, upper, _tail(printable(row["file"].removeprefix(folder)), 52), size=8, va="top")
         _tile(axes, row, photo, left, upper + 0.2)
 
-    content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a name in a script that the font lacks shows as boxes; no need to say so
-        FigureCanvasAgg(figure).print_png(content)
-    save(path, content.getvalue())
+        content = drawn(figure, path)
+    save(path, content)
 
 
 def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:

@@ -33,7 +33,7 @@ def predict(
     """Predicts the classes of photos: files, folders and glob patterns.
 
     Args:
-        preset: whose newest finished run predicts; or give `run`.
+        preset: whose best finished run predicts; or give `run`.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
 
@@ -69,8 +69,7 @@ def predict_photos(
         raise UserError(f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.")
     which = weights or preset.evaluation.weights
     side, crop = photo_framing(preset)
-    path = run.best if which == "best" else run.last
-    model, _ = load_network(preset, len(classes), path, image_size=crop)
+    model, _ = load_network(preset, len(classes), run.weights(which), image_size=crop)
     looking = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
     head = np.asarray(model.get_layer("head").kernel)
     loaded, done = photos.load_all(paths, side, crop, SECONDS), 0

@@ -2,12 +2,11 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_tf import files, ledger, preset_files, run_folder
-from resnet_tf.errors import UserError
 from resnet_tf.ledger import Standing
 from resnet_tf.presets import LENGTH, Preset
 from resnet_tf.run_folder import Run
@@ -77,13 +76,21 @@ def shipped_presets() -> dict[str, Preset]:
     return {name: preset_files.load_preset(name) for name in preset_files.names()}
 
 
-def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
+def gather(
+    runs: str | Path, presets: dict[str, Preset], say: Callable[[str], None] = lambda line: None
+) -> list[Measured]:
     """Returns all measurements, a preset's after another's in the order of `presets`, each by date.
 
     A result that a preset's file carries is added where the overall log has not got it. Rows of an older form, without
     what a comparison needs, are left out.
+
+    Args:
+        say: takes a line on torn rows of the log, and one for each recipe of a run that cannot be read.
     """
-    rows = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
+    log = Path(runs) / ledger.EVALUATED
+    rows, torn = files.read_rows(log)
+    if torn:
+        say(f"{log}: {torn} torn row{'s' * (torn > 1)} passed over")
     rows += [from_recorded(preset, result) for preset in presets.values() for result in preset.results]
     rows = [row for row in rows if row.keys() >= NEEDED]
     latest: dict[tuple, dict] = {}
@@ -91,24 +98,17 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
         key = (*(row[key] for key in SAME), row["data"]["fingerprint"])
         if key not in latest or row["date"] > latest[key]["date"]:
             latest[key] = row
-    known = {run.name: run for run in run_folder.every(runs)}
+    measured = {row["run"] for row in latest.values()}
+    known = {run.name: run for run in run_folder.every(runs) if run.name in measured}
+    recipes = {run.name: run.preset for run in run_folder.readable(list(known.values()), say, lambda run: run.preset)}
     found = []
     for row in latest.values():
-        run, preset = known.get(row["run"]), presets.get(row["preset"])
-        recipe = None if run is None else _recipe(run)
+        run, preset, recipe = known.get(row["run"]), presets.get(row["preset"]), recipes.get(row["run"])
         if preset is not None and recipe is not None:  # a recipe of the user's own may bear the preset's name
             row = {**row, "changed": ledger.training_changes(recipe, preset)}
         found.append(Measured(row, preset or recipe, run))
     order = [*presets, *(row["preset"] for row in rows)]
     return sorted(found, key=lambda one: (order.index(one.row["preset"]), one.row["split"], one.row["date"]))
-
-
-def _recipe(run: Run) -> Preset | None:
-    """Returns what a run was trained by; None where its file cannot be read, as one of another version."""
-    try:
-        return run.preset
-    except UserError:
-        return None
 
 
 def from_recorded(preset: Preset, result: dict) -> dict:

@@ -186,7 +186,7 @@ def carry_out(
         run = train(trial.recipe, data, runs, trial.seed, resume, say, trial.preset_file)
     if not is_over(run, runs):
         # The preset's own file is left alone: which result goes there is the person's choice.
-        record(run, evaluate(run, data=data, say=say), runs, preset_file=None)
+        record(run, evaluate(run, data=data, say=say), runs)
     return run
 
 

@@ -2,9 +2,12 @@
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+
+from resnet_tf.presets import Preset
 
 
 def device_description() -> str:
@@ -16,7 +19,7 @@ def device_description() -> str:
     else:
         import tensorflow as tf
 
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in _gpus()]
         accelerators = [detail.get("device_name", "GPU") for detail in details]
     if accelerators:
         return f"{len(accelerators)} x {accelerators[0]}"
@@ -24,6 +27,25 @@ def device_description() -> str:
     if keras.backend.backend() == "tensorflow":
         threads = tf.config.threading.get_intra_op_parallelism_threads() or threads  # 0: as many as there are
     return f"CPU: {_processor()}, {threads} threads"
+
+
+def warn_of_xla(preset: Preset, say: Callable[[str], None]) -> None:
+    """Says that XLA is slow on this device, where the preset wants it and it is.
+
+    JAX is never warned of: it has nothing but XLA.
+    """
+    wanted = any(phase.train.jit_compile for phase in preset.in_phases)
+    if wanted and keras.backend.backend() == "tensorflow" and not _gpus():
+        say(
+            "warning: train.jit_compile=true makes a step several times slower here: XLA is for GPUs, and TensorFlow "
+            "finds none. Train without it: --set train.jit_compile=false, in a new run."
+        )
+
+
+def _gpus() -> list:
+    import tensorflow as tf
+
+    return tf.config.list_physical_devices("GPU")
 
 
 def _processor() -> str:

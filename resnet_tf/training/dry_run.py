@@ -9,7 +9,7 @@ from resnet_tf.data import sources
 from resnet_tf.models.size import describe_stages, network_size
 from resnet_tf.optim.picture import PlannedPhase, picture
 from resnet_tf.presets import Preset
-from resnet_tf.training.device import device_description
+from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import duration
 
@@ -26,7 +26,7 @@ def dry_run(
     """Says what training a preset would do and cost; trains nothing.
 
     Args:
-        figure: a .png file that takes the curve of the learning rate.
+        figure: a .png, .pdf or .svg file that takes the curve of the learning rate.
 
     Raises:
         UserError: as a training would, for its images.
@@ -39,6 +39,7 @@ def dry_run(
     say(f"images   {dataset.title}")
     say(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
     say(f"device   {device_description()}")
+    warn_of_xla(preset, say)
     seconds = 0.0
     for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:

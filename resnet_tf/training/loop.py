@@ -1,7 +1,6 @@
 """Carries a preset out: from its images to a finished run."""
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from resnet_tf.presets import Preset
 from resnet_tf.run_folder import Run
 from resnet_tf.text import printable
 from resnet_tf.training import keep, resuming, state
-from resnet_tf.training.device import device_description
+from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.distribution import ALONE, Share
 from resnet_tf.training.keep import KeepRun, Progress
+from resnet_tf.training.lag import warn_of_lag
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
 from resnet_tf.training.state import State
@@ -42,6 +42,9 @@ def train(
 ) -> Run:
     """Trains a preset to its end, or goes on with a run that was stopped.
 
+    A run that goes on keeps the recipe it began with. Of `preset` it takes only the overrides, which may make it
+    longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
+
     Args:
         data: where the images are; default: see `data.sources.load`.
         seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
@@ -59,7 +62,10 @@ def train(
     """
     run = resuming.find_run(preset, runs, resume, seed) if resume is not False else None
     with share.workplace(run, runs, say) as (run, runs, say):
-        seed = (seed or 0) if run is None else run.about["seed"]
+        if run is None:
+            seed = seed or 0
+        else:
+            seed, preset = run.about["seed"], resuming.recipe_of(run, preset, say)
         plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
         warnings = _warnings(preset, plans[0])
         for plan in plans:
@@ -117,7 +123,8 @@ def _train(
         progress = Progress(**saved.values["progress"]) if saved else Progress()
         if resume:
             resuming.check_data(run, dataset)
-            _grow(run, preset, resuming.check_recipe(run, preset, plans, progress.step), progress.step)
+            grown = resuming.check_recipe(run, preset, plans, progress.step)
+            resuming.take_recipe(run, preset, grown, progress.step, say)
         run.update(
             status="running",
             preset_hash=preset.hash,
@@ -133,6 +140,7 @@ def _train(
             resuming.say_what_changed(run, saved.values["made_with"], say)
         resuming.restore_files(run, progress, saved.best if saved else None, say)
         _introduce(run, preset, plans, say)
+        warn_of_xla(preset, say)
         for finding in warnings:
             say(str(finding))
         return _carry_out(run, preset, plans, progress, saved, runs, say, share)
@@ -173,15 +181,6 @@ def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
             f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
             f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network."
         ) from error
-
-
-def _grow(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
-    """Writes into a run that it has become longer than it began; what its shorter self predicted is dropped."""
-    if grown:
-        shutil.rmtree(run.predictions, ignore_errors=True)
-        earlier = run.about.get("grown", [])
-        run.update(grown=[*earlier, {"after_step": step, **grown}], changed=preset.changed)
-        run.write_preset(preset)
 
 
 def _carry_out(
@@ -227,6 +226,8 @@ def _carry_out(
             stop.signal,
         )
     say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")
+    if not share.devices:
+        warn_of_lag(run, plans[-1], progress.rows[-1], say)
     return run
 
 

@@ -1,13 +1,14 @@
 """May this run go on, and from what: the same recipe, the same images, a whole state, a log that fits it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from resnet_tf import files, presets, run_folder
+from resnet_tf import files, presets, run_folder, variants
 from resnet_tf.data.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.optim.watchers import Watcher
@@ -56,6 +57,25 @@ def _newest(preset: Preset, runs: str | Path) -> Run:
     return run
 
 
+def recipe_of(run: Run, preset: Preset, say: Callable[[str], None]) -> Preset:
+    """Returns the recipe that a run goes on with: its own, with the overrides that `preset` was given, and no more.
+
+    Where the preset itself is not what it was when the run began, a line says so.
+
+    Raises:
+        UserError: the run is of another preset, or an override does not fit its recipe.
+    """
+    own, named = run.preset, preset.written or preset
+    if named.name != own.name:
+        raise UserError(
+            f"a run goes on as the preset it began with, {own.name}. Received: {named.name} for {run.name}."
+        )
+    since = [key for key in presets.changes(own, named) if key not in run.about["changed"]]
+    if since:
+        say(f"{run.name} keeps the recipe it began with; preset {own.name} has another {', '.join(since)} by now")
+    return variants.apply(own, preset.overrides)
+
+
 def check_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> dict[str, list]:
     """Returns how a run's recipe has grown since it was last trained: {"train.epochs": [100, 120]}; mostly empty.
 
@@ -75,7 +95,10 @@ def check_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> dict
     told = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in grown.items())
     status = run.about["status"]
     if status == "diverged" or (status == "finished" and not grown):
-        raise UserError(f"only an unfinished run can be resumed. Received: {run.name}, which is {status}.")
+        raise UserError(
+            f"only an unfinished run can be resumed, or a finished one made longer (--set train.epochs=N). "
+            f"Received: {run.name}, which is {status}."
+        )
     if not all(key.endswith(MAY_GROW) for key in grown):
         raise UserError(
             f"a run is resumed with the recipe it began with; only {' and '.join(MAY_GROW)} may grow. "
@@ -155,14 +178,38 @@ def take_up(
             watcher.restore(kept)
 
 
-def _differences(before: Preset, now: Preset) -> dict[str, list]:
+def take_recipe(run: Run, preset: Preset, grown: dict[str, list], step: int, say: Callable[[str], None]) -> None:
+    """Writes into a run what its recipe has become, and says what has changed.
+
+    Where it has grown, what its shorter self predicted is dropped.
+
+    Args:
+        grown: of `check_recipe`.
+        step: updates done.
+    """
+    before = run.preset
+    changed = _differences(before, preset, unhashed=True)
+    if not changed:
+        return
+    say(f"changed for {run.name}: {', '.join(f'{key}: {old} -> {new}' for key, (old, new) in changed.items())}")
+    if grown:
+        shutil.rmtree(run.predictions, ignore_errors=True)
+        departs = dict(run.about["changed"])  # from the preset's file, as it was when the run began
+        for key, (ours, old) in presets.changes(preset, before).items():
+            departs[key] = [ours, departs[key][1] if key in departs else old]
+        departs = {key: pair for key, pair in departs.items() if pair[0] != pair[1]}
+        run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=departs)
+    run.write_preset(preset)
+
+
+def _differences(before: Preset, now: Preset, unhashed: bool = False) -> dict[str, list]:
     """Returns where two recipes differ, phase by phase: {"train.epochs": [old, new]}."""
     if len(before.in_phases) != len(now.in_phases):
         return {"phases": [len(before.in_phases), len(now.in_phases)]}
     found = {}
     for number, (old, new) in enumerate(zip(before.in_phases, now.in_phases, strict=True), start=1):
         prefix = f"phases.{number}." if before.phases else ""
-        found |= {prefix + key: [theirs, ours] for key, (ours, theirs) in presets.changes(new, old).items()}
+        found |= {prefix + key: [theirs, ours] for key, (ours, theirs) in presets.changes(new, old, unhashed).items()}
     return found
 
 

@@ -337,6 +337,11 @@ def test_picture_gives_each_phase_its_colour(tmp_path):
     assert orange[1] > 100
 
 
+def test_picture_is_what_its_name_says(tmp_path):
+    picture([PlannedPhase(Plateau(), 0.1, 40, 4)], tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF-")
+
+
 def test_picture_shows_the_levels_of_a_plateau(tmp_path):
     """Long blue lines, counted from the top: the plan and three falls below it."""
     image = drawn([PlannedPhase(Plateau(), 0.1, 40, 4)], tmp_path / "a.png")

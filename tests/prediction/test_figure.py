@@ -110,6 +110,15 @@ def test_names_are_text_and_not_formulas_and_nothing_is_said_on_the_terminal(tmp
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("form", ["pdf", "svg"])
+def test_a_sheet_is_what_its_name_says(tmp_path, capfd, recwarn, form):
+    rows, photos = zip(good("日本語$x_{1$.jpg"), bad(), strict=True)
+    figure.contact_sheet(rows, photos, tmp_path / f"x.{form}", "title")
+    assert (tmp_path / f"x.{form}").read_bytes()[:5] == {"pdf": b"%PDF-", "svg": b"<?xml"}[form]
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
 def test_no_window_system_is_touched(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # an import of it would now fail
     drawn([good()], tmp_path / "x.png")

@@ -195,6 +195,34 @@ def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_re
     assert measured.leading(measured.groups(found), "4").mean == 80.0  # the preset's own, though it is lower
 
 
+def test_a_broken_run_and_torn_rows_are_named_and_the_rest_is_reported(runs, capsys):
+    names = [run.name for run in run_folder.every(runs)]
+    whole = Page(written(runs))
+    (runs / names[0] / "run.json").write_text('{"seed": 0, "stat')
+    damaged = Page(written(runs))
+    assert str(runs / names[0] / "run.json") in capsys.readouterr().err
+    assert len(damaged.tables[0]) == len(whole.tables[0])  # the results are the ledger's
+    assert damaged.tags.count("svg") == whole.tags.count("svg") - 3  # of the run that is gone
+
+    ledger.append(runs, ledger.EVALUATED, row("4", run=names[1], seed=7))
+    (runs / names[1] / "preset.json").write_text("[]")
+    with (runs / ledger.EVALUATED).open("a") as log:
+        log.write('{"run": "3/2026\n')
+    damaged = Page(written(runs))
+    said = capsys.readouterr().err
+    assert str(runs / names[1] / "preset.json") in said
+    assert f"{runs / ledger.EVALUATED}: 1 torn row" in said
+    assert len(damaged.tables[0]) == len(whole.tables[0]) + 1
+
+
+def test_a_file_that_cannot_be_written_costs_no_other(runs, capsys):
+    (runs / "taken.md").mkdir()
+    places = ["--markdown", str(runs / "taken.md"), "--csv", str(runs / "results.csv")]
+    assert cli.run_door(report_door.main, ["--runs", str(runs), *places]) == 2
+    assert "taken.md" in capsys.readouterr().err
+    assert len((runs / "results.csv").read_text().splitlines()) == 1 + len(ROWS)
+
+
 def test_a_run_of_another_version_does_not_end_the_report(runs):
     (runs / "mine" / "20200101T000000Z-s0").mkdir(parents=True)
     (runs / "mine" / "20200101T000000Z-s0" / "run.json").write_text('{"seed": 0}')
@@ -220,9 +248,9 @@ def test_what_it_would_not_do_is_refused(runs, capsys):
 
 
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
-    from resnet_tf.evaluation.evaluate import short_form
+    from resnet_tf.evaluation.recording import short_form
 
-    one = row(validation_top1=90.0, correct=8580, preset="1")
+    one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
     shipped = measured.shipped_presets()["1"]
     carried = presets.from_dict({**presets.to_dict(shipped), "results": [short_form(one)]})
     (alone,) = measured.gather(tmp_path, {"1": carried})

@@ -7,12 +7,13 @@ import signal
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from resnet_tf import presets, run_folder
 from resnet_tf.errors import Stopped
 from resnet_tf.preset_files import load_preset
-from resnet_tf.training import keep, loop, state
+from resnet_tf.training import device, keep, loop, state
 
 
 @pytest.fixture
@@ -114,9 +115,25 @@ def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_prese
     run = loop.train(preset, str(image_tree), tmp_path, seed=7, say=said.append)
     assert run.about["precision"] == choice.get("precision", "float32")
     assert run.about["jit_compile"] == choice.get("jit_compile", False)
+    assert sum("train.jit_compile=false" in line for line in said) == run.about["jit_compile"]
     assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in said)
     assert run.rows[0]["loss"] == pytest.approx(trained.rows[0]["loss"], rel=0.02)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_xla_is_warned_of_on_a_processor_alone(tiny_preset, monkeypatch):
+    said = []
+    compiled = load_preset({**tiny_preset, "phases": [{}, {"train": {"jit_compile": True}}]})
+    device.warn_of_xla(load_preset(tiny_preset), said.append)
+    assert said == []
+    device.warn_of_xla(compiled, said.append)
+    assert len(said) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+        device.warn_of_xla(compiled, said.append)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    device.warn_of_xla(compiled, said.append)
+    assert len(said) == 1
 
 
 def test_a_whitened_stem_is_set_from_the_images_and_stays_fixed(image_tree, tiny_preset, tmp_path):

@@ -122,7 +122,9 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     short = train(train={"epochs": 2})
     assert short.about["changed"] == {"train.epochs": [2, 3]}
     assert told(train, resume=short.name, train={"epochs": 2}).endswith(f"Received: {short.name}, which is finished.")
-    long = train(resume=short.name)
+    said = []
+    long = train(resume=short.name, say=said.append, train={"epochs": 3})
+    assert f"changed for {short.name}: train.epochs: 2 -> 3" in said
     assert_same_run(trained, long)
     assert long.folder == short.folder
     assert long.about["grown"] == [{"after_step": 20, "train.epochs": [2, 3]}]
@@ -134,6 +136,63 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     )
     rows = files.read_rows(long.folder.parents[1] / "train_overall.jsonl")[0]
     assert [(row["run"], row["step"]) for row in rows] == [(long.name, 20), (long.name, 30)]
+
+
+@pytest.fixture
+def stop_after_an_epoch(train):
+    def start(**changes) -> None:
+        with pytest.raises(Stopped):
+            train(say=interrupt, **changes)
+
+    return start
+
+
+def test_a_run_goes_on_with_the_recipe_it_began_with(train, stop_after_an_epoch, tmp_path):
+    """Shorter than its preset it began, and so it ends, if nobody says otherwise with `resume`."""
+    stop_after_an_epoch(train={"epochs": 2})
+    said = []
+    run = train(resume=True, say=said.append)
+    assert (run.about["step"], run.about["steps_planned"], run.about["status"]) == (20, 20, "finished")
+    assert run.about["changed"] == {"train.epochs": [2, 3]}
+    assert "grown" not in run.about
+    assert not any("changed" in line for line in said)
+    (row,) = files.read_rows(tmp_path / "train_overall.jsonl")[0]
+    assert (row["step"], row["changed"]) == (20, {"train.epochs": [2, 3]})
+
+
+def test_what_is_given_with_resume_changes_it_the_presets_own_value_too(
+    train, stop_after_an_epoch, trained, assert_same_run
+):
+    stop_after_an_epoch(train={"epochs": 2})
+    said = []
+    run = train(resume=True, say=said.append, train={"epochs": 3, "state_minutes": 1})
+    assert_same_run(trained, run)
+    assert f"changed for {run.name}: train.epochs: 2 -> 3, train.state_minutes: 10.0 -> 1.0" in said
+    assert (run.about["changed"], run.preset.train.state_minutes) == ({}, 1.0)
+
+
+def test_a_preset_that_has_changed_since_is_said_and_not_taken(
+    train, stop_after_an_epoch, trained, tiny_preset, image_tree, tmp_path, assert_same_run
+):
+    stop_after_an_epoch(train={"state_minutes": 1})
+    said, schedule = [], {"name": "constant"}
+    now = load_preset({**tiny_preset, "train": {"batch_size": 10, "epochs": 2}, "schedule": schedule})
+    run = loop.train(now, str(image_tree), tmp_path, resume=True, say=said.append)
+    assert_same_run(trained, run)
+    (line,) = [line for line in said if "keeps the recipe it began with" in line]
+    assert line.endswith("train.batch_size, train.epochs, schedule.name, schedule.lr_decay by now")
+    assert run.about["changed"] == {}
+    # What the run itself had changed is not the preset's doing.
+    stop_after_an_epoch(train={"epochs": 2})
+    said.clear()
+    changed = load_preset({**tiny_preset, "train": {"batch_size": 20, "epochs": 5}})
+    loop.train(changed, str(image_tree), tmp_path, resume=True, say=said.append)
+    assert not any("keeps the recipe" in line for line in said)
+
+
+def test_a_run_of_another_preset_does_not_resume(stopped, image_tree, tmp_path):
+    line = told(loop.train, load_preset("3"), str(image_tree), tmp_path, resume=stopped.name, say=str)
+    assert line == f"a run goes on as the preset it began with, tiny. Received: 3 for {stopped.name}."
 
 
 @pytest.fixture
