@@ -22,7 +22,7 @@ from resnet_tf.training import keep, resuming, state
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.distribution import ALONE, Share
 from resnet_tf.training.keep import KeepRun, Progress
-from resnet_tf.training.lag import warn_of_lag
+from resnet_tf.training.lag import mend_lag
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.progress import ShowProgress, duration
 from resnet_tf.training.state import State
@@ -226,8 +226,6 @@ def _carry_out(
             stop.signal,
         )
     say(f"trained in {duration(progress.seconds)}; weights in {run.last.parent}")
-    if not share.devices:
-        warn_of_lag(run, plans[-1], progress.rows[-1], say)
     return run
 
 
@@ -321,6 +319,8 @@ def _close(
     if status == "finished":
         about = {key: last[key] for key in ("step", "epoch", "validation_top1") if key in last}
         weights.save(model, run.last, about)
+        if not keeper.share.devices:
+            run.update(recalibrated=mend_lag(run, keeper.plan, last, say))
     about = {
         **run.about,
         "status": status,
