@@ -10,23 +10,29 @@ from torch.nn import functional
 
 
 class Unit(nn.Module):
-    """BasicBlock and Bottleneck; `option_a` subsamples and appends zero channels, otherwise a projection."""
+    """BasicBlock and Bottleneck; `option_a` subsamples and appends zero channels, otherwise a projection.
 
-    def __init__(self, kind: str, inputs: int, width: int, strides: int, option_a: bool, slope: float):
+    Args:
+        groups: how many the 3x3 convolution of a bottleneck has, and their width where `width` is 64.
+    """
+
+    def __init__(self, kind, inputs, width, strides, option_a, slope, groups=(1, 64), norm=nn.BatchNorm2d):
         super().__init__()
         outputs = width * (4 if kind == "bottleneck" else 1)
         if kind == "basic":
-            kernels = [(3, inputs, width, strides), (3, width, width, 1)]
+            kernels = [(3, inputs, width, strides, 1), (3, width, width, 1, 1)]
         else:
-            kernels = [(1, inputs, width, 1), (3, width, width, strides), (1, width, outputs, 1)]
-        for number, (kernel, before, after, stride) in enumerate(kernels, start=1):
-            self.add_module(f"conv{number}", nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False))
-            self.add_module(f"bn{number}", nn.BatchNorm2d(after))
+            inner = int(width * (groups[1] / 64.0)) * groups[0]
+            kernels = [(1, inputs, inner, 1, 1), (3, inner, inner, strides, groups[0]), (1, inner, outputs, 1, 1)]
+        for number, (kernel, before, after, stride, parts) in enumerate(kernels, start=1):
+            conv = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=parts, bias=False)
+            self.add_module(f"conv{number}", conv)
+            self.add_module(f"bn{number}", norm(after))
         self.last, self.strides, self.missing = len(kernels), strides, outputs - inputs
         self.activate = _activation(slope)
         self.downsample = None
         if (strides > 1 or inputs != outputs) and not option_a:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, strides, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, strides, bias=False), norm(outputs))
 
     def forward(self, x):
         y = x
@@ -44,9 +50,9 @@ class Unit(nn.Module):
 class Transition(nn.Module):
     """Convolution, max-pooling, which halves the picture, norm and activation."""
 
-    def __init__(self, inputs: int, outputs: int, slope: float):
+    def __init__(self, inputs: int, outputs: int, slope: float, norm=nn.BatchNorm2d):
         super().__init__()
-        self.conv, self.bn = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv, self.bn = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), norm(outputs)
         self.activate = _activation(slope)
 
     def forward(self, x):
@@ -54,24 +60,31 @@ class Transition(nn.Module):
 
 
 class TorchResNet(nn.Module):
-    """Input [batch, 3, height, width], normalised. `slope` 0 is ReLU; `pooled`: stages begin with `Transition`."""
+    """Input [batch, 3, height, width], normalised. `slope` 0 is ReLU; `pooled`: stages begin with `Transition`.
 
-    def __init__(self, kind, stage_sizes, widths, stem, stem_width, classes, option_a=False, slope=0.0, pooled=False):
+    Args:
+        unit: further arguments of every `Unit`: `groups`, `norm`; the norm is that of stem and transitions too.
+    """
+
+    def __init__(
+        self, kind, stage_sizes, widths, stem, stem_width, classes, option_a=False, slope=0.0, pooled=False, **unit
+    ):
         super().__init__()
+        norm = unit.get("norm", nn.BatchNorm2d)
         conv, self.pool = {
             "3x3": (nn.Conv2d(3, stem_width, 3, 1, 1, bias=False), nn.Identity()),
             "7x7-pool": (nn.Conv2d(3, stem_width, 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)),
             "4x4-valid-pool": (nn.Conv2d(3, stem_width, 4, 1, 0, bias=False), nn.MaxPool2d(2, 2)),
         }[stem]
-        self.conv1, self.bn1, self.activate = conv, nn.BatchNorm2d(stem_width), _activation(slope)
+        self.conv1, self.bn1, self.activate = conv, norm(stem_width), _activation(slope)
         inputs, transitions, stages = stem_width, [], []
         for stage, (units, width) in enumerate(zip(stage_sizes, widths, strict=True)):
             layers, outputs = [], width * (4 if kind == "bottleneck" else 1)
-            transitions.append(Transition(inputs, outputs, slope) if pooled else nn.Identity())
+            transitions.append(Transition(inputs, outputs, slope, norm) if pooled else nn.Identity())
             inputs = outputs if pooled else inputs
             for number in range(units):
                 strides = 2 if stage and not number and not pooled else 1
-                layers.append(Unit(kind, inputs, width, strides, option_a, slope))
+                layers.append(Unit(kind, inputs, width, strides, option_a, slope, **unit))
                 inputs = outputs
             stages.append(nn.Sequential(*layers))
         self.transitions, self.layers = nn.ModuleList(transitions), nn.ModuleList(stages)

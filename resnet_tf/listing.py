@@ -100,26 +100,30 @@ def preset_line(preset: Preset) -> list[str]:
 def described(preset: Preset) -> list[str]:
     """Returns the cells of a preset under `DESCRIBED`."""
     size = network_size(preset.model, preset.data.image_size, preset.classes or 0)
+    rates = dict.fromkeys(f"{phase.optimizer.learning_rate:g}" for phase in preset.in_phases)
     return [
         preset.name,
         f"ResNet-{preset.model.depth}",
         f"{size.parameters:,}{'' if preset.classes else ' + head'}",
         large(size.multiply_adds),
         preset.data.dataset,
-        f"{preset.optimizer.learning_rate:g}, {preset.schedule.brief()}; {length(preset)}",
+        f"{' then '.join(rates)}, {preset.schedule.brief()}; {length(preset)}",
         reference(preset),
     ]
 
 
 def length(preset: Preset) -> str:
-    """Returns how long a preset trains: "64k steps", or "300 + 140 epochs at 70, 120 px" in phases."""
+    """Returns how long a preset trains: "64k steps", or "300 + 140 epochs of 20 copies at 70, 120 px" in phases."""
     phases = preset.in_phases
-    at = f" at {', '.join(str(phase.data.image_size) for phase in phases)} px" if len(phases) > 1 else ""
+    sizes = [phase.data.image_size for phase in phases]
+    at = f" at {', '.join(map(str, sizes))} px" if len(set(sizes)) > 1 else ""
     terms = []
     for unit, alike in groupby((phase.train for phase in phases), lambda train: "epochs" if train.epochs else "steps"):
         numbers = (str(train.epochs or thousands(train.steps)) for train in alike)
         terms.append(f"{' + '.join(numbers)} {unit}")
-    return f"{' + '.join(terms)}{at}"
+    repeats = list(dict.fromkeys(phase.train.repeats for phase in phases))
+    copies = f" of {', '.join(map(str, repeats))} copies" if max(repeats) > 1 else ""
+    return f"{' + '.join(terms)}{copies}{at}"
 
 
 def reference(preset: Preset) -> str:

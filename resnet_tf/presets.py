@@ -52,6 +52,8 @@ class Train:
         batch_size: images of one step.
         epochs: passes over the training split; give this or `steps`.
         steps: updates, as the paper counts.
+        repeats: how often an epoch shows each training image, every time augmented anew. Whatever counts epochs, the
+            schedule too, counts these longer ones.
         precision: "float32", or "mixed_bfloat16": convolutions in bfloat16, weights and batch norm in float32. For
             GPUs, and processors that have bfloat16 instructions; elsewhere it is slower.
         jit_compile: let XLA compile the step. For GPUs; on a processor it loses on the convolutions.
@@ -61,6 +63,7 @@ class Train:
     batch_size: int = 128
     epochs: int | None = None
     steps: int | None = None
+    repeats: int = 1
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
     state_minutes: float = 10.0
@@ -68,7 +71,7 @@ class Train:
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of 'epochs' and 'steps'.")
-        for key in ("batch_size", "epochs", "steps", "state_minutes"):
+        for key in ("batch_size", "epochs", "steps", "repeats", "state_minutes"):
             value = getattr(self, key)
             if value is not None and value <= 0:
                 raise ValueError(f"'{key}' must be above 0. Received: {value}.")
@@ -122,6 +125,9 @@ ALTERNATIVES = (
     {"warmup", "warmup_until"},
 )
 UNHASHED = {"train": ("state_minutes",)}
+# Keys younger than the first hashes that runs keep: at its default such a key is not hashed, and a recipe that does
+# without it has the hash that it had before.
+LATER = {"model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"), "train": ("repeats",)}
 Overrides = tuple[tuple[str, Any], ...]  # changes in their order: ("train.epochs", 2), ("train", {"epochs": 2})
 
 
@@ -171,7 +177,13 @@ class Preset:
     @property
     def hash(self) -> str:
         """Twelve hex digits over all that changes a run's numbers."""
-        return hashlib.sha256(json.dumps(recipe(self), sort_keys=True).encode()).hexdigest()[:12]
+        values = recipe(self)
+        for section, keys in LATER.items():
+            defaults = {item.name: item.default for item in dataclasses.fields(SECTIONS[section])}
+            for key in keys:
+                if values[section][key] == defaults[key]:
+                    del values[section][key]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def recipe_keys() -> list[str]:

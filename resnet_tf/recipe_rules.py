@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnet_tf.data import augmentations
-from resnet_tf.data.augmentation_specs import RandomResizedCrop, Resize, ShorterSide
+from resnet_tf.data.augmentation_specs import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.image_rules import images_of_one_size
 from resnet_tf.models.size import network_size
 from resnet_tf.optim.schedules import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
@@ -44,7 +44,8 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> int | None:
-        return None if self.images is None else self.images // self.preset.train.batch_size
+        train = self.preset.train
+        return None if self.images is None else self.images * train.repeats // train.batch_size
 
     @property
     def epochs(self) -> float | None:
@@ -270,9 +271,11 @@ def jittered_resized_crop(recipe: Recipe) -> Iterator[Problem]:
     crops = [place for place, step in enumerate(chain) if isinstance(step, RandomResizedCrop)]
     before = [step for step in chain[: crops[0]] if isinstance(step, ShorterSide | Resize)] if crops else []
     if before:
+        # torchvision's pipelines resample at each of the two.
+        twice = any(isinstance(step, Resample) for step in chain[: crops[0]])
         yield (
-            f"{chain[crops[0]].name} takes a share of the area whatever the size, so {before[0]} before it changes next"
-            " to nothing and costs time.",
+            f"{chain[crops[0]].name} takes a share of the area whatever the size, so {before[0]} before it jitters no "
+            f"scale and {'makes the image softer' if twice else 'costs time'}.",
             "Scale jitter is followed by random_crop; random_resized_crop needs none.",
         )
 
@@ -318,9 +321,11 @@ def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
 
 
 def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
-    batch = recipe.preset.train.batch_size
-    if recipe.images is not None and batch > recipe.images:
-        yield f"one batch of {batch:,} is more than the {recipe.images:,} training images.", _smaller_batch(recipe)
+    train, images = recipe.preset.train, recipe.images
+    if images is not None and train.batch_size > images * train.repeats:
+        times = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
+        what = f"one batch of {train.batch_size:,} is more than the {images:,} training images{times}."
+        yield what, _smaller_batch(recipe)
 
 
 def _smaller_batch(recipe: Recipe) -> str:
@@ -333,18 +338,19 @@ RULES: dict[str, Rule] = {
     "plateau-cannot-fire": Rule(plateau_cannot_fire, "imagenet-resnet34-exp0 never fired; keras-cv pull request 723"),
     "plateau-in-noise": Rule(
         plateau_in_noise,
-        "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau rose from 68.6 to 74.2 %",
+        "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau-1000 had not at 1e-5 in "
+        "875 epochs",
     ),
     "milestones-past-end": Rule(milestones_past_end, "bshall/Tacotron issue 3: milestones in steps, taken for epochs"),
     "schedule-cut-short": Rule(schedule_cut_short, "SGDR (arXiv:1608.03983), section 4: good at the end of a period"),
     "warmup-never-ends": Rule(warmup_never_ends, "pytorch_resnet_cifar10 issue 21: ResNet-110 stays at 0.01"),
     "two-controllers": Rule(two_controllers, "keras pull request 8829: one schedule undoes what the other does"),
-    "adam-rate": Rule(adam_rate, "the author of resnet32-cifar10-adam: at 0.1 it does not learn"),
+    "adam-rate": Rule(adam_rate, "resnet32-cifar10-adam-dead-end: its author found that it does not learn at 0.1"),
     "decay-form": Rule(decay_form, "arXiv:1711.05101; Keras's SGD(weight_decay=...) is not the paper's"),
     "foreign-normalisation": Rule(foreign_normalisation, "pytorch-cifar-models issue 8, torchvision issue 6506"),
     "jittered-resized-crop": Rule(jittered_resized_crop, "imagenet-resnet34-exp2, mended in exp3"),
     "no-augmentation": Rule(
-        no_augmentation, "the author of resnet32-cifar10-plateau: 100 % in training, 68.6 % at the test"
+        no_augmentation, "the author of resnet32-cifar10-plateau-200: 100 % in training, 68.6 % at the test"
     ),
     "imagenet-stem": Rule(imagenet_stem, "pytorch-image-models issue 2481: 59.8 % instead of 77 %"),
     "parameter-limit": Rule(parameter_limit, "stl10: under two million parameters", impossible=True),

@@ -7,6 +7,7 @@ import pytest
 
 from resnet_tf import presets
 from resnet_tf.errors import UserError
+from resnet_tf.presets import LATER
 
 VALUES = {
     "name": "x",
@@ -78,6 +79,12 @@ REFUSED = [
         {"model": {"stem": "whitened-2x2", "filters": [24, 32, 64], "stem_filters": 24}},
         "'stem_filters' is not for a whitened stem. Received: 24.",
     ),
+    ({"model": {"groups": 2}}, "'groups' and 'width_per_group' are for the unit bottleneck. Received: 2 and 64"),
+    ({"model": {"unit": "bottleneck", "groups": 0}}, "'groups' must be at least 1. Received: 0."),
+    ({"model": {"unit": "bottleneck", "width_per_group": 3}}, "'width_per_group' must leave each group a channel."),
+    ({"model": {"norm_momentum": 1}}, "'norm_momentum' must lie in 0 to below 1. Received: 1.0."),
+    ({"model": {"norm_epsilon": 0}}, "'norm_epsilon' must be above 0. Received: 0.0."),
+    ({"train": {"repeats": 0}}, "'train' of preset x: 'repeats' must be above 0. Received: 0."),
     ({"model": {"shortcut": "B"}}, "unknown value for 'shortcut' in 'model' of preset x: 'B'."),
     ({"model": {"activation": "leaky_relu"}}, "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu."),
     ({"model": {"negative_slope": 0.1}}, "'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu."),
@@ -202,6 +209,16 @@ def test_hash_changes_with_the_kind_of_optimizer_and_schedule_and_with_phases():
     hashes.add(presets.from_dict({**VALUES, "optimizer": {"name": "adam", "learning_rate": 0.1}}).hash)
     hashes.add(presets.from_dict({**VALUES, "phases": [{"train": {"epochs": 3}}]}).hash)
     assert len(hashes) == 4
+
+
+def test_keys_that_came_later_leave_the_hash_of_a_recipe_that_does_without_them():
+    """A run that began before there were such keys, whose preset.json lacks them, is the same recipe to the last."""
+    assert built().hash == "f75aef22de53"  # by version 0.2.1
+    later = {section: {key: getattr(getattr(built(), section), key) for key in keys} for section, keys in LATER.items()}
+    assert sum(map(len, later.values())) == 5
+    assert built(**later).hash == built().hash
+    assert presets.changes(built(**later), built()) == {}
+    assert presets.changes(built(train={"repeats": 20}), built()) == {"train.repeats": [20, 1]}
 
 
 def test_hash_ignores_what_changes_no_number():

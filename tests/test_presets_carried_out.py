@@ -70,6 +70,11 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
     phases = max(1, len(written.phases))
     lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(written.phases) + 1)]
     sizes = [f"train.batch_size={batch_size}", f"data.validation_size={VALIDATION[written.data.dataset]}"]
+    sizes += [
+        f"phases.{number}.train.batch_size={batch_size}"
+        for number, phase in enumerate(written.phases, start=1)
+        if "batch_size" in phase.get("train", {})
+    ]
     preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
     said = []
     dry_run(preset, data, say=said.append)

@@ -22,18 +22,22 @@ _AHEAD = 6  # steps that are made ready before they are asked for, at most: `_de
 _STREAM = 0  # of random numbers for the order; augmentation has its own
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Returns how many full batches a pass gives; the remainder, other images in each epoch, is left out.
+def steps_per_epoch(images: int, batch_size: int, repeats: int = 1) -> int:
+    """Returns how many full batches an epoch gives; the remainder, other images in each epoch, is left out.
+
+    Args:
+        repeats: passes over the images that make an epoch.
 
     Raises:
         UserError: not even one batch.
     """
-    if images < batch_size:
+    if images * repeats < batch_size:
         raise UserError(
-            f"a batch must not be larger than the training split ({images:,} images). "
-            f"Received: train.batch_size={batch_size}. Lower it with --set train.batch_size={max(1, images)}."
+            f"a batch must not be larger than an epoch ({images:,} images in the training split"
+            f"{f', {repeats} times' if repeats > 1 else ''}). Received: train.batch_size={batch_size}. "
+            f"Lower it with --set train.batch_size={max(1, images * repeats)}."
         )
-    return images // batch_size
+    return images * repeats // batch_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,7 @@ class TrainingBatches:
         batch_size: rows of the global batch.
         seed: of order and augmentation.
         statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        repeats: passes over the split that make an epoch, one behind the other, each in an order of its own.
     """
 
     split: ArraySplit | FileSplit
@@ -53,6 +58,11 @@ class TrainingBatches:
     batch_size: int
     seed: int
     statistics: Statistics | None = None
+    repeats: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.split), self.batch_size, self.repeats)
 
     def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
         """Returns the batches of steps [start, stop).
@@ -63,7 +73,7 @@ class TrainingBatches:
             first_row, rows: the part of every global batch that this host takes; default: all of it.
         """
         rows = self.batch_size - first_row if rows is None else rows
-        per_epoch = steps_per_epoch(len(self.split), self.batch_size)
+        per_epoch = self.steps_per_epoch
         source, labels = self._source, tf.constant(self.split.labels, tf.int32)
         shape = output_shape(self.chain, self.split.images.shape[1:3] if isinstance(self.split, ArraySplit) else None)
         augmented = augment.augment_batch if isinstance(self.split, ArraySplit) else augment.augment_files
@@ -88,7 +98,7 @@ class TrainingBatches:
 
     def under_way(self, step: int) -> ArraySplit | FileSplit:
         """Returns the images of the steps that may be worked on while `step` is the next to be trained."""
-        per_epoch = steps_per_epoch(len(self.split), self.batch_size)
+        per_epoch = self.steps_per_epoch
         rows = []
         for ahead in range(max(0, step - 1), step + _AHEAD):
             order = self._order(ahead // per_epoch).numpy()
@@ -100,9 +110,18 @@ class TrainingBatches:
         return _indexable(self.split)
 
     def _order(self, epoch: tf.Tensor) -> tf.Tensor:
-        """Returns the order of an epoch: a permutation of the split, a pure function of (seed, epoch)."""
-        key = tf.random.fold_in(tf.constant([self.seed, _STREAM], tf.int64), tf.cast(epoch, tf.int64), alg="philox")
-        return tf.random.experimental.stateless_shuffle(tf.range(len(self.split)), key, alg="philox")
+        """Returns the order of an epoch: `repeats` permutations of the split, a pure function of (seed, epoch)."""
+        seed, images = tf.constant([self.seed, _STREAM], tf.int64), tf.range(len(self.split))
+
+        def permutation(number):
+            key = tf.random.fold_in(seed, number, alg="philox")
+            return tf.random.experimental.stateless_shuffle(images, key, alg="philox")
+
+        first = tf.cast(epoch, tf.int64) * self.repeats
+        if self.repeats == 1:
+            return permutation(first)
+        passes = tf.range(first, first + self.repeats)
+        return tf.reshape(tf.map_fn(permutation, passes, fn_output_signature=tf.int32), [-1])
 
 
 @dataclass(frozen=True, eq=False)

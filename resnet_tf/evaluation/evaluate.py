@@ -90,7 +90,7 @@ def evaluate(
     if recalibrate:
         training = recalibration_images(make_plans(run.preset, dataset, about["seed"])[-1], say)
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
-    which += "-recalibrated" if recalibrate else ""
+    which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began, done = time.monotonic(), 0
 
     def count(images: int) -> None:

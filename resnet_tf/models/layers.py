@@ -154,6 +154,22 @@ def _over_replicas(mean, variance):
     return overall, replica.all_reduce(tf.distribute.ReduceOp.MEAN, variance + tf.square(mean - overall))
 
 
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class GroupedConv2D(keras.layers.Conv2D):
+    """Keras's convolution in `groups`, on TensorFlow by TensorFlow's own operation.
+
+    Keras lets XLA compile it there. On a CPU that takes 40 to 280 times as long (64 channels in 4 or 32 groups, with
+    gradients).
+    """
+
+    def convolution_op(self, inputs, kernel):
+        if keras.backend.backend() != "tensorflow":
+            return super().convolution_op(inputs, kernel)
+        import tensorflow as tf
+
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper())
+
+
 class IdentityPad(keras.layers.Layer):
     """The parameter-free shortcut: every `strides`-th pixel, and zeros for the channels that are missing.
 

@@ -13,7 +13,14 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from resnet_tf.models.layers import BatchNormalization, Drawn, IdentityPad, InputNormalization, LeakyReLUOfSum
+from resnet_tf.models.layers import (
+    BatchNormalization,
+    Drawn,
+    GroupedConv2D,
+    IdentityPad,
+    InputNormalization,
+    LeakyReLUOfSum,
+)
 from resnet_tf.presets import Network
 
 LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
@@ -112,7 +119,7 @@ def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
     kernel = _he_normal(network, 9 * x.shape[-1], 9 * filters, seed, name)
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=kernel, name=name)(x)
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-    x = BatchNormalization(name=norm_name(name))(x)
+    x = BatchNormalization(network.norm_momentum, network.norm_epsilon, name=norm_name(name))(x)
     return _activation(network, name=f"{name}_activation")(x)
 
 
@@ -133,9 +140,10 @@ def _basic_unit(x, filters: int, strides: int, network: Network, conv, name: str
 
 def _bottleneck_unit(x, filters: int, strides: int, network: Network, conv, name: str):
     """1x1 down, 3x3, 1x1 up to `expansion` times the width (figure 5 right); the 3x3 strides, as torchvision's."""
-    y = conv(x, filters, 1, 1, name=f"{name}_conv1")
+    inner = network.inner_width(filters)
+    y = conv(x, inner, 1, 1, name=f"{name}_conv1")
     y = _activation(network, name=f"{name}_activation1")(y)
-    y = conv(y, filters, 3, strides, name=f"{name}_conv2")
+    y = conv(y, inner, 3, strides, groups=network.groups, name=f"{name}_conv2")
     y = _activation(network, name=f"{name}_activation2")(y)
     y = conv(y, filters * network.expansion, 1, 1, zero_scale=network.zero_last_scale, name=f"{name}_conv3")
     return _add_shortcut(x, y, strides, network, conv, name)
@@ -162,24 +170,28 @@ def _conv_norm(
     folded: bool,
     name: str,
     padding: int | None = None,
+    groups: int = 1,
     zero_scale: bool = False,
 ):
     """A convolution, padded alike on both sides so that strided pixels line up with the shortcut's, and its norm."""
     padding = kernel // 2 if padding is None else padding
-    same, inputs = strides == 1 and kernel == 2 * padding + 1, x.shape[-1]
+    same, inputs = strides == 1 and kernel == 2 * padding + 1, x.shape[-1] // groups
     if padding and not same:
         # "same" with a stride pads one side only in Keras and would shift the picture against the shortcut.
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
-    x = layers.Conv2D(
+    x = (layers.Conv2D if groups == 1 else GroupedConv2D)(
         filters,
         kernel,
         strides,
         padding="same" if same else "valid",
+        groups=groups,
         use_bias=folded,
         kernel_initializer=_he_normal(network, kernel**2 * inputs, kernel**2 * filters, seed, name),
         name=name,
     )(x)
-    return x if folded else BatchNormalization(zero_scale=zero_scale, name=norm_name(name))(x)
+    if folded:
+        return x
+    return BatchNormalization(network.norm_momentum, network.norm_epsilon, zero_scale, name=norm_name(name))(x)
 
 
 def norm_name(name: str) -> str:
@@ -194,7 +206,10 @@ def _activation(network: Network, leaky: type[layers.LeakyReLU] = layers.LeakyRe
 
 
 def _he_normal(network: Network, fan_in: int, fan_out: int, seed: int, name: str) -> Drawn:
-    """He's normal initial values for a convolution, for ReLU or its leaky form (He et al. 2015, arXiv:1502.01852)."""
+    """He's normal initial values for a convolution, for ReLU or its leaky form (He et al. 2015, arXiv:1502.01852).
+
+    Of a convolution in groups the inputs of one group count, but the outputs of all, as torch counts them.
+    """
     gain = 2.0 / (1.0 + network.negative_slope**2)
     fan = {"he_fan_in": fan_in, "he_fan_out": fan_out}[network.initializer]
     return Drawn("normal", math.sqrt(gain / fan), _layer_seed(seed, name))

@@ -87,22 +87,22 @@ def describe_stages(size: NetworkSize) -> str:
 def _unit_convolutions(network: Network, inputs: int, filters: int, size: int, strides: int) -> list[tuple[int, int]]:
     """Returns (parameters, multiply-adds) of each convolution of a residual unit, its shortcut's included."""
     small = -(-size // strides)
-    outputs = filters * network.unit_expansion
+    outputs, inner = filters * network.unit_expansion, network.inner_width(filters)
     if network.unit == "basic":
         costs = [_convolution(3, inputs, filters, small), _convolution(3, filters, filters, small)]
     else:
         costs = [
-            _convolution(1, inputs, filters, size),
-            _convolution(3, filters, filters, small),
-            _convolution(1, filters, outputs, small),
+            _convolution(1, inputs, inner, size),
+            _convolution(3, inner, inner, small, network.groups),
+            _convolution(1, inner, outputs, small),
         ]
     if network.shortcut == "projection" and (strides > 1 or inputs != outputs):
         costs.append(_convolution(1, inputs, outputs, small))
     return costs
 
 
-def _convolution(kernel: int, inputs: int, outputs: int, size: int) -> tuple[int, int]:
-    weights = kernel * kernel * inputs * outputs
+def _convolution(kernel: int, inputs: int, outputs: int, size: int, groups: int = 1) -> tuple[int, int]:
+    weights = kernel * kernel * (inputs // groups) * outputs
     scale_and_offset = 2 * outputs
     return weights + scale_and_offset, weights * size * size
 

@@ -41,6 +41,10 @@ class Network:
         num_residual_units: units in every stage, the dial of the CIFAR form (depth 6n+2; 9n+2 with bottlenecks).
         stage_sizes: units stage by stage, instead of `num_residual_units`.
         filters: width of each stage; a bottleneck's output is `expansion` times as wide.
+        groups: in how many groups of channels a bottleneck's 3x3 convolution works, none seeing another (ResNeXt,
+            arXiv:1611.05431).
+        width_per_group: width of each group of the 3x3 convolution for 64 filters, in proportion for others, as
+            torchvision counts: ResNeXt-50 32x4d has 32 groups of 4, a ResNet-50 twice as wide within has 1 of 128.
         stem: "3x3" (CIFAR), "whitened-2x2" (CIFAR in a hurry), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
         stem_filters: width of the stem; None: that of the first stage. A whitened stem has its own.
         transition: how a stage begins: "strided", with a unit whose first convolution halves the picture (the paper's;
@@ -50,6 +54,8 @@ class Network:
         negative_slope: of leaky_relu, in (0, 1].
         initializer: He's, counting inputs (the paper's choice) or outputs (torchvision's) of each kernel.
         zero_last_scale: start each unit's last batch-norm scale at 0.
+        norm_momentum: share of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
+        norm_epsilon: what batch norm adds to the variance.
         parameter_limit: refuse to build a network with more trainable parameters.
     """
 
@@ -66,6 +72,10 @@ class Network:
     initializer: Literal["he_fan_in", "he_fan_out"] = "he_fan_in"
     zero_last_scale: bool = False
     expansion: int = 4
+    groups: int = 1
+    width_per_group: int = 64
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
     parameter_limit: int | None = None
 
     def __post_init__(self):
@@ -77,6 +87,8 @@ class Network:
             "filters": self.filters,
             "stem_filters": (self.stem_filters,),
             "expansion": (self.expansion,),
+            "groups": (self.groups,),
+            "width_per_group": (self.width_per_group,),
             "parameter_limit": (self.parameter_limit,),
         }
         for key, values in numbers.items():
@@ -90,11 +102,32 @@ class Network:
             raise ValueError(
                 f"'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu. Received: {self.negative_slope}."
             )
+        self._check_groups_and_norms()
         if self.stem_shape.whitened and self.stem_filters is not None:
             raise ValueError(f"'stem_filters' is not for a whitened stem. Received: {self.stem_filters}.")
         widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
         if self.shortcut == "identity-pad" and self.transition == "strided" and list(widths) != sorted(widths):
             raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
+
+    def _check_groups_and_norms(self):
+        if self.unit != "bottleneck" and (self.groups, self.width_per_group) != (1, 64):
+            raise ValueError(
+                "'groups' and 'width_per_group' are for the unit bottleneck. "
+                f"Received: {self.groups} and {self.width_per_group} for {self.unit}."
+            )
+        if any(self.inner_width(width) < 1 for width in self.filters):
+            raise ValueError(
+                "'width_per_group' must leave each group a channel. "
+                f"Received: {self.width_per_group} for 'filters' {list(self.filters)}."
+            )
+        if not 0 <= self.norm_momentum < 1:
+            raise ValueError(f"'norm_momentum' must lie in 0 to below 1. Received: {self.norm_momentum}.")
+        if self.norm_epsilon <= 0:
+            raise ValueError(f"'norm_epsilon' must be above 0. Received: {self.norm_epsilon}.")
+
+    def inner_width(self, filters: int) -> int:
+        """Returns the width of the 3x3 convolution in a bottleneck of a stage `filters` wide: whole groups."""
+        return filters * self.width_per_group // 64 * self.groups
 
     @property
     def units_per_stage(self) -> tuple[int, ...]:

@@ -163,7 +163,8 @@ def is_over(run: Run, runs: str | Path) -> bool:
 def test_row(run: Run, runs: str | Path) -> dict | None:
     """Returns a run's latest test row by its preset's own protocol; None where there is none of its whole length."""
     own = run.preset.in_phases[-1].evaluation
-    wanted = {"run": run.name, "split": "test", "view": own.view, "weights": own.weights}
+    weights = own.weights + "-recalibrated" * (own.weights == "last" and run.about.get("recalibrated", False))
+    wanted = {"run": run.name, "split": "test", "view": own.view, "weights": weights}
     wanted |= {"same_data_as_training": True, "steps_planned": run.about["steps_planned"]}
     rows, _ = files.read_rows(Path(runs) / ledger.EVALUATED)
     return next((row for row in reversed(rows) if wanted.items() <= row.items()), None)

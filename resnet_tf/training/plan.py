@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from resnet_tf.data import augmentations, statistics
-from resnet_tf.data.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
+from resnet_tf.data.batches import EvaluationBatches, TrainingBatches
 from resnet_tf.data.broken import naming_broken_files
 from resnet_tf.data.splits import SEEDS, ArraySplit, Dataset, FileSplit, training_and_validation
 from resnet_tf.data.statistics import Statistics
@@ -121,9 +121,10 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
         mean, deviation = input_statistics(phase.data.normalize, measured)
         if preset.model.stem_shape.whitened and not plans:  # later phases go on with the first one's weights
             whitening = statistics.whitening_filters(sample, mean, deviation, preset.model.stem_shape.kernel)
-        per_epoch = steps_per_epoch(len(split), phase.train.batch_size)
-        total = phase.train.total_steps(per_epoch)
-        batches = TrainingBatches(split, chain, phase.train.batch_size, _phase_seed(seed, number), measured)
+        train = phase.train
+        batches = TrainingBatches(split, chain, train.batch_size, _phase_seed(seed, number), measured, train.repeats)
+        per_epoch = batches.steps_per_epoch
+        total = train.total_steps(per_epoch)
         plan = Plan(
             preset=phase,
             dataset=dataset,
@@ -145,7 +146,9 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
 
 def _check_rest(preset: Preset, rest: int, held_out: int) -> None:
     """Raises UserError where validation has taken the images that a batch would need, and names it as the cause."""
-    batch, images = max(phase.train.batch_size for phase in preset.in_phases), rest + held_out
+    # A phase that shows every image several times needs fewer of them.
+    batch = max(-(-phase.train.batch_size // phase.train.repeats) for phase in preset.in_phases)
+    images = rest + held_out
     if rest < batch <= images:
         enough = min(images // 5, images - batch)
         raise UserError(

@@ -17,6 +17,7 @@ from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
 from resnet_tf.training.distributed import ProcessGroup
+from resnet_tf.training.lag import mend_lag
 from resnet_tf.training.plan import Plan
 from resnet_tf.training.progress import ProgressDisplay, duration
 from resnet_tf.training.signals import StopSignal
@@ -139,6 +140,8 @@ class Session:
         """
         about = {key: self.last[key] for key in ("step", "epoch", "validation_top1") if key in self.last}
         weights.save(network, self.run.last, about)
+        if not self.group.devices:
+            self.run.update(recalibrated=mend_lag(self.run, self.plans[-1], self.last, self.say))
         self._close("finished", {})
         self.say(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")
 

@@ -16,7 +16,6 @@ from resnet_tf.run_folder import Run
 from resnet_tf.training import checkpoint
 from resnet_tf.training.device import warn_of_xla
 from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
-from resnet_tf.training.lag import warn_of_lag
 from resnet_tf.training.loop import Phase, train_phases
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.resume import check_data, check_recipe, find_run, recipe_of, take_recipe
@@ -87,8 +86,6 @@ def train(
                 say(str(finding))
             with session.stop.listening():
                 train_phases(session, on_step)
-            if not group.devices:
-                warn_of_lag(run, plans[-1], session.progress.rows[-1], say)
             return run
 
 

@@ -64,7 +64,8 @@ def test_a_host_sees_its_rows_of_the_whole_batch(expression):
         augment_batch(tf.constant(images[first : first + 4]), chain, 3, step, global_batch=12, first_row=first)
         for first in (0, 4, 8)
     ]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    # Colours are products of floats, whose last bits depend on the batch's size on some processors.
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-3)
     assert not np.array_equal(whole, augment_batch(tf.constant(images), chain, 3, step + 1, global_batch=12))
 
 

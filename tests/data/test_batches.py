@@ -78,6 +78,33 @@ def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_remainder(split):
     assert set(epochs[0]) != set(epochs[1]), "the remainder must not be the same images in every epoch"
 
 
+def test_an_epoch_of_repeats_shows_every_image_as_often_each_pass_in_its_own_order(split):
+    """And it is what as many epochs of one pass would be whose remainders are not left out."""
+    batches = TrainingBatches(split, (), BATCH, seed=0, repeats=5)
+    assert batches.steps_per_epoch == 5 * IMAGES // BATCH == 64
+    for epoch in (0, 1):
+        order = batches._order(np.int64(epoch)).numpy().reshape(5, IMAGES)
+        single = [TrainingBatches(split, (), BATCH, seed=0)._order(np.int64(5 * epoch + k)).numpy() for k in range(5)]
+        np.testing.assert_array_equal(order, single)
+        assert len({tuple(row) for row in order}) == 5
+        shown = np.concatenate([labels for _, labels in collect(batches.dataset(64 * epoch, 64 * (epoch + 1)))])
+        np.testing.assert_array_equal(shown, order.ravel()[: 64 * BATCH])
+
+
+def test_repeats_are_augmented_anew_and_resumed_exactly(pictures):
+    batches = TrainingBatches(pictures, CHAIN, BATCH, seed=3, repeats=3)
+    whole, rest = collect(batches.dataset(0, 45)), collect(batches.dataset(29, 45))
+    for (images, labels), (again, labels_again) in zip(whole[29:], rest, strict=True):
+        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(labels, labels_again)
+    shown = [image.tobytes() for images, labels in whole for image in images[labels == 5]]
+    assert len(shown) in (3, 4)  # of an epoch's 38 steps and 7 of the next
+    assert len(set(shown)) == len(shown)
+    under_way = batches.under_way(37)  # over the epoch's end
+    np.testing.assert_array_equal(under_way.labels[BATCH : 2 * BATCH], whole[37][1])
+    np.testing.assert_array_equal(under_way.labels[2 * BATCH : 3 * BATCH], whole[38][1])
+
+
 def test_the_order_is_uniform_and_independent_of_the_epoch_before(split):
     # 300 epochs: where does image 0 come? Chi-square over twelve steps (11 degrees of freedom; 31.3 is p = 0.001).
     batches = TrainingBatches(split, (), BATCH, seed=1)
@@ -189,3 +216,6 @@ def test_the_autotuner_is_off(split):
 def test_a_batch_larger_than_the_split_is_refused():
     with pytest.raises(UserError, match=r"103 images.*batch_size=128"):
         steps_per_epoch(IMAGES, 128)
+    assert steps_per_epoch(IMAGES, 128, repeats=2) == 1
+    with pytest.raises(UserError, match=r"103 images.*2 times.*batch_size=207.*batch_size=206"):
+        steps_per_epoch(IMAGES, 207, repeats=2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_tf.models.layers import BatchNormalization, IdentityPad, InputNormalization
+from resnet_tf.models.layers import BatchNormalization, GroupedConv2D, IdentityPad, InputNormalization
 
 SHAPE = (4, 5, 3, 6)
 
@@ -168,9 +168,27 @@ def test_identity_pad_is_option_a(size, strides, filters):
     assert tuple(layer.compute_output_shape((2, size, size, 3))) == y.shape
 
 
+def test_a_grouped_convolution_is_not_left_to_xla():
+    """On a CPU XLA takes many times as long for it."""
+
+    def compiled_parts(layer) -> int:
+        graph = tf.function(layer).get_concrete_function(tf.TensorSpec((2, 6, 6, 8))).graph
+        return sum("_XlaMustCompile" in function.attr for function in graph.as_graph_def().library.function)
+
+    ours, keras_own = (kind(12, 3, 2, groups=4) for kind in (GroupedConv2D, keras.layers.Conv2D))
+    for layer in (ours, keras_own):
+        layer.build((None, 6, 6, 8))
+    keras_own.set_weights(ours.get_weights())
+    images = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype(np.float32)
+    np.testing.assert_allclose(ours(images), keras_own(images), rtol=1e-5, atol=1e-5)
+    assert compiled_parts(keras_own) == 1  # else this test sees nothing
+    assert compiled_parts(ours) == 0
+
+
 def test_layers_come_back_from_their_configuration():
     made = (
         BatchNormalization(momentum=0.5, epsilon=0.01, zero_scale=True, name="norm"),
+        GroupedConv2D(8, 3, groups=4, name="conv"),
         IdentityPad(7, 2, name="pad"),
         InputNormalization((4, 4, 3), name="input"),
     )

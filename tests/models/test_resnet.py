@@ -2,6 +2,7 @@
 
 import importlib
 import zlib
+from functools import partial
 
 import keras
 import numpy as np
@@ -26,6 +27,15 @@ STL10 = {
     "activation": "leaky_relu",
     "negative_slope": 0.1,
 }
+POOLED = {"num_residual_units": 1, "filters": (8, 12, 20), "transition": "pooled"}
+NEXT = {
+    "stage_sizes": (2, 1, 2),
+    "filters": (16, 32, 64),
+    "unit": "bottleneck",
+    "stem": "7x7-pool",
+    "shortcut": "projection",
+}
+OTHER_NORM = {"momentum": 0.3, "eps": 0.3}  # torch's momentum is the new statistics' share
 LEAKY_POOL = {"num_residual_units": 1, "filters": (8, 12), "stem": "7x7-pool", "shortcut": "projection"}
 # Our keys, pixels, classes; the same network for torch: kind, stage sizes, widths, stem, its width, further arguments.
 FORMS = {
@@ -59,13 +69,41 @@ FORMS = {
         {},
     ),
     "ResNet-11, pooled": (
-        {"num_residual_units": 1, "filters": (8, 12, 20), "transition": "pooled"},
+        POOLED,
         18,
         10,
         ("basic", (1, 1, 1), (8, 12, 20), "3x3", 8),
         {"pooled": True},
     ),
     "STL-10": (STL10, 45, 10, ("bottleneck", (4, 9, 8), (30, 60, 96), "4x4-valid-pool", 64), {"slope": 0.1}),
+    "ResNeXt, 8 groups": (
+        {**NEXT, "groups": 8, "width_per_group": 16},
+        40,
+        10,
+        ("bottleneck", (2, 1, 2), (16, 32, 64), "7x7-pool", 16),
+        {"groups": (8, 16)},
+    ),
+    "twice as wide within": (
+        {**NEXT, "width_per_group": 128},
+        40,
+        10,
+        ("bottleneck", (2, 1, 2), (16, 32, 64), "7x7-pool", 16),
+        {"groups": (1, 128)},
+    ),
+    "other norms": (
+        {**CIFAR, "norm_momentum": 0.7, "norm_epsilon": 0.3},
+        16,
+        10,
+        ("basic", (3, 3, 3), (16, 32, 64), "3x3", 16),
+        {"option_a": True, "norm": OTHER_NORM},
+    ),
+    "other norms, pooled": (
+        {**POOLED, "norm_momentum": 0.0, "norm_epsilon": 1e-3},
+        18,
+        10,
+        ("basic", (1, 1, 1), (8, 12, 20), "3x3", 8),
+        {"pooled": True, "norm": {"momentum": 1.0, "eps": 1e-3}},
+    ),
     "leaky before a padded pool": (
         {**LEAKY_POOL, "activation": "leaky_relu", "negative_slope": 0.3},
         33,
@@ -98,6 +136,8 @@ def pair(reference, form: str, pixels: int | None = None):
             layer.offset.assign(rng.normal(0, 0.3, width))
             layer.running_mean.assign(rng.normal(0, 0.5, width))
             layer.running_variance.assign(rng.uniform(0.5, 2.0, width))
+    if "norm" in further:
+        further = {**further, "norm": partial(reference.nn.BatchNorm2d, **further["norm"])}
     with reference.torch.device("meta"):  # no initial values are drawn: all are copied
         network = reference.TorchResNet(*shape, classes, **further)
     reference.copy_weights(model, network.to_empty(device="cpu"))
@@ -150,12 +190,13 @@ def test_recalibrated_statistics_equal_torch(reference):
     assert all(np.array_equal(weight, old) for weight, old in zip(model.trainable_weights, before, strict=True))
 
 
-def test_gradients_equal_torch(reference):
-    """Cross entropy of ResNet-20 in training mode, by every trainable weight.
+@pytest.mark.parametrize(("form", "pixels"), [("ResNet-20 A", 16), ("ResNeXt, 8 groups", 24), ("other norms", 16)])
+def test_gradients_equal_torch(form, pixels, reference):
+    """Cross entropy in training mode, by every trainable weight.
 
-    On 16 pixels: among a million activations some lie so near 0 that rounding decides whether a ReLU lets them pass.
+    On few pixels: among a million activations some lie so near 0 that rounding decides whether a ReLU lets them pass.
     """
-    model, network, images, normalised = pair(reference, "ResNet-20 A", pixels=16)
+    model, network, images, normalised = pair(reference, form, pixels)
     labels = np.arange(len(images)) % 10
     loss = reference.functional.cross_entropy(network.train()(normalised), reference.torch.tensor(labels))
     loss.backward()

@@ -46,6 +46,14 @@ TORCHVISION = {
     101: (44_549_160, 7.80),
     152: (60_192_808, 11.51),
 }
+# Bottlenecks of other inner widths: parameters and GFLOPS of the same table; groups and width per group by their names.
+GROUPED = {
+    "resnext50_32x4d": (50, 32, 4, 25_028_904, 4.23),
+    "resnext101_32x8d": (101, 32, 8, 88_791_336, 16.41),
+    "resnext101_64x4d": (101, 64, 4, 83_455_272, 15.46),
+    "wide_resnet50_2": (50, 1, 128, 68_883_240, 11.40),
+    "wide_resnet101_2": (101, 1, 128, 126_886_696, 22.75),
+}
 # The paper's table 6 to two places (0.27M ... 19.4M); whole numbers as reimplementations of option A publish them.
 CIFAR = {3: 269_722, 5: 464_154, 7: 658_586, 9: 853_018, 18: 1_727_962, 200: 19_421_274}
 
@@ -63,6 +71,14 @@ def test_torchvisions_table(depth):
     assert size.parameters == TORCHVISION[depth][0]
     assert size.multiply_adds / 1e9 == pytest.approx(TORCHVISION[depth][1], abs=0.01)
     assert IMAGENET[depth].depth == depth
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_torchvisions_table_of_groups_and_widths(name):
+    depth, groups, width, parameters, gflops = GROUPED[name]
+    size = network_size(dataclasses.replace(IMAGENET[depth], groups=groups, width_per_group=width), 224, 1000)
+    assert size.parameters == parameters
+    assert size.multiply_adds / 1e9 == pytest.approx(gflops, abs=0.01)
 
 
 def test_other_published_counts():
@@ -102,6 +118,7 @@ SMALL = Network(num_residual_units=2, filters=(4, 6, 10))
         (dataclasses.replace(SMALL, stem="4x4-valid-pool"), 28, 2),
         (dataclasses.replace(SMALL, filters=(24, 25, 26), stem="whitened-2x2", transition="pooled"), 33, 2),
         (dataclasses.replace(SMALL, unit="bottleneck", transition="pooled"), 24, 2),
+        (dataclasses.replace(SMALL, filters=(8, 16, 20), unit="bottleneck", groups=4, width_per_group=24), 16, 2),
         (WIDE, 32, 10),
         (dataclasses.replace(IMAGENET[50], stage_sizes=(1, 2, 1, 1)), 97, 1000),
         (dataclasses.replace(STL10, stage_sizes=(2, 1, 1)), 70, 10),

@@ -1,4 +1,4 @@
-"""Running statistics that lag behind the weights are warned of at a training's end; overfitting is not taken for it."""
+"""Running statistics that lag behind the weights are replaced at a training's end; overfitting is not taken for it."""
 
 import shutil
 
@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from resnet_tf.data import sources
-from resnet_tf.evaluation.evaluate import evaluate
-from resnet_tf.models.from_preset import load_network
+from resnet_tf.evaluation.evaluate import evaluate, record
 from resnet_tf.preset_files import load_preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training import lag
-from resnet_tf.training import train as training
+from resnet_tf.sweeping import trials
+from resnet_tf.training import lag, session
 from resnet_tf.training.plan import make_plans
+from resnet_tf.training.train import train
+
+BAD = {"loss": 0.1, "validation_loss": 9.0}
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def lagging(trained, image_tree, tmp_path):
     return run, make_plans(run.preset, dataset, run.about["seed"])[-1]
 
 
-def test_lag_is_told_with_both_losses_and_overfitting_is_not_lag(lagging, image_tree):
+def test_lag_is_mended_and_said(lagging, image_tree):
     run, plan = lagging
     scored = {
         again: evaluate(run, "validation", str(image_tree), recalibrate=again, say=str) for again in (False, True)
@@ -35,13 +37,24 @@ def test_lag_is_told_with_both_losses_and_overfitting_is_not_lag(lagging, image_
     found, again = scored[False]["loss"], scored[True]["loss"]
     assert again < 0.9 * found
     said = []
-    lag.warn_of_lag(run, plan, {"loss": 0.1, "validation_loss": found}, said.append)
+    assert lag.mend_lag(run, plan, {"loss": 0.1, "validation_loss": found}, said.append)
     (line,) = said
-    assert f"{found:.3f}, and {again:.3f} with statistics measured again" in line
-    assert f"eval.py --run {run.name} --recalibrate" in line
-    said.clear()
-    lag.warn_of_lag(run, plan, {"loss": 0.1, "validation_loss": max(1.05 * again, 2.31)}, said.append)
-    assert said == []
+    assert f"{found:.3f}" in line
+    assert f"{again:.3f}" in line
+    mended = evaluate(run, "validation", str(image_tree), say=str)
+    assert mended["loss"] == pytest.approx(again, rel=1e-3)
+    assert mended["validation_top1"] == pytest.approx(mended["top1"])
+    assert mended["epochs"] == scored[False]["epochs"]
+    assert mended["protocol"] == "1-crop, last epoch, batch norm recalibrated"
+    assert scored[False]["protocol"] == "1-crop, last epoch"
+
+
+def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
+    run, plan = lagging
+    before = run.last.read_bytes()
+    again = evaluate(run, "validation", str(image_tree), recalibrate=True, say=str)["loss"]
+    assert not lag.mend_lag(run, plan, {"loss": 0.1, "validation_loss": max(1.05 * again, 2.31)}, pytest.fail)
+    assert run.last.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -53,17 +66,21 @@ def test_lag_is_told_with_both_losses_and_overfitting_is_not_lag(lagging, image_
     ],
 )
 def test_an_ordinary_end_costs_no_look(lagging, row, monkeypatch):
-    monkeypatch.setattr(lag, "load_network", lambda *arguments: pytest.fail("looked"))
-    lag.warn_of_lag(*lagging, row, pytest.fail)
+    monkeypatch.setattr(lag, "recalibrate", lambda *arguments: pytest.fail("looked"))
+    assert not lag.mend_lag(*lagging, row, pytest.fail)
 
 
-def test_a_training_looks_when_its_last_weights_are_saved(image_tree, tiny_preset, tmp_path, monkeypatch):
-    seen = []
-
-    def look(run, plan, row, say):
-        load_network(plan.preset, plan.dataset.classes, run.last)
-        seen.append(row)
-
-    monkeypatch.setattr(training, "warn_of_lag", look)
-    run = training.train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), tmp_path, say=str)
-    assert seen == [run.rows[-1]]
+def test_a_training_that_ends_so_is_mended_and_grows_as_if_it_had_not_been(
+    image_tree, tiny_preset, tmp_path, monkeypatch, trained, assert_same_run
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "mend_lag", lambda run, plan, row, say: lag.mend_lag(run, plan, row | BAD, say))
+        short = load_preset(tiny_preset, train={"epochs": 2})
+        run = train(short, str(image_tree), tmp_path, seed=7, say=str)
+    assert run.about["recalibrated"] is True
+    record(run, evaluate(run, data=str(image_tree), say=str), tmp_path)
+    assert trials.test_row(run, tmp_path)["weights"] == "last-recalibrated"  # or a sweep would score it for ever
+    longer = load_preset(tiny_preset, train={"epochs": 3})
+    run = train(longer, str(image_tree), tmp_path, resume=run.name, say=str)
+    assert run.about["recalibrated"] is False
+    assert_same_run(trained, run)

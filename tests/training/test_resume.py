@@ -44,6 +44,21 @@ def stopped(train, at_step, tmp_path):
     return run_folder.every(tmp_path)[0]
 
 
+def test_an_epoch_of_repeats_is_as_many_steps_longer_and_resumes_exactly(
+    train, at_step, image_tree, tiny_preset, tmp_path, assert_same_run
+):
+    """Two epochs of 30 steps, three passes over 200 images each; the rate falls by the longer epoch."""
+    long = {"train": {"epochs": 2, "repeats": 3}}
+    runs = tmp_path / "unbroken"
+    unbroken = loop.train(load_preset(tiny_preset, **long), str(image_tree), runs, seed=7, say=str)
+    assert [(row["step"], round(row["learning_rate"], 6)) for row in unbroken.rows] == [(30, 0.05), (60, 0.04)]
+    at_step(34, lambda keeper: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        train(**long)
+    at_step(1000, print)
+    assert_same_run(unbroken, train(resume=True, **long))
+
+
 def test_a_spoilt_log_is_put_right_from_the_state_and_said(stopped, train, trained, assert_same_run):
     good = stopped.log.read_text()
     stopped.log.write_text(good + '{"epoch": 2, "loss": 99}\n{"epo')
