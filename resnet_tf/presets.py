@@ -138,7 +138,7 @@ class Preset:
     `phases` lists what each phase of the training changes in the sections before, one phase after another; empty: one
     phase, which changes nothing. `silence` names rules of the recipe check (`lint`) that are broken on purpose.
     `written` is the preset as in its file, of which this one is a variant; None: it is none. `overrides` are the
-    changes that made the variant; a run that goes on takes these alone (`training.resuming.recipe_of`). Neither is a
+    changes that made the variant; a run that goes on takes these alone (`training.resume.recipe_of`). Neither is a
     key of a file.
     """
 

@@ -50,9 +50,9 @@ def test_an_epoch_of_repeats_is_as_many_steps_longer_and_resumes_exactly(
     """Two epochs of 30 steps, three passes over 200 images each; the rate falls by the longer epoch."""
     long = {"train": {"epochs": 2, "repeats": 3}}
     runs = tmp_path / "unbroken"
-    unbroken = loop.train(load_preset(tiny_preset, **long), str(image_tree), runs, seed=7, say=str)
+    unbroken = train_preset(load_preset(tiny_preset, **long), str(image_tree), runs, seed=7, say=str)
     assert [(row["step"], round(row["learning_rate"], 6)) for row in unbroken.rows] == [(30, 0.05), (60, 0.04)]
-    at_step(34, lambda keeper: os.kill(os.getpid(), signal.SIGINT))
+    at_step(34, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
         train(**long)
     at_step(1000, print)
