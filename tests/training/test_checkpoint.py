@@ -1,5 +1,6 @@
 """Saved states: whole or not there, whatever cuts a save off or spoils a file afterwards."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -61,6 +62,22 @@ def test_numpy_and_json_read_what_is_saved(tmp_path):
     assert about["step"] == 7
     assert about["files"]["arrays.npz"] == files.sha256_of_file(saved / "arrays.npz")
     assert (about["progress"]["step"], about["progress"]["rows"]) == (7, [{"step": 7}])
+
+
+def test_a_state_of_version_0_2_gives_its_epochs_sums(tmp_path):
+    """It had them as the variables of Keras's metrics: sum of the loss, images, correct images, images."""
+    saved = checkpoint.save(tmp_path / "state", made(7))
+    with np.load(saved / "arrays.npz") as arrays:
+        sums = {f"metric/{i}": np.float32(value) for i, value in enumerate((46.5, 40, 12, 40))}
+        (saved / "arrays.npz").write_bytes(files.pack_arrays({**arrays, **sums}))
+    state = json.loads((saved / "state.json").read_text())["state"]
+    state["files"]["arrays.npz"] = files.sha256_of_file(saved / "arrays.npz")
+    for key in ("epoch_loss", "epoch_correct"):
+        del state["progress"][key]
+    digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    (saved / "state.json").write_text(json.dumps({"sha256": digest, "state": state}))
+    progress = load(tmp_path / "state")[0].progress
+    assert (progress.step, progress.epoch_loss, progress.epoch_correct) == (7, 46.5, 12)
 
 
 def cut(path):
