@@ -77,7 +77,7 @@ def test_a_training_that_ends_so_is_mended_and_grows_as_if_it_had_not_been(
         short = load_preset(tiny_preset, train={"epochs": 2})
         run = loop.train(short, str(image_tree), tmp_path, seed=7, say=str)
     assert run.about["recalibrated"] is True
-    record(run, evaluate(run, data=str(image_tree), say=str), tmp_path, None)
+    record(run, evaluate(run, data=str(image_tree), say=str), tmp_path)
     assert trials.test_row(run, tmp_path)["weights"] == "last-recalibrated"  # or a sweep would score it for ever
     longer = load_preset(tiny_preset, train={"epochs": 3})
     run = loop.train(longer, str(image_tree), tmp_path, resume=run.name, say=str)
