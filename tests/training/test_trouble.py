@@ -116,6 +116,14 @@ def test_validation_that_leaves_no_batch_is_named_as_the_cause(image_tree, tiny_
     assert not list(tmp_path.iterdir())
 
 
+def test_training_images_that_are_not_square_are_refused_before_anything_is_done(image_tree, tiny_preset, tmp_path):
+    preset = load_preset(tiny_preset, data={"augment": "random_resized_crop(32, width=60)"})
+    with pytest.raises(UserError, match=r"Received: 32 x 60 pixels") as caught:
+        loop.train(preset, str(image_tree), tmp_path, say=str)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("held_out", "batch_size", "steps"), [(230, 30, 1), (231, 30, None), (231, 27, 1)])
 def test_a_batch_may_be_as_large_as_the_rest_times_its_repeats(image_tree, tiny_preset, held_out, batch_size, steps):
     train = {"batch_size": batch_size, "repeats": 3}
