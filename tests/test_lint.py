@@ -136,6 +136,10 @@ CASES = {
     "images-of-one-size": [
         ({"data": {"image_size": 24}}, {"data": {"image_size": 24, "augment": "random_crop(24)"}}),
         (
+            {"data": {"augment": "random_resized_crop(32, width=60)"}},
+            {"data": {"augment": "random_resized_crop(32, width=60) | random_crop(32)"}},
+        ),
+        (
             {"data": FOLDER, "evaluation": {"frame": "center_crop(32)"}},
             {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "center_crop(32)"}},
         ),

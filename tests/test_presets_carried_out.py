@@ -100,6 +100,7 @@ SHALLOW = {
     "resnet110-cifar10-paper": (32, 93.39),
     "resnet18-small-stem-cifar10": (32, None),
     "stl10": (120, 84.00),
+    "imagenet-resnet34-exp0-3": (224, 59.054),
     "imagenet-resnet34-exp3": (224, 75.114),
 }
 

@@ -56,7 +56,7 @@ PARAMETERS = {
     **dict.fromkeys(
         (
             f"imagenet-resnet34-{form}"
-            for form in ("paper", "exp0", "exp0-1", "exp0-2", "exp0-4", "exp1", "exp2", "exp3")
+            for form in ("paper", "exp0", "exp0-1", "exp0-2", "exp0-3", "exp0-4", "exp1", "exp2", "exp3")
         ),
         21_797_672,
     ),
@@ -75,6 +75,7 @@ REPORTED = {
     "resnet32-cifar10-plateau-200": {"test_top1": 68.6},
     "resnet32-cifar10-plateau-1000": {"test_top1": 74.22},
     "imagenet-resnet34-paper": {"test_top1": 75.48, "test_top5": 92.54},
+    "imagenet-resnet34-exp0-3": {"test_top1": 59.054},
     "imagenet-resnet34-exp0-4": {"test_top1": 73.016},
     "imagenet-resnet34-exp2": {"test_top1": 75.266, "test_top5": 91.678},
     "imagenet-resnet34-exp3": {"test_top1": 75.114, "test_top5": 92.362},
@@ -86,6 +87,7 @@ OTHER_PROTOCOLS = {
     "stl10": "augmented images, batch norm as in training",
     "resnet32-cifar10-plateau-200": "1-crop, epoch not told",
     "resnet32-cifar10-plateau-1000": "1-crop, epoch 875",
+    "imagenet-resnet34-exp0-3": "1-crop, epoch 82",
 }
 # What version 0.2.1 hashed these recipes to: trainings of weeks, which a new key or a mended note must not orphan.
 HASHES = {
@@ -384,7 +386,7 @@ def test_imagenet_as_in_the_paper():
 
 def test_slow_progress_lets_experiment_0_go_on_and_lowers_the_rate_of_0_4():
     losses = [2.0 * 0.998**epoch for epoch in range(5)]  # a fifth of a percent better each time
-    for name, firing in (("exp0", []), ("exp0-4", [4]), ("exp1", [4])):
+    for name, firing in (("exp0", []), ("exp0-3", [4]), ("exp0-4", [4]), ("exp1", [4])):
         preset = load(f"imagenet-resnet34-{name}")
         (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
         assert [epoch for epoch, loss in enumerate(losses) if watcher.update(loss)] == firing
@@ -395,10 +397,15 @@ def test_slow_progress_lets_experiment_0_go_on_and_lowers_the_rate_of_0_4():
 def test_what_tells_the_experiments_apart():
     chains = {
         name: [type(step) for step in augmentations.parse(load(f"imagenet-resnet34-{name}").data.augment)][:-1]
-        for name in ("exp0", "exp0-1", "exp0-2", "exp0-4", "exp1", "exp2", "exp3")
+        for name in ("exp0", "exp0-1", "exp0-2", "exp0-3", "exp0-4", "exp1", "exp2", "exp3")
     }
     assert all(chains[name] == [RandomResizedCrop] for name in ("exp0", "exp0-1", "exp0-2", "exp0-4", "exp1"))
     assert presets.changes(load("imagenet-resnet34-exp1"), load("imagenet-resnet34-exp0-4")) == {}
+    assert chains["exp0-3"] == [RandomResizedCrop, RandomCrop]
+    stretched = augmentations.parse(load("imagenet-resnet34-exp0-3").data.augment)[0]
+    assert augmentations.output_shape((stretched,)) == (256, 480)
+    found = presets.changes(load("imagenet-resnet34-exp0-3"), load("imagenet-resnet34-exp0-4"))
+    assert set(found) == {"data.augment", "model.initializer"}
     assert chains["exp2"] == [ShorterSide, Resample, RandomResizedCrop]  # as torchvision, which resizes twice
     assert chains["exp3"] == [ShorterSide, RandomCrop]
     for phase in load("stl10").in_phases:

@@ -47,13 +47,16 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Augmentation):
-    """A window of random area and aspect, shown at `size` x `size`.
+    """A window of random area and aspect, shown at `size` x `size`, or at `size` x `width`.
 
-    Ten tries; if none lies within the image, the largest centred window whose aspect is allowed.
+    Ten tries; if none lies within the image, the largest centred window whose aspect is allowed. The window's aspect
+    does not follow the shape at which it is shown.
 
     Attributes:
+        size: height in pixels at which the window is shown.
         area: least and greatest share of the image's area, uniform.
         aspect: least and greatest width / height, uniform in its logarithm.
+        width: in pixels, at which the window is shown; None: as `size`.
 
     Source: Szegedy et al. 2014 (arXiv:1409.4842) section 6, by torchvision's rule.
     """
@@ -66,16 +69,19 @@ class RandomResizedCrop(Augmentation):
     size: int
     area: tuple[float, ...] = (0.08, 1.0)
     aspect: tuple[float, ...] = (3 / 4, 4 / 3)
+    width: int | None = None
 
     def __post_init__(self):
         _at_least(1, size=self.size)
+        if self.width is not None:
+            _at_least(1, width=self.width)
         if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
             raise ValueError(f"'area' must be two numbers with 0 < least <= greatest <= 1. Received: {self.area}.")
         if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(f"'aspect' must be two numbers with 0 < least <= greatest. Received: {self.aspect}.")
 
     def after(self, shape: Shape) -> Shape:
-        return self.size, self.size
+        return self.size, self.width or self.size
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from resnet_tf.data.augmentation_specs import (
     Augmentation,
     CenterCrop,
     Crop,
+    RandomResizedCrop,
     Resample,
     Shape,
     ShorterSide,
@@ -153,5 +154,7 @@ def _check_order(chain: Chain, where: str) -> None:
         if isinstance(step, Resample):
             if [near.kind for near in (*chain[max(0, i - 1) : i], *chain[i + 1 : i + 2])] != ["framing", "framing"]:
                 raise UserError(f"{where}: {step} must stand between two framings, such as resize and random_crop.")
+        elif isinstance(step, RandomResizedCrop):
+            least = min(step.after(None))
         elif step.kind == "framing":
             least = step.low if isinstance(step, ShorterSide) else step.size

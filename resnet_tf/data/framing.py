@@ -308,8 +308,8 @@ def _random_resized_crop(step: RandomResizedCrop, frame: Frame, numbers: tf.Tens
         for i, room in enumerate((rows[..., 0] - height, columns[..., 0] - width))
     )
     window = _crop(frame, top, left, height, width)
-    size = tf.fill(tf.shape(height), step.size)
-    return window._replace(rows=size, columns=size)
+    shown = (tf.fill(tf.shape(height), side) for side in step.after(None))
+    return Frame(*window[:4], *shown)
 
 
 _FRAMINGS = {

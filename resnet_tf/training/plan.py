@@ -147,14 +147,18 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
 def _check_rest(preset: Preset, rest: int, held_out: int) -> None:
     """Raises UserError where validation has taken the images that a batch would need, and names it as the cause."""
     # A phase that shows every image several times needs fewer of them.
-    batch = max(-(-phase.train.batch_size // phase.train.repeats) for phase in preset.in_phases)
+    needed, train = max(
+        ((-(-phase.train.batch_size // phase.train.repeats), phase.train) for phase in preset.in_phases),
+        key=lambda pair: pair[0],
+    )
     images = rest + held_out
-    if rest < batch <= images:
-        enough = min(images // 5, images - batch)
+    if rest < needed <= images:
+        enough = min(images // 5, images - needed)
+        repeated = f" with train.repeats={train.repeats}" if train.repeats > 1 else ""
         raise UserError(
             f"validation must leave a batch of images to train on. Received: data.validation_size={held_out}, which "
-            f"leaves {rest} of {images} for train.batch_size={batch}. Hold fewer out, such as --set "
-            f"data.validation_size={enough}."
+            f"leaves {rest} of {images} for train.batch_size={train.batch_size}{repeated}. Hold fewer out, such as "
+            f"--set data.validation_size={enough}."
         )
 
 

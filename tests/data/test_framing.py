@@ -67,6 +67,14 @@ def test_random_resized_crop_is_torchvisions_rule_on_the_same_numbers(height, wi
     assert (frame.columns == 64).all()
 
 
+def test_a_resized_crops_window_does_not_follow_the_shape_at_which_it_is_shown():
+    (square, _), (wide, _) = (frames(f"random_resized_crop({how})", 375, 500, 200) for how in ("256", "256, width=480"))
+    for one, other in zip(square[:4], wide[:4], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (wide.rows == 256).all()
+    assert (wide.columns == 480).all()
+
+
 def test_random_resized_crop_has_torchvisions_distributions():
     height, width, rows = 375, 500, 5000
     frame, _ = frames("random_resized_crop(224)", height, width, rows)
@@ -321,6 +329,31 @@ def test_a_batch_of_pixels_is_framed_one_by_one():
     for row in range(2):
         frame = follow(whole(tf.constant(30), tf.constant(40)), chain, [of_step[row] for of_step in numbers])
         np.testing.assert_array_equal(found[row], resample(tf.constant(images[row]), frame))
+
+
+@pytest.mark.parametrize("then", ["", " | random_crop(224)"])
+@pytest.mark.parametrize("form", ["array", "PNG", "4:2:0"])
+def test_a_wide_resized_crop_is_pillows_resize_of_the_same_window(tmp_path, form, then):
+    path, chain = tmp_path / "picture", parse("random_resized_crop(256, width=480)" + then)
+    path.write_bytes(FILES["PNG" if form == "array" else form])
+    image = Image.open(path).convert("RGB")
+    numbers = draws(chain, 5, tf.constant(3, tf.int64), 4)
+    window = follow(whole(tf.constant(75), tf.constant(100)), chain[:1], numbers[:1])
+    for row in range(4):
+        own = [of_step[row] for of_step in numbers]
+        top, left, height, width = (float(field[row]) for field in window[:4])
+        box = (left, top, left + width, top + height)
+        expected = np.asarray(image.resize((480, 256), Image.Resampling.BILINEAR, box=box)).astype(int)
+        if then:
+            y, x = (int(float(own[1][axis]) * (side - 224 + 1)) for axis, side in enumerate((256, 480)))
+            expected = expected[y : y + 224, x : x + 224]
+        if form == "array":
+            pixels = np.repeat(np.asarray(image)[np.newaxis], 4, axis=0)
+            found = framing.resample_batch(tf.constant(pixels), chain, numbers)[row].numpy()
+        else:
+            found = read_framed(tf.constant(str(path)), chain, own).numpy()
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 2
 
 
 TWICE = "shorter_side(90, 150) | resample | random_resized_crop(32)"

@@ -120,6 +120,18 @@ def test_xla_is_warned_of_on_a_processor_alone(tiny_preset, monkeypatch):
     assert len(said) == 1
 
 
+def test_a_square_window_of_a_wide_resized_crop_is_trained_on(image_tree, tiny_preset, tmp_path):
+    wide = "random_resized_crop(36, width=68) | random_crop(32) | flip_horizontal"
+    steps = {"steps": 2, "epochs": None}
+    preset = load_preset(tiny_preset, data={"augment": wide}, train=steps)
+    run = train_preset(preset, str(image_tree), tmp_path, seed=7, say=str)
+    assert [(row["step"], run.about["status"]) for row in run.rows] == [(2, "finished")]
+    assert np.isfinite([run.rows[0]["loss"], run.rows[0]["validation_loss"]]).all()
+    narrow = load_preset(preset, data={"augment": wide.replace(", width=68", "")})
+    other = train_preset(narrow, str(image_tree), tmp_path, seed=7, say=str)
+    assert run.rows[0]["loss"] != other.rows[0]["loss"]  # the network saw other pixels
+
+
 def test_a_whitened_stem_is_set_from_the_images_and_stays_fixed(image_tree, tiny_preset, tmp_path):
     model = {"num_residual_units": 1, "filters": [24], "stem": "whitened-2x2"}
     phases = [{}, {"optimizer": {"learning_rate": 0.01}}]

@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 
 from resnet_tf import run_folder
+from resnet_tf.data import sources
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import evaluate
 from resnet_tf.evaluation.metrics import Scores
 from resnet_tf.preset_files import load_preset
 from resnet_tf.run_folder import Run
-from resnet_tf.training import checkpoint, loop
+from resnet_tf.training import checkpoint, loop, plan
 from resnet_tf.training.train import train
 
 
@@ -115,6 +116,26 @@ def test_validation_that_leaves_no_batch_is_named_as_the_cause(image_tree, tiny_
     with pytest.raises(UserError, match=r"data\.validation_size=230, which leaves 10 of 240.*validation_size=48"):
         train(preset, str(image_tree), tmp_path, say=str)
     assert not list(tmp_path.iterdir())
+
+
+def test_training_images_that_are_not_square_are_refused_before_anything_is_done(image_tree, tiny_preset, tmp_path):
+    preset = load_preset(tiny_preset, data={"augment": "random_resized_crop(32, width=60)"})
+    with pytest.raises(UserError, match=r"Received: 32 x 60 pixels") as caught:
+        train(preset, str(image_tree), tmp_path, say=str)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("held_out", "batch_size", "steps"), [(230, 30, 1), (231, 30, None), (231, 27, 1)])
+def test_a_batch_may_be_as_large_as_the_rest_times_its_repeats(image_tree, tiny_preset, held_out, batch_size, steps):
+    train = {"batch_size": batch_size, "repeats": 3}
+    preset = load_preset(tiny_preset, data={"validation_size": held_out}, train=train)  # of 240 images
+    dataset = sources.load(preset.data.dataset, str(image_tree), say=str)
+    if steps is None:
+        with pytest.raises(UserError, match=r"leaves 9 of 240 for train\.batch_size=30 with train\.repeats=3\."):
+            plan.make_plans(preset, dataset, seed=7)
+    else:
+        assert plan.make_plans(preset, dataset, seed=7)[0].steps_per_epoch == steps
 
 
 def test_an_own_validation_folder_is_validated_on_and_evaluated(image_tree, tiny_preset, tmp_path):
