@@ -265,15 +265,17 @@ def _changes(run: Run, written: Preset | None = None) -> dict:
 
 
 def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
-    """Returns the best run, of the trials where there is no other, and why it is."""
+    """Returns the best run, of those with a changed recipe where there is no other, and why it is."""
     among = whole or trials
     known = [run for run in among if _validation(run) is not None]
     found = max(known, key=lambda run: (_validation(run), _age(run))) if known else among[-1]
-    of = f"{'finished run' if whole else 'trial'}{'s' * (len(among) > 1)} of preset {found.folder.parent.name}"
     rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
-    if whole:
-        return found, f"{rank} {of}" + (f", {len(trials)} trial{'s' * (len(trials) > 1)} aside" if trials else "")
-    return found, f"{rank} {of}, of which none was carried out as it is"
+    why = f"{rank} finished run{'s' * (len(among) > 1)} of preset {found.folder.parent.name}"
+    if not whole:
+        why += ", none with the preset's own recipe"
+    elif trials:
+        why += f", leaving out {len(trials)} with a changed recipe"
+    return found, why
 
 
 def _validation(run: Run) -> float | None:

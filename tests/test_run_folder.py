@@ -190,7 +190,7 @@ def test_the_best_comparable_run_answers_not_the_newest(tmp_path, finished, mine
         found, line = chosen(tmp_path, preset)
         assert found.name == best.name
         assert "86.40 %" in line
-        assert "1 trial" in line
+        assert "leaving out 1" in line
 
 
 def test_a_recipe_that_the_preset_has_no_more_is_a_trial(tmp_path, finished, mine):
@@ -215,7 +215,7 @@ def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path
     finished(40.0, short, {"train.epochs": [1, 100]})
     found, line = chosen(tmp_path, mine)
     assert found.name == best.name
-    assert "trial" in line
+    assert "none with the preset's own recipe" in line
     assert "train.epochs" in line
 
 
