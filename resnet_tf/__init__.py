@@ -26,8 +26,8 @@ _HOMES = {
 }
 __all__ = list(_HOMES)
 # 0.2.0: a seed means the same initial weights on every backend. 0.2.1: networks with leaky_relu are scored with their
-# own slope.
-__version__ = "0.2.1"
+# own slope. 0.3.0: photos are cropped as evaluation crops, a resumed run keeps its recipe, the step is our own.
+__version__ = "0.3.0"
 
 
 def __getattr__(name: str) -> Any:
