@@ -5,6 +5,7 @@ momentum and the learning rate of the step are the optimizer's (`optim.optimizer
 normalisation layers' (`models.layers`).
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from resnet_tf.optim.losses import CrossEntropy
 from resnet_tf.optim.optimizers import SpecOptimizer
 
 
-class Step:
+class Step(ABC):
     """Trains a network by one batch a call.
 
     Args:
@@ -33,6 +34,7 @@ class Step:
         self.jit_compile = jit_compile
         optimizer.build(network.trainable_variables)
 
+    @abstractmethod
     def __call__(self, images: Any, labels: Any) -> tuple[float, int]:
         """Updates the network; returns the batch's mean loss and how many of its images were put into their class.
 
@@ -40,8 +42,8 @@ class Step:
             images: float32 [batch, height, width, 3] in 0..255; of several processes each gives its rows of the batch.
             labels: int32 [batch].
         """
-        raise TypeError("call build_step, which chooses the backend's step")
 
+    @abstractmethod
     def synchronize(self) -> None:
         """Makes the network's and the optimizer's variables current; call it before they are read or assigned."""
 
@@ -90,6 +92,9 @@ class TensorFlowStep(Step):
     def __call__(self, images, labels) -> tuple[float, int]:
         loss, correct = self.graph(images, labels)
         return float(loss), int(correct)
+
+    def synchronize(self) -> None:
+        pass  # the graph updates the variables themselves
 
 
 class JaxStep(Step):

@@ -73,7 +73,7 @@ def train(
             versions=ledger.versions(keras.backend.backend()),
         )
         resumed, run = run is not None, run or _create(preset, plans, runs, preset_file)
-        with _told_in_a_line(run, preset), _sole_writer(run):
+        with _errors_in_one_line(run, preset), _sole_writer(run):
             saved = checkpoint.load(run.state, say)
             if resumed:
                 step = saved.progress.step if saved else 0
@@ -129,7 +129,7 @@ def _sole_writer(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_in_a_line(run: Run, preset: Preset) -> Iterator[None]:
+def _errors_in_one_line(run: Run, preset: Preset) -> Iterator[None]:
     """Turns a disk that cannot be written, and memory that runs out, into one line on what to do."""
     try:
         yield
