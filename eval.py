@@ -69,11 +69,10 @@ def main(arguments: list[str]) -> None:
         show_shipped(result, shipped)
     try:
         record(run, result, options.runs)
-    except OSError as error:
-        raise UserError(f"the result above could not be kept: {error.filename}: {error.strerror}.") from error
-    if result.pictures:
-        print(f"figures in {run.extras(options.runs) / 'figures'}")
-    print(recording.record_in_preset(run, result, preset_file, options.record))
+        if result.pictures:
+            print(f"figures in {run.extras(options.runs) / 'figures'}")
+    finally:  # what could not be kept in the run may still be in the preset
+        print(recording.record_in_preset(run, result, preset_file, options.record))
 
 
 if __name__ == "__main__":

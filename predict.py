@@ -7,7 +7,7 @@ from resnet_tf import cli, figures, run_folder
 from resnet_tf.errors import UserError
 
 EXAMPLES = """\
-  python predict.py cat.jpg dog.png                       by the preset trained last, or pretrained
+  python predict.py cat.jpg dog.png                       by your preset trained last, or pretrained
   python predict.py --preset 4 holiday/ --figure sheet.png
   python predict.py --preset 4 "photos/*.jpg" --top 5 --csv classes.csv
   python predict.py --preset 4 --json photos/ > classes.json"""

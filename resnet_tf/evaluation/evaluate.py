@@ -189,27 +189,38 @@ def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:
 
 
 def record(run: Run, result: Result, runs: str | Path) -> None:
-    """Keeps a result: its row in the overall log, its predictions and pictures in the run, a test's in its TensorBoard.
+    """Keeps a result: its row in the overall log, its predictions and figures in the run, a test's in its TensorBoard.
 
-    Of a run that comes with the project only the row and the pictures are kept.
+    Of a run that comes with the project only the row and the figures are kept.
 
     Raises:
-        OSError: a file cannot be written.
+        UserError: one of these could not be written; the others are.
     """
-    ledger.append(runs, ledger.EVALUATED, result)
     which = (result["split"], result["view"], result["weights"])
-    for name, content in result.pictures.items():
-        folder = run.extras(runs) / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(folder / f"{'-'.join((*which, name))}.png", content)
-    if run.shipped is not None:
-        return  # its folder belongs to the project
-    write_pictures(run, {" ".join((*which, name)): content for name, content in result.pictures.items()})
-    if result.predictions is not None:
-        predictions.save(predictions.path_of(run, *which), result.predictions)
-    if result["split"] == "test":
+
+    def keep_figures() -> None:
+        for name, content in result.pictures.items():
+            folder = run.extras(runs) / "figures"
+            folder.mkdir(parents=True, exist_ok=True)
+            files.write_atomically(folder / f"{'-'.join((*which, name))}.png", content)
+
+    def keep_predictions() -> None:
+        if run.shipped is None and result.predictions is not None:
+            predictions.save(predictions.path_of(run, *which), result.predictions)
+
+    failures = []
+    for keep in (lambda: ledger.append(runs, ledger.EVALUATED, result), keep_figures, keep_predictions):
+        try:
+            keep()
+        except OSError as error:
+            failures.append(f"{error.filename}: {error.strerror}")
+    if run.shipped is None:  # the folder of one that comes with the project is not written to
+        write_pictures(run, {" ".join((*which, name)): content for name, content in result.pictures.items()})
+    if run.shipped is None and result["split"] == "test":
         measured = {"test_top1": result["top1"], "test_loss": result["loss"]}
         write_hparams(run, {name: value for name, value in measured.items() if value is not None})
+    if failures:
+        raise UserError(f"a part of the result could not be kept: {'; '.join(failures)}.")
 
 
 def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray]:

@@ -39,7 +39,7 @@ class Progress:
         rows: the log's rows, so that a spoilt log costs nothing.
         best_top1: highest validation top-1 so far, in percent.
         epoch_loss: sum over the images of the current epoch of their loss.
-        epoch_correct: images of the current epoch that were put into their class.
+        epoch_correct: images of the current epoch that were classified correctly.
         epoch_seconds: training time of the current epoch, over stops and resumes.
         seconds: training time of the epochs before.
         watchers: state of each metric-driven rule of the schedule.

@@ -21,8 +21,8 @@ from resnet_tf.training.plan import Plan
 from resnet_tf.training.session import Diverged, Session
 
 
-def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> None:
-    """Trains phase by phase from where the run stands, and finishes the run.
+def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> keras.Model:
+    """Trains phase by phase from where the run stands to its end; returns the trained network.
 
     Raises:
         UserError: the training diverged.
@@ -41,8 +41,9 @@ def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> None:
             raise session.diverged(diverged) from diverged
         if stop and progress.step < session.total_steps:
             raise session.stopped()
-        arrays = checkpoint.copy_of(phase.step.variables)  # the next phase goes on with these weights
-    session.finish(phase.step.network)
+        if plan is not session.plans[-1]:
+            arrays = checkpoint.copy_of(phase.step.variables)  # the next phase goes on with these weights
+    return phase.step.network
 
 
 class Phase:
@@ -51,7 +52,8 @@ class Phase:
     Args:
         session: the training.
         plan: of this phase.
-        arrays: the saved variables to go on with: all of them in the phase's middle, at its start the network's alone.
+        arrays: the saved variables to go on with. In the middle of a phase all of them are restored, at its start only
+            the network's.
 
     Attributes:
         step: trains `step.network` by one batch a call.
@@ -101,9 +103,11 @@ class Phase:
         """Trains from where the run stands to the phase's end, or until a request to stop; returns whether one came.
 
         Raises:
-            Diverged: a loss or a weight is not finite; nothing is saved any more.
+            Diverged: a loss or a weight is not finite; nothing more is saved.
         """
         session, progress, plan = self.session, self.progress, self.plan
+        if self.steps_done == plan.total_steps:  # killed between the last checkpoint and the run's end
+            return False
         if self.watchers:
             self._set_scale()  # a warm-up rule starts below 1
         session.display.start_phase(plan)
@@ -159,8 +163,10 @@ class Phase:
         """Saves a checkpoint where one is due; returns whether any process was asked to stop."""
         session = self.session
         due = time.monotonic() - self.saved_at >= 60 * self.plan.preset.train.state_minutes
-        session.stop.signal, due = session.group.any_of(session.stop.signal, due)
-        stop = session.stop.signal is not None
+        signal, due = session.group.any_of(session.stop.signal, due)
+        stop = signal is not None
+        if stop:  # of any process; a signal that came meanwhile is kept for the next step
+            session.stop.signal = session.stop.signal or signal
         if (stop or due) and not self.at_epoch_end:  # at an epoch's end it is saved already
             self._check_weights()
             self._save()
@@ -212,7 +218,7 @@ class Phase:
         return group.broadcast({"validation_loss": scores.loss, "validation_top1": scores.top1})
 
     def _follow(self, values: dict[str, float], each_step: bool) -> None:
-        """Feeds the metric rules of a step or of an epoch; sets the learning rate's scale where one changes it."""
+        """Feeds the metric rules of a step or of an epoch; sets the learning rate's scale if a rule changed it."""
         changed = False
         for watcher in self.watchers:
             if each_step == (watcher.every_steps is not None):

@@ -77,11 +77,13 @@ class Plan:
         return self.preset.train.jit_compile or keras.backend.backend() == "jax"
 
     def network(self) -> keras.Model:
-        """Builds the network with fresh weights, for pictures of the training's size, and of the validation's."""
+        """Builds the network with fresh weights, for images of the training's size and of the validation's."""
         # Validation may look at another size than training.
         any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
         with _precision(self.preset.train.precision):
-            return build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
+            network = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
+        network.jit_compile = self.compiled_by_xla  # of validation; Keras would choose XLA on a GPU
+        return network
 
     def build_step(self) -> Step:
         """Builds the network with fresh weights, and what trains it: the preset's optimizer and loss."""

@@ -28,7 +28,7 @@ class ProgressDisplay:
         self.last_end: float | None = None
 
     def start_phase(self, plan: Plan) -> None:
-        """Takes the phase that is trained next; its steps may take another time than the last one's."""
+        """Takes the phase that is trained next; its steps may take longer or shorter than the last phase's."""
         self.plan, self.step_seconds = plan, None
 
     def start_epoch(self, epoch: int) -> None:

@@ -64,13 +64,13 @@ def recipe_of(run: Run, preset: Preset, say: Callable[[str], None]) -> Preset:
         UserError: the run is of another preset, or an override does not fit its recipe.
     """
     own, named = run.preset, preset.written or preset
-    if named.name != own.name:
+    if own.name not in (named.name, preset.name):
         raise UserError(
             f"a run goes on as the preset it began with, {own.name}. Received: {named.name} for {run.name}."
         )
-    since = [key for key in presets.changes(own, named) if key not in run.about["changed"]]
+    since = [key for key in presets.changes(own, named) if key not in (run.about.get("changed") or {})]
     if since:
-        say(f"{run.name} keeps the recipe it began with; preset {own.name} has another {', '.join(since)} by now")
+        say(f"{run.name} keeps the recipe it began with; preset {own.name} has since changed in {', '.join(since)}")
     return variants.apply(own, preset.overrides)
 
 
@@ -164,7 +164,7 @@ def take_recipe(run: Run, preset: Preset, grown: dict[str, list], step: int, say
     say(f"changed for {run.name}: {', '.join(f'{key}: {old} -> {new}' for key, (old, new) in changed.items())}")
     if grown:
         shutil.rmtree(run.predictions, ignore_errors=True)
-        departs = dict(run.about["changed"])  # from the preset's file, as it was when the run began
+        departs = dict(run.about.get("changed") or {})  # from the preset's file, as it was when the run began
         for key, (ours, old) in presets.changes(preset, before).items():
             departs[key] = [ours, departs[key][1] if key in departs else old]
         departs = {key: pair for key, pair in departs.items() if pair[0] != pair[1]}

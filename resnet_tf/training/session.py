@@ -24,7 +24,7 @@ from resnet_tf.training.signals import StopSignal
 from resnet_tf.training.tensorboard import TensorBoardLog
 
 
-@dataclass
+@dataclass(eq=False)
 class Diverged(Exception):
     """What was not finite, where, and the losses before it; numbers as text, as JSON has no word for infinity."""
 

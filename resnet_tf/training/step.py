@@ -36,7 +36,7 @@ class Step(ABC):
 
     @abstractmethod
     def __call__(self, images: Any, labels: Any) -> tuple[float, int]:
-        """Updates the network; returns the batch's mean loss and how many of its images were put into their class.
+        """Updates the network; returns the batch's mean loss and how many of its images were classified correctly.
 
         Args:
             images: float32 [batch, height, width, 3] in 0..255; of several processes each gives its rows of the batch.
@@ -63,7 +63,7 @@ class TensorFlowStep(Step):
     def __init__(self, *arguments, **keywords):
         super().__init__(*arguments, **keywords)
         self.strategy = tf.distribute.get_strategy()
-        self.replicas = self.strategy.num_replicas_in_sync
+        self.replicas, self.mirrored = self.strategy.num_replicas_in_sync, tf.distribute.has_strategy()
         self.graph = tf.function(self._on_every_device, autograph=False, jit_compile=self.jit_compile)
 
     def update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -78,7 +78,7 @@ class TensorFlowStep(Step):
         return loss, correct
 
     def _on_every_device(self, images, labels):
-        if self.replicas == 1:
+        if not self.mirrored:
             return self.update(images, labels)
         results = self.strategy.run(self.update, [self._spread(images), self._spread(labels)])
         return tuple(self.strategy.reduce(tf.distribute.ReduceOp.SUM, result, axis=None) for result in results)

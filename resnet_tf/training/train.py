@@ -35,8 +35,8 @@ def train(
 ) -> Run:
     """Trains a preset to its end, or goes on with a run that was stopped.
 
-    A run that goes on keeps the recipe it began with. Of `preset` it takes only the overrides, which may make it
-    longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
+    A run that goes on keeps the recipe it began with. Of `preset` it takes only the overrides given to `load_preset`,
+    which may make it longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
 
     Args:
         data: where the images are; default: see `data.sources.load`.
@@ -85,7 +85,8 @@ def train(
             for finding in warnings:
                 say(str(finding))
             with session.stop.listening():
-                train_phases(session, on_step)
+                network = train_phases(session, on_step)
+            session.finish(network)
             return run
 
 
@@ -123,7 +124,7 @@ def _sole_writer(run: Run) -> Iterator[None]:
         try:
             stack.enter_context(files.locked(run.lock, wait=False))
         except BlockingIOError:
-            taken = f"Received: {run.name}, which has another."
+            taken = f"Received: {run.name}, which is being trained already."
             raise UserError(f"a run can have one training at a time. {taken}") from None
         yield
 

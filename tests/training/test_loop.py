@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from resnet_tf import presets, run_folder
 from resnet_tf.errors import Stopped
 from resnet_tf.preset_files import load_preset
 from resnet_tf.training import checkpoint, device
+from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.train import train as train_preset
 
 
@@ -69,6 +71,23 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
     assert_same_run(trained, train(resume=True, say=said.append))
     assert len(run_folder.every(tmp_path)) == 1
     assert any("after step 20" in line for line in said)
+
+
+class SignalledWhileAsking(ProcessGroup):
+    """A group whose process gets a signal while it waits for what the others were told."""
+
+    def any_of(self, signal_number, due):
+        if self.asked.append(signal_number) or len(self.asked) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        return signal_number, due
+
+
+def test_a_signal_that_comes_while_processes_agree_stops_at_the_next_step(image_tree, tiny_preset, tmp_path):
+    group = SignalledWhileAsking()
+    object.__setattr__(group, "asked", [])
+    with pytest.raises(Stopped, match="stopped at step 5 of 30"):
+        train_preset(load_preset(tiny_preset), str(image_tree), tmp_path, say=str, group=group)
 
 
 def test_an_epochs_figures_are_the_means_of_its_steps(train, on_step):

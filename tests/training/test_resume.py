@@ -181,7 +181,7 @@ def test_a_preset_that_has_changed_since_is_said_and_not_taken(
     run = train_preset(now, str(image_tree), tmp_path, resume=True, say=said.append)
     assert_same_run(trained, run)
     (line,) = [line for line in said if "keeps the recipe it began with" in line]
-    assert line.endswith("train.batch_size, train.epochs, schedule.name, schedule.lr_decay by now")
+    assert line.endswith("train.batch_size, train.epochs, schedule.name, schedule.lr_decay")
     assert run.about["changed"] == {}
     # What the run itself had changed is not the preset's doing.
     stop_after_an_epoch(train={"epochs": 2})
@@ -189,6 +189,13 @@ def test_a_preset_that_has_changed_since_is_said_and_not_taken(
     changed = load_preset({**tiny_preset, "train": {"batch_size": 20, "epochs": 5}})
     train_preset(changed, str(image_tree), tmp_path, resume=True, say=said.append)
     assert not any("keeps the recipe" in line for line in said)
+
+
+def test_a_preset_under_another_name_resumes(train, at_step):
+    at_step(4, lambda phase: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        train(name="mine", train={"epochs": 1})
+    assert train(resume=True, name="mine").about["status"] == "finished"
 
 
 def test_a_run_of_another_preset_does_not_resume(stopped, image_tree, tmp_path):
