@@ -4,7 +4,7 @@ import sys
 
 from resnet_tf import cli, preset_files, run_folder
 from resnet_tf.data.augmentations import VIEWS
-from resnet_tf.errors import UserError
+from resnet_tf.errors import UserError, try_each
 from resnet_tf.evaluation import recording
 
 EXAMPLES = """\
@@ -67,12 +67,14 @@ def main(arguments: list[str]) -> None:
     show(result)
     if shipped is not None:
         show_shipped(result, shipped)
-    try:
-        record(run, result, options.runs)
-        if result.pictures:
-            print(f"figures in {run.extras(options.runs) / 'figures'}")
-    finally:  # what could not be kept in the run may still be in the preset
-        print(recording.record_in_preset(run, result, preset_file, options.record))
+    try_each(
+        (
+            lambda: record(run, result, options.runs),
+            lambda: print(recording.record_in_preset(run, result, preset_file, options.record)),
+        )
+    )
+    if result.pictures:
+        print(f"figures in {run.extras(options.runs) / 'figures'}")
 
 
 if __name__ == "__main__":

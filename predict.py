@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from resnet_tf import cli, figures, run_folder
-from resnet_tf.errors import UserError
+from resnet_tf.errors import UserError, try_each
 
 EXAMPLES = """\
   python predict.py cat.jpg dog.png                       by your preset trained last, or pretrained
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
     if options.figure:
         writes.append(lambda: figure.contact_sheet(rows, shown, options.figure, about))
-    table.write_all(writes)
+    try_each(writes)
     if all(row["error"] for row in rows):
         raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
 

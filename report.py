@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from resnet_tf import cli, run_folder
-from resnet_tf.errors import UserError
-from resnet_tf.prediction.table import save, write_all
+from resnet_tf.errors import UserError, try_each
+from resnet_tf.prediction.table import save
 from resnet_tf.report import compare, measured, page, tables
 
 EXAMPLES = """\
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     if options.html or not writes:
         place = Path(options.html or "report.html")
         writes.append(lambda: write(str(place), page.report_page(presets, found, runs, place)))
-    write_all(writes)
+    try_each(writes)
 
 
 def say(line: str) -> None:

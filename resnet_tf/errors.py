@@ -2,7 +2,7 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -18,6 +18,22 @@ class Stopped(Exception):
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
         self.exit_code = 128 + signal_number  # 130 for Ctrl-C, 143 for TERM, as shells expect
+
+
+def try_each(actions: Iterable[Callable[[], None]]) -> None:
+    """Calls each action, even if one before it failed: what can be kept is kept.
+
+    Raises:
+        UserError: at least one raised a UserError; says each one's message.
+    """
+    failures = []
+    for action in actions:
+        try:
+            action()
+        except UserError as error:
+            failures.append(str(error))
+    if failures:
+        raise UserError(" ".join(failures))
 
 
 def shown(value: Any) -> str:

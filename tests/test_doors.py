@@ -159,6 +159,24 @@ def test_a_result_that_cannot_be_kept_is_printed_first(home, image_tree, tmp_pat
     assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1  # what could be kept was
 
 
+def test_a_figure_that_cannot_be_kept_costs_neither_the_row_nor_the_predictions(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    (run,) = run_folder.every(tmp_path / "runs")
+    for folder in (run.predictions, run.folder / "figures"):
+        shutil.rmtree(folder, ignore_errors=True)
+    (run.folder / "figures").write_text("in the way")
+    log = tmp_path / "runs" / "eval_overall.jsonl"
+    rows = len(log.read_text().splitlines()) if log.exists() else 0
+    places = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs")
+    run_door(eval_door, *places, "--figures", code=2)
+    captured = capsys.readouterr()
+    assert "figures" in captured.err
+    assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
+    assert "recorded in" in captured.out
+    assert len(log.read_text().splitlines()) == rows + 1
+    assert list(run.predictions.glob("*.npz"))
+
+
 def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
     import resnet_tf
 

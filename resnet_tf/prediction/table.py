@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_tf.errors import UserError
@@ -105,22 +105,6 @@ def print_table(rows: Sequence[dict], console=None) -> None:
     if guesses:
         told = f"? less than half sure ({guesses:,} of {len(rows):,}): it may be none of the classes"
         console.print(cell(told, "yellow"))
-
-
-def write_all(writes: Iterable[Callable[[], None]]) -> None:
-    """Calls each, though one before it could not write its file.
-
-    Raises:
-        UserError: a file cannot be written; says of each which.
-    """
-    failures = []
-    for write in writes:
-        try:
-            write()
-        except UserError as error:
-            failures.append(str(error))
-    if failures:
-        raise UserError(" ".join(failures))
 
 
 def save(path: str | os.PathLike, content: bytes | str) -> None:
