@@ -147,6 +147,7 @@ CASES = {
             {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "resize(32)"}},
             {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "resize(32) | center_crop(32)"}},
         ),
+        ({"evaluation": {"frame": "center_crop(64)"}}, {"evaluation": {"frame": "resize(64) | center_crop(64)"}}),
     ],
     "batch-too-large": [({"train": {"batch_size": 45_001}}, {"train": {"batch_size": 45_000}})],
 }

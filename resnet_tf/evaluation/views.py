@@ -16,19 +16,18 @@ def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str 
         view: one of `augmentations.VIEWS`; default: the preset's.
 
     Raises:
-        UserError: the images would not come out square and of one size.
+        UserError: the images are smaller than their crop, or would not come out square and of one size.
     """
     view = view or preset.evaluation.view
     chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, view, "evaluation.frame")
-    if crop is None:
-        shape = split.images.shape[1:3] if isinstance(split, ArraySplit) else None
-        height, width = augmentations.output_shape(chain, shape)
-        if height != width:
-            raise UserError(
-                f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
-                f"center_crop({min(height, width)})."
-            )
-    return EvaluationBatches(split, chain, view, crop, crop or height)
+    shape = split.images.shape[1:3] if isinstance(split, ArraySplit) else None
+    height, width = augmentations.output_shape(augmentations.parse(preset.evaluation.frame), shape)
+    if height != width:
+        raise UserError(
+            f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
+            f"center_crop({min(height, width)})."
+        )
+    return EvaluationBatches(split, chain, view, crop, height)
 
 
 def photo_framing(preset: Preset) -> tuple[int, int]:
