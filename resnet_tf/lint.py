@@ -3,7 +3,6 @@
 `recipe_rules` holds the rules. A preset silences those that it breaks on purpose: {"silence": ["imagenet-stem"]}.
 """
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,11 @@ class Finding:
 
 
 def check(
-    preset: Preset, images: int | None = None, classes: int | None = None, history: Sequence[dict] = ()
+    preset: Preset,
+    images: int | None = None,
+    classes: int | None = None,
+    history: Sequence[dict] = (),
+    own_validation: int | None = None,
 ) -> list[Finding]:
     """Applies every rule that the preset does not silence to each of its phases; what finds errors is never silent.
 
@@ -44,6 +47,7 @@ def check(
         images: of the training split, without validation; default: what is known of the data set.
         classes: default: likewise.
         history: rows of the log of an earlier run, whose noise is then measured instead of estimated.
+        own_validation: images of the data set's own validation split; default: it has none.
 
     Raises:
         UserError: the preset silences a rule that there is not.
@@ -56,7 +60,7 @@ def check(
         images = max(0, known.train_size - preset.data.validation_size)
     phases, found = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
-        recipe = Recipe(phase, images, classes or known.classes, history)
+        recipe = Recipe(phase, images, classes or known.classes, history, own_validation)
         where = f"phase {number}: " if len(phases) > 1 else ""
         for name, rule in RULES.items():
             if rule.impossible or name not in preset.silence:
@@ -69,8 +73,7 @@ def check(
 def check_on(preset: Preset, dataset: "Dataset", history: Sequence[dict] = ()) -> list[Finding]:
     """Applies the rules as `check` does, to a preset and the images that it is to train on."""
     if dataset.validation is not None:
-        data = dataclasses.replace(preset.data, validation_size=len(dataset.validation))
-        return check(dataclasses.replace(preset, data=data), len(dataset.train), dataset.classes, history)
+        return check(preset, len(dataset.train), dataset.classes, history, len(dataset.validation))
     return check(preset, max(0, len(dataset.train) - preset.data.validation_size), dataset.classes, history)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import train as train_door
 from resnet_tf import cli, lint, preset_files, presets, recipe_rules
+from resnet_tf.data import sources
 from resnet_tf.errors import UserError
 from resnet_tf.optim.schedules import Plateau
 
@@ -283,6 +284,19 @@ def test_an_own_validation_folder_is_something_to_select_by(folder):
     best["data"] = {**best["data"], "validation_size": 0}
     assert broken_rules(**best) == ["nothing-to-select-by"]
     assert lint.print_check(preset(**best), data=folder(train=40, validation=6, test=4), say=str) == 0
+
+
+def test_only_images_that_are_cut_off_can_be_given_back(folder):
+    dataset = sources.load("folder", folder(train=40, validation=12, test=4), say=str)
+    (finding,) = lint.check_on(preset(**FRAMED, train={"batch_size": 64}), dataset)
+    assert finding.rule == "batch-too-large"
+    assert "validation_size" not in finding.remedy
+
+
+def test_the_noise_of_an_own_validation_folder_is_that_of_its_images(folder):
+    dataset = sources.load("folder", folder(train=40, validation=12, test=4), say=str)
+    (finding,) = lint.check_on(preset(**FRAMED, train={"batch_size": 16}, schedule=PLATEAU), dataset)
+    assert "a mean over 12 images" in finding.reason
 
 
 def history(values) -> list[dict]:
