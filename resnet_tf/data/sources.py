@@ -127,7 +127,7 @@ def _divided_parent(root: Path) -> Path | None:
         splits = find_splits(root.parent, ("test", *VALIDATION)) if root.is_dir() else None
     except (UserError, OSError):  # whatever is wrong with the folder above, it was not what was given
         return None
-    return root.parent if splits and root in splits else None
+    return root.parent if splits and root in (splits.train, splits.test, *splits.validation) else None
 
 
 def _inside(root: Path) -> str:
@@ -232,8 +232,8 @@ def _archive_place(official: Official, path: Path) -> _Place:
 def _tree_place(official: Official, root: Path, splits: SplitFolders, say: Callable) -> _Place:
     import PIL
 
-    if splits.validation is not None:
-        say(f"left out: {splits.validation}, as validation is split off the training images of {official.name}")
+    for unused in splits.validation:
+        say(f"left out: {unused}, as validation is split off the training images of {official.name}")
     train, test = (scan(folder, say) for folder in (splits.train, splits.test))
 
     def read() -> tuple[ArraySplit, ArraySplit]:

@@ -282,6 +282,26 @@ def test_the_validation_folder_of_a_published_set_is_left_out_aloud(tree):
     assert any("left out" in line and "/val" in line for line in lines)
 
 
+def test_validation_folders_that_nobody_reads_may_be_two(tree, imagenet):
+    root, *_ = tree
+    for name in ("val", "valid"):
+        shutil.copytree(root / "test", root / name)
+    lines = []
+    assert len(sources.load("cifar10", str(root), say=lines.append).test) == 20
+    assert sum("left out" in line for line in lines) == 2
+    root, _ = imagenet
+    shutil.copytree(root / "val", root / "validation")
+    assert len(sources.load("imagenet", str(root), say=print).test) == 6
+
+
+def test_two_validation_folders_are_refused_where_one_would_be_the_test(divide):
+    root = divide("train", "val", "test")
+    shutil.rmtree(root / "test")
+    shutil.copytree(root / "val", root / "validation")
+    with pytest.raises(UserError, match=r"Received: val/ and validation/"):
+        sources.load("folder", str(root), say=print)
+
+
 def test_images_in_two_splits_are_counted(divide):
     root = divide("train", "val", "test")
     lines = []
