@@ -342,15 +342,30 @@ def test_thousands_of_files_are_compared_within_a_second(tmp_path):
     assert time.process_time() - began < 1
 
 
-def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree):
+def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree, monkeypatch):
     _, train, test = tree
     test.images[:3] = train.images[5:8]
     write_tree(tmp_path / "copy" / "train", train, CLASSES)
     write_tree(tmp_path / "copy" / "test", test, CLASSES)
-    for _ in range(2):  # read, then taken from the cache
+    for _ in range(2):  # read, then taken from the cache with the count
         lines = []
         sources.load("cifar10", str(tmp_path / "copy"), say=lines.append)
-        assert "3 of 20 test images" in lines[-1]
+        assert ["3 of 20 test images" in line for line in lines].count(True) == 1
+        monkeypatch.setattr(sources, "shared_images", None)  # would fail if it were called
+
+
+def test_a_copy_in_the_cache_that_was_not_compared_is_read_again(tree, monkeypatch):
+    root, train, test = tree
+    for split, images in (("train", train.images), ("test", test.images)):
+        victim = sorted((root / split / "cat").iterdir())[0]
+        Image.fromarray(images[0] * 0 + 7).save(victim)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(sources, "_COMPARED", "")
+        earlier.setattr(sources, "shared_images", lambda first, second: 0)
+        sources.load("cifar10", str(root), say=[].append)
+    lines = []
+    sources.load("cifar10", str(root), say=lines.append)
+    assert "1 of 20 test images" in lines[-1]
 
 
 def test_own_folder_with_splits(photos, tmp_path):
