@@ -3,7 +3,6 @@
 `recipe_rules` holds the rules. A preset silences those that it breaks on purpose: {"silence": ["imagenet-stem"]}.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -85,14 +84,13 @@ def print_check(
     Args:
         run: a run whose log is replayed; its metrics also tell how noisy they are.
         data: where the images are, as `data.sources.load` takes it, whose number then counts; default: what is known of
-            the data set, and RESNET_DATA where nothing is.
+            the data set. RESNET_DATA is not read, as it may hold another one.
 
     Raises:
         UserError: `data` does not hold the images.
     """
     rows = [] if run is None else run.rows
-    unknown_size = DATASETS[preset.data.dataset].train_size is None
-    if data is not None or (unknown_size and os.environ.get("RESNET_DATA")):
+    if data is not None:
         from resnet_tf.data import sources  # NumPy and Pillow, which the check does without otherwise
 
         found = check_on(preset, sources.load(preset.data.dataset, data, say=say), rows)
