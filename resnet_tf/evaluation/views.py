@@ -1,7 +1,7 @@
 """How a network is shown images when it is scored, as its preset says: resolution, crops, batches."""
 
 from resnet_tf.data import augmentations
-from resnet_tf.data.augmentation_specs import Resize
+from resnet_tf.data.augmentation_specs import Resample, Resize
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.splits import ArraySplit, FileSplit
@@ -34,8 +34,19 @@ def photo_framing(preset: Preset) -> tuple[int, int]:
     """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other.
 
     Where the data set's images are of one size and tested without resizing, a photo takes that size first.
+
+    Raises:
+        UserError: the evaluation frames its images in another way, in which a photo is not shown.
     """
-    chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, "1-crop", "evaluation.frame")
-    resized = [step.size for step in chain if isinstance(step, Resize)]
-    side = resized[-1] if resized else DATASETS[preset.data.dataset].image_size or crop or preset.data.image_size
-    return side, crop or side
+    frame = preset.evaluation.frame
+    chain, crop = augmentations.parse_evaluation(frame, "1-crop", "evaluation.frame")
+    size = DATASETS[preset.data.dataset].image_size
+    match chain:
+        case (Resize(side),) | (Resize(side), Resample()):
+            return side, crop or side
+        case () if size is not None:
+            return size, crop or size
+    raise UserError(
+        f"photos are framed by resize(size) | center_crop(size). Received: evaluation.frame={frame!r}, as which they "
+        f"would not be shown."
+    )
