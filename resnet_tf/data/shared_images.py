@@ -10,6 +10,7 @@ import numpy as np
 
 from resnet_tf.data.cache import File
 from resnet_tf.data.splits import Dataset
+from resnet_tf.text import printable
 
 _THREADS = 8  # hide the disk's latency
 _TAIL = 4096  # bytes; of photos of one size few end alike
@@ -24,7 +25,7 @@ def report_shared_files(splits: Mapping[str, Sequence[File]], say: Callable) -> 
     for (earlier, first), (later, second) in combinations(splits.items(), 2):
         pairs = shared_files(first, second)
         if pairs:
-            such = "the same bytes, such as {} and {}".format(*pairs[0])
+            such = "the same bytes, such as {} and {}".format(*map(printable, pairs[0]))
             say(_warning(earlier, later, len(pairs), len(first), len(second), such))
 
 

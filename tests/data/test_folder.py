@@ -317,6 +317,12 @@ def test_images_in_two_splits_are_counted(divide):
     assert "1 of 4 validation images" in found[0]
     assert "2 of 5 test images" in found[1]
     assert "copy.jpg" in found[1]
+    os.rename(root / "test" / "rose" / "copy.jpg", root / "test" / "rose" / "zz\n\x1b[2J.jpg")
+    os.rename(root / "test" / "daisy" / "copy.jpg", root / "test" / "daisy" / "zz\n\x1b[2J.jpg")
+    lines.clear()
+    sources.load("folder", str(root), say=lines.append)
+    assert "zz\\n\\x1b[2J.jpg" in "".join(lines)  # no terminal takes a name for a command
+    assert all(line.isprintable() for line in lines)
     shutil.rmtree(root / "test")
     (root / "test").symlink_to(root / "train")
     sources.load("folder", str(root), say=lines.append)
