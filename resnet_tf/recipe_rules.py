@@ -158,7 +158,9 @@ def _noise(recipe: Recipe) -> tuple[float, str] | None:
     if plateau.metric.startswith("validation"):
         images = recipe.validation
     else:
-        images = recipe.preset.train.batch_size * plateau.every_steps if plateau.every_steps else recipe.images
+        train = recipe.preset.train
+        seen = recipe.images and recipe.images * train.repeats  # in an epoch
+        images = train.batch_size * plateau.every_steps if plateau.every_steps else seen
     if not images:
         return None
     spread = 1.0 if plateau.metric.endswith("loss") else 0.5 if relative else 50.0

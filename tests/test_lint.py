@@ -55,6 +55,10 @@ CASES = {
             {"schedule": {**PLATEAU, "metric": "training_loss", "every_steps": 1}},
             {"schedule": {**PLATEAU, "metric": "training_loss", "every_steps": 100}},
         ),
+        (  # 45000**-0.5 is 0.0047, and an epoch of four times as many images is half as uncertain
+            {"schedule": {**PLATEAU, "metric": "training_loss", "threshold": 0.003}},
+            {"schedule": {**PLATEAU, "metric": "training_loss", "threshold": 0.003}, "train": {"repeats": 4}},
+        ),
         (
             {"schedule": {**PLATEAU, "metric": "validation_top1", "threshold": 0.5, "threshold_mode": "absolute"}},
             {"schedule": {**PLATEAU, "metric": "validation_top1", "threshold": 1, "threshold_mode": "absolute"}},
