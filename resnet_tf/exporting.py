@@ -93,7 +93,8 @@ def export(
         data: where the images are that it is checked on; default: see `data.sources.load`.
 
     Raises:
-        UserError: no such weights or images, a package is missing, or what was written predicts otherwise.
+        UserError: no such weights or images, a package is missing, photos cannot be framed as the evaluation's
+            images are, or what was written predicts otherwise.
     """
     form = FORMATS[to]
     if keras.backend.backend() != "tensorflow":
@@ -113,6 +114,7 @@ def export(
     except OSError as error:
         raise UserError(f"an export needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
     preset = run.preset.in_phases[-1]
+    photo_framing(preset)  # raises before any work where the file beside the network could not say how to frame a photo
     dataset = dataset_of(run, data, say)
     chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
     batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")

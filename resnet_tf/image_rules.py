@@ -26,8 +26,8 @@ def images_of_one_size(recipe: "Recipe") -> "Iterator[Problem]":
     except UserError as error:
         yield f"data.augment={data.augment!r}: {error}", f"Here: random_resized_crop({size}) as the first step."
     try:
-        chain, crop = augmentations.parse_evaluation(evaluation.frame, evaluation.view, "evaluation.frame")
-        height, width = (crop, crop) if crop else augmentations.output_shape(chain, shape)
+        augmentations.parse_evaluation(evaluation.frame, evaluation.view, "evaluation.frame")
+        height, width = augmentations.output_shape(augmentations.parse(evaluation.frame), shape)
         if height != width:
             yield (
                 f"evaluation.frame={evaluation.frame!r} gives {height} x {width} pixels, which are not square.",

@@ -3,8 +3,6 @@
 `recipe_rules` holds the rules. A preset silences those that it breaks on purpose: {"silence": ["imagenet-stem"]}.
 """
 
-import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -36,7 +34,11 @@ class Finding:
 
 
 def check(
-    preset: Preset, images: int | None = None, classes: int | None = None, history: Sequence[dict] = ()
+    preset: Preset,
+    images: int | None = None,
+    classes: int | None = None,
+    history: Sequence[dict] = (),
+    own_validation: int | None = None,
 ) -> list[Finding]:
     """Applies every rule that the preset does not silence to each of its phases; what finds errors is never silent.
 
@@ -44,6 +46,7 @@ def check(
         images: of the training split, without validation; default: what is known of the data set.
         classes: default: likewise.
         history: rows of the log of an earlier run, whose noise is then measured instead of estimated.
+        own_validation: images of the data set's own validation split; default: it has none.
 
     Raises:
         UserError: the preset silences a rule that there is not.
@@ -56,7 +59,7 @@ def check(
         images = max(0, known.train_size - preset.data.validation_size)
     phases, found = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
-        recipe = Recipe(phase, images, classes or known.classes, history)
+        recipe = Recipe(phase, images, classes or known.classes, history, own_validation)
         where = f"phase {number}: " if len(phases) > 1 else ""
         for name, rule in RULES.items():
             if rule.impossible or name not in preset.silence:
@@ -69,8 +72,7 @@ def check(
 def check_on(preset: Preset, dataset: "Dataset", history: Sequence[dict] = ()) -> list[Finding]:
     """Applies the rules as `check` does, to a preset and the images that it is to train on."""
     if dataset.validation is not None:
-        data = dataclasses.replace(preset.data, validation_size=len(dataset.validation))
-        return check(dataclasses.replace(preset, data=data), len(dataset.train), dataset.classes, history)
+        return check(preset, len(dataset.train), dataset.classes, history, len(dataset.validation))
     return check(preset, max(0, len(dataset.train) - preset.data.validation_size), dataset.classes, history)
 
 
@@ -82,14 +84,13 @@ def print_check(
     Args:
         run: a run whose log is replayed; its metrics also tell how noisy they are.
         data: where the images are, as `data.sources.load` takes it, whose number then counts; default: what is known of
-            the data set, and RESNET_DATA where nothing is.
+            the data set. RESNET_DATA is not read, as it may hold another one.
 
     Raises:
         UserError: `data` does not hold the images.
     """
     rows = [] if run is None else run.rows
-    unknown_size = DATASETS[preset.data.dataset].train_size is None
-    if data is not None or (unknown_size and os.environ.get("RESNET_DATA")):
+    if data is not None:
         from resnet_tf.data import sources  # NumPy and Pillow, which the check does without otherwise
 
         found = check_on(preset, sources.load(preset.data.dataset, data, say=say), rows)

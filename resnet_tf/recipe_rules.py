@@ -35,12 +35,20 @@ class Recipe:
         images: of the training split, without validation; None where only a folder tells.
         classes: None likewise.
         history: rows of a run's log to judge by; may be empty.
+        own_validation: images of the validation split that the data set has of its own; None: it has none, and
+            data.validation_size of its training images are cut off.
     """
 
     preset: Preset
     images: int | None
     classes: int | None
     history: Sequence[dict] = ()
+    own_validation: int | None = None
+
+    @property
+    def validation(self) -> int:
+        """The number of images to select by."""
+        return self.preset.data.validation_size if self.own_validation is None else self.own_validation
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -141,16 +149,18 @@ def _noise(recipe: Recipe) -> tuple[float, str] | None:
     Measured where there is a history. Else the standard error of a mean over the images looked at: an image's loss
     spreads about as widely as its mean (taken as 1 nat), and its being right by at most 50 points.
     """
-    plateau, data = recipe.plateau, recipe.preset.data
+    plateau = recipe.plateau
     relative = plateau.threshold_mode == "relative"
     values = [row[log_key(plateau)] for row in recipe.history if log_key(plateau) in row]
     if plateau.every_steps is None and len(values) >= 8:
         level = np.mean(values[len(values) // 2 :]) if relative else 1.0
         return measured_noise(values) / level, "measured in the run given"
     if plateau.metric.startswith("validation"):
-        images = data.validation_size
+        images = recipe.validation
     else:
-        images = recipe.preset.train.batch_size * plateau.every_steps if plateau.every_steps else recipe.images
+        train = recipe.preset.train
+        seen = recipe.images and recipe.images * train.repeats  # in an epoch
+        images = train.batch_size * plateau.every_steps if plateau.every_steps else seen
     if not images:
         return None
     spread = 1.0 if plateau.metric.endswith("loss") else 0.5 if relative else 50.0
@@ -311,7 +321,7 @@ def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
 
 def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
     preset = recipe.preset
-    if preset.data.validation_size:
+    if recipe.validation:
         return
     remedy = "Hold some training images out: --set data.validation_size=5000."
     if preset.evaluation.weights == "best":
@@ -329,7 +339,7 @@ def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _smaller_batch(recipe: Recipe) -> str:
-    held_out = recipe.preset.data.validation_size
+    held_out = recipe.preset.data.validation_size if recipe.own_validation is None else 0
     also = f", or hold fewer than data.validation_size={held_out:,} images out" if held_out else ""
     return f"Lower train.batch_size{also}."
 

@@ -201,6 +201,7 @@ def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
         ("cifar10", "resize(40) | center_crop(32)", 40, 32),
         ("stl10", "resize(70)", 70, 70),
         ("folder", "resize(64) | center_crop(56)", 64, 56),
+        ("folder", "resize(64) | resample | center_crop(56)", 64, 56),
     ],
 )
 def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame, side, crop):
@@ -209,6 +210,24 @@ def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame,
 
     values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
     assert photo_framing(resnet_tf.load_preset(values)) == (side, crop)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "frame"),
+    [
+        ("folder", "center_crop(64)"),  # the evaluation cuts it out of the photo as it is, whatever its size
+        ("folder", "center_crop(224) | resize(120)"),
+        ("cifar10", "center_crop(24) | resize(32)"),
+    ],
+)
+def test_a_frame_that_photos_cannot_have_is_refused(tiny_preset, dataset, frame):
+    import resnet_tf
+    from resnet_tf.evaluation.views import photo_framing
+
+    values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
+    with pytest.raises(UserError, match=r"evaluation\.frame") as caught:
+        photo_framing(resnet_tf.load_preset(values))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_class_that_no_terminal_can_show_is_scored_and_told(home, image_tree, tmp_path, capsys):

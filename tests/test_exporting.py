@@ -12,6 +12,7 @@ from PIL import Image
 import export as export_door
 import resnet_tf
 from resnet_tf import cli, exporting, run_folder
+from resnet_tf.errors import UserError
 from resnet_tf.preset_files import load_preset
 from resnet_tf.training.train import train
 
@@ -110,6 +111,16 @@ def test_mistakes_are_told_in_one_line(runs, image_tree, tmp_path, capsys, monke
         assert line.count("\n") == 1
     assert run_folder.every(runs)  # which is left as it was
     assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_that_photos_cannot_have_is_refused_before_any_work(runs, tmp_path, monkeypatch):
+    def refuse(preset):
+        raise UserError("no such photo")
+
+    monkeypatch.setattr(exporting, "photo_framing", refuse)
+    monkeypatch.setattr(exporting, "dataset_of", None)  # would fail if it were called
+    with pytest.raises(UserError, match="no such photo"):
+        exporting.export(run_folder.every(runs)[0], "saved_model", tmp_path)
 
 
 def test_forms_of_the_door_are_those_there_are():

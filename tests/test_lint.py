@@ -8,6 +8,7 @@ import pytest
 
 import train as train_door
 from resnet_tf import cli, lint, preset_files, presets, recipe_rules
+from resnet_tf.data import sources
 from resnet_tf.errors import UserError
 from resnet_tf.optim.schedules import Plateau
 
@@ -53,6 +54,10 @@ CASES = {
         (
             {"schedule": {**PLATEAU, "metric": "training_loss", "every_steps": 1}},
             {"schedule": {**PLATEAU, "metric": "training_loss", "every_steps": 100}},
+        ),
+        (  # 45000**-0.5 is 0.0047, and an epoch of four times as many images is half as uncertain
+            {"schedule": {**PLATEAU, "metric": "training_loss", "threshold": 0.003}},
+            {"schedule": {**PLATEAU, "metric": "training_loss", "threshold": 0.003}, "train": {"repeats": 4}},
         ),
         (
             {"schedule": {**PLATEAU, "metric": "validation_top1", "threshold": 0.5, "threshold_mode": "absolute"}},
@@ -147,6 +152,7 @@ CASES = {
             {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "resize(32)"}},
             {"data": {**FOLDER, "augment": "random_crop(32)"}, "evaluation": {"frame": "resize(32) | center_crop(32)"}},
         ),
+        ({"evaluation": {"frame": "center_crop(64)"}}, {"evaluation": {"frame": "resize(64) | center_crop(64)"}}),
     ],
     "batch-too-large": [({"train": {"batch_size": 45_001}}, {"train": {"batch_size": 45_000}})],
 }
@@ -272,8 +278,8 @@ def test_the_images_given_are_part_of_the_check(folder, monkeypatch):
     lines.clear()
     assert lint.print_check(preset(**FRAMED, train={"batch_size": 32}), data=data, say=lines.append) == 2
     assert "data.validation_size=10" in lines[0]
-    monkeypatch.setenv("RESNET_DATA", data)
-    assert lint.print_check(preset(**FRAMED, train={"batch_size": 32}), say=lines.append) == 2
+    # The variable may mean another data set: only images that are asked for are read.
+    monkeypatch.setenv("RESNET_DATA", data + "/cifar-10-python.tar.gz")
     assert lint.print_check(small, say=lines.append) == 0
 
 
@@ -282,6 +288,19 @@ def test_an_own_validation_folder_is_something_to_select_by(folder):
     best["data"] = {**best["data"], "validation_size": 0}
     assert broken_rules(**best) == ["nothing-to-select-by"]
     assert lint.print_check(preset(**best), data=folder(train=40, validation=6, test=4), say=str) == 0
+
+
+def test_only_images_that_are_cut_off_can_be_given_back(folder):
+    dataset = sources.load("folder", folder(train=40, validation=12, test=4), say=str)
+    (finding,) = lint.check_on(preset(**FRAMED, train={"batch_size": 64}), dataset)
+    assert finding.rule == "batch-too-large"
+    assert "validation_size" not in finding.remedy
+
+
+def test_the_noise_of_an_own_validation_folder_is_that_of_its_images(folder):
+    dataset = sources.load("folder", folder(train=40, validation=12, test=4), say=str)
+    (finding,) = lint.check_on(preset(**FRAMED, train={"batch_size": 16}, schedule=PLATEAU), dataset)
+    assert "a mean over 12 images" in finding.reason
 
 
 def history(values) -> list[dict]:

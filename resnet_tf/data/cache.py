@@ -118,6 +118,7 @@ def _write(entry: Path, dataset: Dataset) -> None:
             "class_names": dataset.class_names,
             "fingerprint": dataset.fingerprint,
             "official": dataset.official,
+            "shared": dataset.shared,
         }
         write_atomically(aside / "about.json", json.dumps(about, indent=1))
         os.rename(aside, entry)

@@ -11,7 +11,7 @@ are read as they are stored, as everybody reads them.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -72,11 +72,11 @@ def has_folders(folder: Path) -> bool:
 
 
 class SplitFolders(NamedTuple):
-    """Where the splits of an image folder are; `validation` is None where there is none."""
+    """Where the splits of an image folder are; `validation`: every folder, but the test's, that is called like one."""
 
     train: Path
     test: Path
-    validation: Path | None = None
+    validation: tuple[Path, ...] = ()
 
 
 def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFolders | None:
@@ -90,10 +90,10 @@ def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFol
     Raises:
         UserError: only one of training and test is there, or one of them twice.
     """
-    train, validation = (_folder_of(root, names) for names in (("train",), VALIDATION))
-    test = next(filter(None, (_folder_of(root, (name,)) for name in test_names)), None)
+    train = _only_one(root, _folders_of(root, ("train",)))
+    test = next(filter(None, (_only_one(root, _folders_of(root, (name,))) for name in test_names)), None)
     if train and test:
-        return SplitFolders(train, test, None if test.name.lower() in VALIDATION else validation)
+        return SplitFolders(train, test, tuple(path for path in _folders_of(root, VALIDATION) if path != test))
     if train:
         raise UserError(
             f"image folder {root} has {train.name}/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones."
@@ -103,9 +103,13 @@ def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFol
     return None
 
 
-def _folder_of(root: Path, names: tuple[str, ...]) -> Path | None:
-    """Returns the folder in `root` that holds folders and is called one of `names` in any case, or None."""
-    found = sorted(root / name for name in os.listdir(root) if name.lower() in names and has_folders(root / name))
+def _folders_of(root: Path, names: tuple[str, ...]) -> list[Path]:
+    """Returns the folders in `root` that hold folders and are called one of `names` in any case, sorted."""
+    return sorted(root / name for name in os.listdir(root) if name.lower() in names and has_folders(root / name))
+
+
+def _only_one(root: Path, found: Sequence[Path]) -> Path | None:
+    """Returns the one folder found for a split, or None; raises UserError where there are two."""
     if len(found) > 1:
         both = " and ".join(f"{folder.name}/" for folder in found)
         raise UserError(f"image folder {root} must have one folder for a split. Received: {both}. Rename all but one.")
@@ -246,19 +250,21 @@ def load_folder(root: Path, say: Callable) -> Dataset:
         trees["training"], trees["test"] = hold_out(tree)
         title = "folder (a fifth held out as test)"
     else:
-        by_name = {"training": folders.train, "validation": folders.validation, "test": folders.test}
+        instead = folders.test.name.lower() in VALIDATION  # of a test/ that is not there
+        validation = _only_one(root, sorted([*folders.validation, *([folders.test] if instead else [])]))
+        by_name = {"training": folders.train, "validation": None if instead else validation, "test": folders.test}
         trees = {split: scan(folder, say) for split, folder in by_name.items() if folder is not None}
         _check_count(trees["training"], folders.train)
         for split, tree in trees.items():
             check_classes(tree, trees["training"], by_name[split])
-        if folders.test.name.lower() in VALIDATION:
+        if instead:
             say(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
     names = tuple(trees["training"])
     files = {split: [file for name in names for file in tree[name]] for split, tree in trees.items()}
     if "validation" in trees:
         title = "folder (with a validation split of its own)"
         count = f"{len(files['validation']):,} images"
-        say(f"validation: the {count} of {folders.validation}; data.validation_size is not applied")
+        say(f"validation: the {count} of {by_name['validation']}; data.validation_size is not applied")
     report_shared_files(files, say)
     splits = {split: to_split(tree, names, upright=True) for split, tree in trees.items()}
     return Dataset(

@@ -84,14 +84,14 @@ def resample(image: tf.Tensor, frame: Frame) -> tf.Tensor:
 
 def show(image: tf.Tensor, framings: Chain, draws: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns what `framings` show of `image` [height, width, 3], of its dtype: itself where there are none."""
-    if not framings:
-        return image
-    (first, numbers), later = _at_resample(framings, draws)
-    return show(resample(image, follow(whole(*tf.unstack(tf.shape(image)[:2])), first, numbers)), *later)
+    for part, numbers in _at_resample(framings, draws):
+        if part:
+            image = resample(image, follow(whole(*tf.unstack(tf.shape(image)[:2])), part, numbers))
+    return image
 
 
 def _at_resample(framings: Chain, draws: Sequence[tf.Tensor]) -> list[tuple[Chain, Sequence[tf.Tensor]]]:
-    """Returns the framings before and behind `resample`, each with their draws; without it, none are behind it."""
+    """Returns the framings before and behind the one `resample`, each with its draws; without it, none is behind."""
     place = next((i for i, step in enumerate(framings) if isinstance(step, Resample)), len(framings))
     return [(framings[part], draws[part]) for part in (slice(place), slice(place + 1, None))]
 

@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from resnet_tf.data.cache import File
-from resnet_tf.data.splits import ArraySplit
+from resnet_tf.data.splits import Dataset
+from resnet_tf.text import printable
 
 _THREADS = 8  # hide the disk's latency
 _TAIL = 4096  # bytes; of photos of one size few end alike
@@ -24,15 +25,14 @@ def report_shared_files(splits: Mapping[str, Sequence[File]], say: Callable) -> 
     for (earlier, first), (later, second) in combinations(splits.items(), 2):
         pairs = shared_files(first, second)
         if pairs:
-            such = "the same bytes, such as {} and {}".format(*pairs[0])
+            such = "the same bytes, such as {} and {}".format(*map(printable, pairs[0]))
             say(_warning(earlier, later, len(pairs), len(first), len(second), such))
 
 
-def report_shared_images(train: ArraySplit, test: ArraySplit, say: Callable) -> None:
-    """Says how many test images have the very pixels of a training image."""
-    count = shared_images(train.images, test.images)
-    if count:
-        say(_warning("training", "test", count, len(train), len(test), "the same pixels"))
+def report_shared_images(dataset: Dataset, say: Callable) -> None:
+    """Says how many test images have the very pixels of a training image, as it was counted when they were read."""
+    if dataset.shared:
+        say(_warning("training", "test", dataset.shared, len(dataset.train), len(dataset.test), "the same pixels"))
 
 
 def _warning(earlier: str, later: str, count: int, first: int, second: int, how: str) -> str:

@@ -10,7 +10,7 @@ between versions of the JPEG library, and the fingerprint with it.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resnet_tf import preset_files
@@ -22,7 +22,7 @@ from resnet_tf.data.cifar import CIFAR10, CIFAR100
 from resnet_tf.data.folder import VALIDATION, SplitFolders, check_classes, find_splits, load_folder, read_arrays, scan
 from resnet_tf.data.imagenet import load_imagenet
 from resnet_tf.data.official import Official, is_official, read_archive, read_folder
-from resnet_tf.data.shared_images import report_shared_images
+from resnet_tf.data.shared_images import report_shared_images, shared_images
 from resnet_tf.data.splits import ArraySplit, Dataset, FileSplit, canonical, fingerprint, split_train_validation
 from resnet_tf.data.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
@@ -30,6 +30,7 @@ from resnet_tf.files import sha256_of_file
 
 __all__ = ["DATASETS", "ArraySplit", "Dataset", "FileSplit", "load", "split_train_validation"]
 
+_COMPARED = " compared"  # in the key of a copy: an entry from before its splits were compared is not taken
 OFFICIAL: dict[str, Official] = {official.name: official for official in (CIFAR10, CIFAR100, STL10)}
 
 
@@ -127,7 +128,7 @@ def _divided_parent(root: Path) -> Path | None:
         splits = find_splits(root.parent, ("test", *VALIDATION)) if root.is_dir() else None
     except (UserError, OSError):  # whatever is wrong with the folder above, it was not what was given
         return None
-    return root.parent if splits and root in splits else None
+    return root.parent if splits and root in (splits.train, splits.test, *splits.validation) else None
 
 
 def _inside(root: Path) -> str:
@@ -232,8 +233,8 @@ def _archive_place(official: Official, path: Path) -> _Place:
 def _tree_place(official: Official, root: Path, splits: SplitFolders, say: Callable) -> _Place:
     import PIL
 
-    if splits.validation is not None:
-        say(f"left out: {splits.validation}, as validation is split off the training images of {official.name}")
+    for unused in splits.validation:
+        say(f"left out: {unused}, as validation is split off the training images of {official.name}")
     train, test = (scan(folder, say) for folder in (splits.train, splits.test))
 
     def read() -> tuple[ArraySplit, ArraySplit]:
@@ -278,13 +279,13 @@ def _load_place(official: Official, place: _Place, folder: Path, say: Callable) 
         splits = place.read()
         known = place.checked or is_official(official, *splits)
         title = name if known else f"{name} ({place.kind}, not the official bytes)"
-        return _assemble(name, title, place.source, official.class_names, splits, known)
+        dataset = _assemble(name, title, place.source, official.class_names, splits, known)
+        return dataset if known else replace(dataset, shared=shared_images(*(split.images for split in splits)))
 
     # What decides whether a copy is official is part of the key: an entry from before it was known is not taken.
-    by = "" if place.checked else f" {dict(official.sums)}"
+    by = "" if place.checked else f" {dict(official.sums)}{_COMPARED}"
     dataset = load_or_build(folder, name, key_of(f"{name} {place.source}{by}", place.files), build, say)
-    if not dataset.official:
-        report_shared_images(dataset.train, dataset.test, say)
+    report_shared_images(dataset, say)
     return dataset
 
 

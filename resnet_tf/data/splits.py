@@ -69,6 +69,7 @@ class Dataset:
         fingerprint: SHA-256 in hex; equal where the content is equal.
         official: whether this is known to be the published data; a user's own folder never is.
         validation: the images to select by, where the data set has a split of its own for that; else None.
+        shared: how many test images have the pixels of a training image; counted in copies of published data alone.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Dataset:
     fingerprint: str
     official: bool
     validation: ArraySplit | FileSplit | None = None
+    shared: int = 0
 
     @property
     def classes(self) -> int:

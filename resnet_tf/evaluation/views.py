@@ -1,7 +1,7 @@
 """How a network is shown images when it is scored, as its preset says: resolution, crops, batches."""
 
 from resnet_tf.data import augmentations
-from resnet_tf.data.augmentation_specs import Resize
+from resnet_tf.data.augmentation_specs import Resample, Resize
 from resnet_tf.data.batches import EvaluationBatches
 from resnet_tf.data.catalogue import DATASETS
 from resnet_tf.data.splits import ArraySplit, FileSplit
@@ -16,27 +16,37 @@ def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str 
         view: one of `augmentations.VIEWS`; default: the preset's.
 
     Raises:
-        UserError: the images would not come out square and of one size.
+        UserError: the images are smaller than their crop, or would not come out square and of one size.
     """
     view = view or preset.evaluation.view
     chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, view, "evaluation.frame")
-    if crop is None:
-        shape = split.images.shape[1:3] if isinstance(split, ArraySplit) else None
-        height, width = augmentations.output_shape(chain, shape)
-        if height != width:
-            raise UserError(
-                f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
-                f"center_crop({min(height, width)})."
-            )
-    return EvaluationBatches(split, chain, view, crop, crop or height)
+    shape = split.images.shape[1:3] if isinstance(split, ArraySplit) else None
+    height, width = augmentations.output_shape(augmentations.parse(preset.evaluation.frame), shape)
+    if height != width:
+        raise UserError(
+            f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
+            f"center_crop({min(height, width)})."
+        )
+    return EvaluationBatches(split, chain, view, crop, height)
 
 
 def photo_framing(preset: Preset) -> tuple[int, int]:
     """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other.
 
     Where the data set's images are of one size and tested without resizing, a photo takes that size first.
+
+    Raises:
+        UserError: the evaluation frames its images in another way, in which a photo is not shown.
     """
-    chain, crop = augmentations.parse_evaluation(preset.evaluation.frame, "1-crop", "evaluation.frame")
-    resized = [step.size for step in chain if isinstance(step, Resize)]
-    side = resized[-1] if resized else DATASETS[preset.data.dataset].image_size or crop or preset.data.image_size
-    return side, crop or side
+    frame = preset.evaluation.frame
+    chain, crop = augmentations.parse_evaluation(frame, "1-crop", "evaluation.frame")
+    size = DATASETS[preset.data.dataset].image_size
+    match chain:
+        case (Resize(side),) | (Resize(side), Resample()):
+            return side, crop or side
+        case () if size is not None:
+            return size, crop or size
+    raise UserError(
+        f"photos are framed by resize(size) | center_crop(size). Received: evaluation.frame={frame!r}, as which they "
+        f"would not be shown."
+    )

@@ -1,6 +1,6 @@
 """One picture file to upright RGB pixels, whatever its format and pixel mode; runs apart from the main process.
 
-Started as a script this file is the decoder that `photos.load_all` talks to: Pillow and the rule of centred crops are
+`serve` is the decoder that `photos.load_all` starts and talks to: Pillow and the rule of centred crops are
 all that it imports, so that it starts in a twentieth of a second, and a file that crashes or stalls a codec takes down
 nothing but this process.
 
@@ -264,7 +264,3 @@ def _answer(path: str, side: int, crop: int) -> tuple[dict, bytes]:
         return {"error": str(error)}, b""
     except MemoryError:
         return {"error": "resizing it needs too much memory"}, b""
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -21,8 +21,13 @@ from resnet_tf.prediction import decode
 _PICTURE_NAME = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|dib|webp|tiff?|hei[cf]|avif)", re.IGNORECASE | re.DOTALL
 )
-_DECODER = decode.__file__
 _ROOT = str(Path(decode.__file__).parents[2])  # of the package, where the decoder finds it
+_DECODER = """
+import sys
+sys.path.insert(0, sys.argv[1])  # PYTHONPATH would split a root that has a colon
+from resnet_tf.prediction import decode
+decode.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+"""
 _MAX_DECODERS = 4
 
 
@@ -127,11 +132,11 @@ class _Decoder:
         """Sends a path; `answer` must be called before the next."""
         if self._process is None:
             # Not multiprocessing: a fork would copy TensorFlow's locks, a spawn would import the caller's main script.
-            command = [sys.executable, "-P", _DECODER, str(self._side), str(self._crop), str(self._seconds)]
+            numbers = map(str, (self._side, self._crop, self._seconds))
+            command = [sys.executable, "-P", "-c", _DECODER, _ROOT, *numbers]
             pipe, null = subprocess.PIPE, subprocess.DEVNULL
-            searched = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
             # Of numpy's threads one is enough: the idle ones would eat up the memory limit.
-            variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": searched}
+            variables = os.environ | {"OMP_NUM_THREADS": "1"}
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, env=variables)
         with contextlib.suppress(BrokenPipeError):  # it died since its last photo: `answer` will see that
             self._process.stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")

@@ -282,6 +282,26 @@ def test_the_validation_folder_of_a_published_set_is_left_out_aloud(tree):
     assert any("left out" in line and "/val" in line for line in lines)
 
 
+def test_validation_folders_that_nobody_reads_may_be_two(tree, imagenet):
+    root, *_ = tree
+    for name in ("val", "valid"):
+        shutil.copytree(root / "test", root / name)
+    lines = []
+    assert len(sources.load("cifar10", str(root), say=lines.append).test) == 20
+    assert sum("left out" in line for line in lines) == 2
+    root, _ = imagenet
+    shutil.copytree(root / "val", root / "validation")
+    assert len(sources.load("imagenet", str(root), say=print).test) == 6
+
+
+def test_two_validation_folders_are_refused_where_one_would_be_the_test(divide):
+    root = divide("train", "val", "test")
+    shutil.rmtree(root / "test")
+    shutil.copytree(root / "val", root / "validation")
+    with pytest.raises(UserError, match=r"Received: val/ and validation/"):
+        sources.load("folder", str(root), say=print)
+
+
 def test_images_in_two_splits_are_counted(divide):
     root = divide("train", "val", "test")
     lines = []
@@ -297,6 +317,12 @@ def test_images_in_two_splits_are_counted(divide):
     assert "1 of 4 validation images" in found[0]
     assert "2 of 5 test images" in found[1]
     assert "copy.jpg" in found[1]
+    os.rename(root / "test" / "rose" / "copy.jpg", root / "test" / "rose" / "zz\n\x1b[2J.jpg")
+    os.rename(root / "test" / "daisy" / "copy.jpg", root / "test" / "daisy" / "zz\n\x1b[2J.jpg")
+    lines.clear()
+    sources.load("folder", str(root), say=lines.append)
+    assert "zz\\n\\x1b[2J.jpg" in "".join(lines)  # no terminal takes a name for a command
+    assert all(line.isprintable() for line in lines)
     shutil.rmtree(root / "test")
     (root / "test").symlink_to(root / "train")
     sources.load("folder", str(root), say=lines.append)
@@ -322,15 +348,30 @@ def test_thousands_of_files_are_compared_within_a_second(tmp_path):
     assert time.process_time() - began < 1
 
 
-def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree):
+def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree, monkeypatch):
     _, train, test = tree
     test.images[:3] = train.images[5:8]
     write_tree(tmp_path / "copy" / "train", train, CLASSES)
     write_tree(tmp_path / "copy" / "test", test, CLASSES)
-    for _ in range(2):  # read, then taken from the cache
+    for _ in range(2):  # read, then taken from the cache with the count
         lines = []
         sources.load("cifar10", str(tmp_path / "copy"), say=lines.append)
-        assert "3 of 20 test images" in lines[-1]
+        assert ["3 of 20 test images" in line for line in lines].count(True) == 1
+        monkeypatch.setattr(sources, "shared_images", None)  # would fail if it were called
+
+
+def test_a_copy_in_the_cache_that_was_not_compared_is_read_again(tree, monkeypatch):
+    root, train, test = tree
+    for split, images in (("train", train.images), ("test", test.images)):
+        victim = sorted((root / split / "cat").iterdir())[0]
+        Image.fromarray(images[0] * 0 + 7).save(victim)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(sources, "_COMPARED", "")
+        earlier.setattr(sources, "shared_images", lambda first, second: 0)
+        sources.load("cifar10", str(root), say=[].append)
+    lines = []
+    sources.load("cifar10", str(root), say=lines.append)
+    assert "1 of 20 test images" in lines[-1]
 
 
 def test_own_folder_with_splits(photos, tmp_path):

@@ -6,7 +6,8 @@ from PIL import Image
 
 import resnet_tf
 from resnet_tf.data.rounding import centred
-from resnet_tf.data.splits import FileSplit
+from resnet_tf.data.splits import ArraySplit, FileSplit
+from resnet_tf.errors import UserError
 from resnet_tf.evaluation.views import evaluation_batches, photo_framing
 from resnet_tf.prediction import photos
 
@@ -35,6 +36,13 @@ def test_a_photos_pixels_are_the_evaluations(frame, written):
     evaluated = np.concatenate([images[:, 0] for images, _ in evaluation_batches(preset, split).dataset()])
     for photo, expected in zip(photos.load_all(written, *photo_framing(preset)), evaluated, strict=True):
         assert np.abs(photo.fitted - expected).max() <= 2, photo.path.name
+
+
+def test_a_crop_larger_than_the_images_is_refused_before_any_is_cut():
+    preset = resnet_tf.load_preset("demo", evaluation={"frame": "center_crop(64)"})
+    split = ArraySplit(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int32))
+    with pytest.raises(UserError, match="32 x 32"):
+        evaluation_batches(preset, split)
 
 
 def test_the_middle_is_rounded_half_to_even():

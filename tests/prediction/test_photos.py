@@ -20,8 +20,8 @@ from resnet_tf.prediction import decode, photos
 # A decoder that does to the photos of certain names what a broken codec might do to any.
 BROKEN_DECODER = """
 import os, signal, sys
-sys.path.insert(0, {folder!r})
-import decode
+sys.path.insert(0, sys.argv[1])
+from resnet_tf.prediction import decode
 whole = decode.upright_rgb
 def upright_rgb(path, shorter_side=None):
     match os.path.basename(path).split(".")[0]:
@@ -31,18 +31,16 @@ def upright_rgb(path, shorter_side=None):
         case "exit": os._exit(3)
         case "greedy": bytearray(8 << 30)
         case "noisy": os.write(1, b"to stdout" * 9999); os.write(2, b"to stderr" * 9999)
-        case "modules": raise decode.BadPhoto(" ".join([*sys.modules, *sys.path]))
+        case "modules": raise decode.BadPhoto(" ".join([*sys.modules, *(path or "''" for path in sys.path)]))
     return whole(path, shorter_side)
 decode.upright_rgb = upright_rgb
-decode.serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+decode.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
 """
 
 
 @pytest.fixture
-def broken_decoder(tmp_path, monkeypatch):
-    script = tmp_path / "broken_decoder.py"
-    script.write_text(BROKEN_DECODER.format(folder=os.path.dirname(decode.__file__)))
-    monkeypatch.setattr(photos, "_DECODER", str(script))
+def broken_decoder(monkeypatch):
+    monkeypatch.setattr(photos, "_DECODER", BROKEN_DECODER)
 
 
 def write(path, content=None):
@@ -181,14 +179,26 @@ def test_a_decoder_that_hangs_or_dies_costs_one_photo(tmp_path, broken_decoder, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_decoder_imports_no_tensorflow_and_not_even_numpy(tmp_path, broken_decoder):
+def test_the_decoder_imports_no_tensorflow_and_not_even_numpy(tmp_path, broken_decoder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (photo,) = photos.load_all([write(tmp_path / "modules")], 8, 8)
     imported = {name.split(".")[0] for name in photo.error.split()}
     assert "PIL" in imported
     assert not imported & {"tensorflow", "keras", "numpy", "scipy", "matplotlib"}
     ours = {name for name in photo.error.split() if name.startswith("resnet_tf")}
-    assert ours == {"resnet_tf", "resnet_tf.data", "resnet_tf.data.rounding"}
-    assert str(tmp_path) not in photo.error.split()  # nor anything that lies beside the script
+    package = {"resnet_tf", "resnet_tf.data", "resnet_tf.prediction"}
+    assert ours == package | {"resnet_tf.data.rounding", "resnet_tf.prediction.decode"}
+    assert not {str(tmp_path), "''"} & set(photo.error.split())  # nor anything that lies where it is started
+
+
+def test_the_package_may_lie_in_a_folder_with_a_colon(tmp_path, monkeypatch):
+    home = tmp_path / "a:b"
+    home.mkdir()
+    (home / "resnet_tf").symlink_to(Path(decode.__file__).parents[1])
+    monkeypatch.setattr(photos, "_ROOT", str(home))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (photo,) = photos.load_all([write(tmp_path / "a.png")], 8, 8)
+    assert photo.error is None
 
 
 def test_finding_photos_imports_no_tensorflow():
