@@ -236,7 +236,8 @@ def _other_ways(preset: str | None, runs: str | Path) -> str:
         unfinished = latest(runs, preset, ("running", "stopped"))
     if unfinished is not None:
         ways += f" Or finish {unfinished.name} ({unfinished.standing}): python train.py --resume {unfinished.name}."
-    if others := sorted({run.preset.name for run in every(SHIPPED)}):
+    # Of the preset itself they are not, if there are any, as its recipe is another now.
+    if others := sorted({run.preset.name for run in every(SHIPPED)} - {preset}):
         ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."
     return ways
 

@@ -119,6 +119,13 @@ def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
     assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.name}" in line
 
 
+def test_an_edited_preset_is_not_referred_to_its_own_name(tmp_path):
+    values = presets.to_dict(preset_files.load_preset("quick-long", optimizer={"weight_decay": 0.003}))
+    edited = tmp_path / "quick-long.json"
+    edited.write_text(json.dumps(values))
+    assert "--preset quick-long" not in told(run_folder.choose, str(edited), None, tmp_path, "predict")
+
+
 @pytest.mark.parametrize(
     ("status", "saved"), [("stopped", [14]), ("running", [7, 14]), ("running", []), ("diverged", [])]
 )
