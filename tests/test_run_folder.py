@@ -180,6 +180,12 @@ def chosen(tmp_path, preset=None, run=None) -> tuple[run_folder.Run, str]:
     return found, said[-1]
 
 
+def measured(run, **values) -> dict:
+    """Returns a row on a run's test split, by the protocol of its preset where nothing else is said."""
+    row = {"run": run.name, "split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10}
+    return {**row, "same_data_as_training": True, **values}
+
+
 @pytest.fixture
 def mine(tmp_path):
     path = tmp_path / "mine.json"
@@ -257,16 +263,38 @@ def test_the_newest_runs_preset_decides_where_none_is_named(tmp_path, finished):
 
 def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):
     best, other = finished(80.0), finished(70.0)
-    row = {"split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10}
     for run, top1 in ((best, 71.25), (other, 99.0)):
-        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "run": run.name, "top1": top1})
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(run, top1=top1))
     found, line = chosen(tmp_path, mine)
     assert found.name == best.name
     assert "80.00 %" in line
     assert "71.25 %" in line
     for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}):  # not the preset's way
-        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "run": best.name, "top1": 1.0, **other_row})
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(best, top1=1.0, **other_row))
     assert "71.25 %" in chosen(tmp_path, mine)[1]
+
+
+def test_a_figure_of_other_images_or_another_protocol_is_not_the_runs_own(tmp_path, finished, mine):
+    run, runs = finished(80.0), tmp_path / "runs"
+    ledger.append(runs, ledger.EVALUATED, measured(run, top1=99.0, same_data_as_training=False))
+    assert "99.00 %" not in chosen(tmp_path, mine)[1]
+    ledger.append(runs, ledger.EVALUATED, measured(run, top1=72.5, view="mirror"))
+    assert run_folder.test_row(run, runs) is None
+    assert "72.50 % (mirror, last weights)" in chosen(tmp_path, mine)[1]  # better than none
+
+
+def test_a_run_whose_statistics_were_mended_goes_by_the_figures_of_its_weights(tmp_path, finished, mine):
+    finished(60.0)
+    mended = finished(10.0, recalibrated=True, recalibrated_top1=70.0)
+    for weights, top1 in (("last-recalibrated", 71.25), ("last", 12.0)):  # the latter of before it was resumed
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(mended, weights=weights, top1=top1))
+    found, line = chosen(tmp_path, mine)
+    assert found.name == mended.name
+    assert "validation 70.00 %" in line
+    assert "71.25 %" in line
+    grown = finished(65.0, recalibrated=False, recalibrated_top1=None)
+    mended.update(status="stopped")
+    assert chosen(tmp_path, mine)[0].name == grown.name
 
 
 @pytest.mark.parametrize("file", ["run.json", "preset.json"])
