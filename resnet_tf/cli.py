@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
         close = difflib.get_close_matches(option.replace("_", "-"), (*known, *keys), n=1, cutoff=0.7)
         if not close or close[0] in known:
             return unknown("option", option, known, see)
-        value = value if equals else next(iter(others), "...")
+        following = next(iter(others), "--")
+        value = value if equals else "VALUE" if following.startswith("--") else following
         settings = " or ".join(f"--set {shlex.quote(f'{key}={value}')}" for key in keys[close[0]])
         return UserError(f"unknown option {shown(option)}. A key of the recipe is changed with {settings}. {see}")
 

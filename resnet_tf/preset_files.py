@@ -182,8 +182,8 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
         UserError: the file is no preset any more, or cannot be written.
     """
     try:
+        path = path.resolve()  # a link stays one, and waits for whoever writes the file itself
         with files.locked(path.parent):
-            path = path.resolve()  # a link stays one
             content = _content(path)
             values = _parse(path, content)
             recipe = presets.from_dict(values, name=path.stem).hash

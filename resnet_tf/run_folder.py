@@ -122,6 +122,10 @@ class Run:
             f"a run has its {which} weights once it is finished. Received: {self.name}, {self.standing}{ending}."
         )
 
+    def scored_as(self, which: str) -> str:
+        """Returns what results call its "last" or "best" weights: "last-recalibrated" where they were mended."""
+        return which + "-recalibrated" * (which == "last" and bool(self.about.get("recalibrated")))
+
     def extras(self, runs: str | Path) -> Path:
         """Returns where figures and exports go: into the run, or among `runs` where its own folder is the project's."""
         return self.folder if self.shipped is None else Path(runs) / self.name
@@ -236,7 +240,8 @@ def _other_ways(preset: str | None, runs: str | Path) -> str:
         unfinished = latest(runs, preset, ("running", "stopped"))
     if unfinished is not None:
         ways += f" Or finish {unfinished.name} ({unfinished.standing}): python train.py --resume {unfinished.name}."
-    if others := sorted({run.preset.name for run in every(SHIPPED)}):
+    # Of the preset itself they are not, if there are any, as its recipe is another now.
+    if others := sorted({run.preset.name for run in every(SHIPPED)} - {preset}):
         ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."
     return ways
 
@@ -267,8 +272,8 @@ def _changes(run: Run, written: Preset | None = None) -> dict:
 def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
     """Returns the best run, of those with a changed recipe where there is no other, and why it is."""
     among = whole or trials
-    known = [run for run in among if _validation(run) is not None]
-    found = max(known, key=lambda run: (_validation(run), _age(run))) if known else among[-1]
+    known = {run: top1 for run in among if (top1 := _validation(run)) is not None}
+    found = max(known, key=lambda run: (known[run], _age(run))) if known else among[-1]
     rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
     why = f"{rank} finished run{'s' * (len(among) > 1)} of preset {found.folder.parent.name}"
     if not whole:
@@ -279,15 +284,19 @@ def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
 
 
 def _validation(run: Run) -> float | None:
-    """Returns the validation top-1 of a run's last epoch, in percent."""
-    last = run.about.get("last") if run.shipped is None else run.shipped
+    """Returns the validation top-1 of a run's last weights, in percent: of the last epoch, if they were not mended."""
+    about, last = run.about, run.shipped
+    if last is None:
+        mended = about.get("recalibrated_top1")
+        last = about.get("last") if mended is None else {"validation_top1": mended}
     top1 = last.get("validation_top1") if isinstance(last, dict) else None
     return top1 if isinstance(top1, int | float) else None
 
 
 def _introduced(run: Run, why: str, runs: str | Path, say: Callable[[str], None]) -> Run:
     """Says which run answers, why, and how accurate it is."""
-    validation, test = _validation(run), _test_row(run, runs)
+    validation = _validation(run)
+    test = run.shipped or test_row(run, runs) or next(iter(_test_rows(run, runs)), None)
     known = [] if validation is None else [f"validation {validation:.2f} %"]
     if test is not None:
         known.append(f"test {test['top1']:.2f} % ({test['view']}, {test['weights']} weights)")
@@ -297,16 +306,19 @@ def _introduced(run: Run, why: str, runs: str | Path, say: Callable[[str], None]
     return run
 
 
-def _test_row(run: Run, runs: str | Path) -> dict | None:
-    """Returns the latest result of a run on its test split, of its preset's own view and weights where there is one."""
-    if run.shipped is not None:
-        return run.shipped
+def test_row(run: Run, runs: str | Path) -> dict | None:
+    """Returns a run's latest test row by its preset's own protocol; None where there is none of its whole length."""
     own = run.preset.in_phases[-1].evaluation
-    wanted = {"run": run.name, "split": "test", "steps_planned": run.about.get("steps_planned")}
+    protocol = own.view, run.scored_as(own.weights)
+    return next((row for row in _test_rows(run, runs) if (row["view"], row["weights"]) == protocol), None)
+
+
+def _test_rows(run: Run, runs: str | Path) -> list[dict]:
+    """Returns the test rows of a run at its present length, newest first, by whatever protocol."""
+    wanted = {"run": run.name, "split": "test", "same_data_as_training": True}
+    wanted["steps_planned"] = run.about.get("steps_planned")
     rows = [row for row in files.read_rows(Path(runs) / ledger.EVALUATED)[0] if wanted.items() <= row.items()]
-    rows = [row for row in rows if row.keys() >= {"top1", "view", "weights"}]
-    same = [row for row in rows if (row["view"], row["weights"]) == (own.view, own.weights)]
-    return (same or rows or [None])[-1]
+    return [row for row in reversed(rows) if row.keys() >= {"top1", "view", "weights"}]
 
 
 def check_folder(runs: str | Path) -> None:

@@ -23,6 +23,7 @@ KEPT = (
     "class_names",
     "changed",
     "preset_hash",
+    "recalibrated",
     "steps_planned",
     "step",
 )
@@ -38,9 +39,13 @@ def ship(run: Run, runs: str | Path, target: Path = SHIPPED) -> Path:
     if run.shipped is not None:
         raise UserError(f"a run is shipped from among one's own. Received: {run.folder}, which is shipped already.")
     rows, _ = files.read_rows(Path(runs) / ledger.EVALUATED)
-    scored = [row for row in rows if (row["run"], row["split"], row["weights"]) == (run.name, "test", "last")]
+    wanted = {"run": run.name, "split": "test", "weights": run.scored_as("last")}
+    scored = [row for row in rows if wanted.items() <= row.items()]
     if not scored:
-        raise UserError(f"a run is shipped with its test result. Received: {run.name}, which has none: run eval.py.")
+        raise UserError(
+            f"a run is shipped with its test result. Received: {run.name}, which has none of its last weights: "
+            f"python eval.py --run {run.name} --weights last."
+        )
     folder = target / run.name
     shutil.rmtree(folder.parent, ignore_errors=True)
     (folder / "weights").mkdir(parents=True)

@@ -189,7 +189,9 @@ def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
     values["data"] |= {"augment": "random_crop(24)", "image_size": 24, "validation_size": 0}
     preset = resnet_tf.load_preset(values)
     run = resnet_tf.train(preset, data=str(tmp_path / "two"), runs=tmp_path / "runs")
-    (row,) = resnet_tf.predict([next((image_tree / "test" / "cat").iterdir())], run=run)
+    photo, said = next((image_tree / "test" / "cat").iterdir()), []
+    (row,) = resnet_tf.predict([photo], run=run.name, runs=tmp_path / "runs", say=said.append)
+    assert run.name in said[0]
     assert {entry["class"] for entry in row["top"]} == {"cat", "dog"}
 
 

@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+import threading
 
 import pytest
 from plain import MINE
@@ -153,6 +154,19 @@ def test_a_link_to_a_preset_stays_one(preset_file, tmp_path):
     link.symlink_to(preset_file)
     preset_files.record_result(link, result("mine/1"))
     assert link.is_symlink()
+    assert len(json.loads(preset_file.read_bytes())["results"]) == 1
+
+
+def test_a_link_and_its_preset_are_written_one_at_a_time(preset_file, tmp_path):
+    (tmp_path / "link").mkdir()
+    link = tmp_path / "link" / "mine.json"
+    link.symlink_to(preset_file)
+    writer = threading.Thread(target=preset_files.record_result, args=(link, result("mine/1")))
+    with files.locked(preset_file.parent):
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive()  # waits for whoever writes the file itself
+    writer.join()
     assert len(json.loads(preset_file.read_bytes())["results"]) == 1
 
 

@@ -119,6 +119,13 @@ def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
     assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.name}" in line
 
 
+def test_an_edited_preset_is_not_referred_to_its_own_name(tmp_path):
+    values = presets.to_dict(preset_files.load_preset("quick-long", optimizer={"weight_decay": 0.003}))
+    edited = tmp_path / "quick-long.json"
+    edited.write_text(json.dumps(values))
+    assert "--preset quick-long" not in told(run_folder.choose, str(edited), None, tmp_path, "predict")
+
+
 @pytest.mark.parametrize(
     ("status", "saved"), [("stopped", [14]), ("running", [7, 14]), ("running", []), ("diverged", [])]
 )
@@ -171,6 +178,12 @@ def chosen(tmp_path, preset=None, run=None) -> tuple[run_folder.Run, str]:
     found = run_folder.choose(preset, run, tmp_path / "runs", "predict", said.append)
     assert found.name in said[-1]
     return found, said[-1]
+
+
+def measured(run, **values) -> dict:
+    """Returns a row on a run's test split, by the protocol of its preset where nothing else is said."""
+    row = {"run": run.name, "split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10}
+    return {**row, "same_data_as_training": True, **values}
 
 
 @pytest.fixture
@@ -250,16 +263,38 @@ def test_the_newest_runs_preset_decides_where_none_is_named(tmp_path, finished):
 
 def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):
     best, other = finished(80.0), finished(70.0)
-    row = {"split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10}
     for run, top1 in ((best, 71.25), (other, 99.0)):
-        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "run": run.name, "top1": top1})
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(run, top1=top1))
     found, line = chosen(tmp_path, mine)
     assert found.name == best.name
     assert "80.00 %" in line
     assert "71.25 %" in line
     for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}):  # not the preset's way
-        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "run": best.name, "top1": 1.0, **other_row})
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(best, top1=1.0, **other_row))
     assert "71.25 %" in chosen(tmp_path, mine)[1]
+
+
+def test_a_figure_of_other_images_or_another_protocol_is_not_the_runs_own(tmp_path, finished, mine):
+    run, runs = finished(80.0), tmp_path / "runs"
+    ledger.append(runs, ledger.EVALUATED, measured(run, top1=99.0, same_data_as_training=False))
+    assert "99.00 %" not in chosen(tmp_path, mine)[1]
+    ledger.append(runs, ledger.EVALUATED, measured(run, top1=72.5, view="mirror"))
+    assert run_folder.test_row(run, runs) is None
+    assert "72.50 % (mirror, last weights)" in chosen(tmp_path, mine)[1]  # better than none
+
+
+def test_a_run_whose_statistics_were_mended_goes_by_the_figures_of_its_weights(tmp_path, finished, mine):
+    finished(60.0)
+    mended = finished(10.0, recalibrated=True, recalibrated_top1=70.0)
+    for weights, top1 in (("last-recalibrated", 71.25), ("last", 12.0)):  # the latter of before it was resumed
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(mended, weights=weights, top1=top1))
+    found, line = chosen(tmp_path, mine)
+    assert found.name == mended.name
+    assert "validation 70.00 %" in line
+    assert "71.25 %" in line
+    grown = finished(65.0, recalibrated=False, recalibrated_top1=None)
+    mended.update(status="stopped")
+    assert chosen(tmp_path, mine)[0].name == grown.name
 
 
 @pytest.mark.parametrize("file", ["run.json", "preset.json"])

@@ -1,13 +1,14 @@
 """Weights that come with the project: put there by one command, found where there are no runs, scored again by eval."""
 
 import json
+import shutil
 
 import pytest
 
 import eval as eval_door
 import predict as predict_door
 import train as train_door
-from resnet_tf import cli, run_folder, ship
+from resnet_tf import cli, files, ledger, run_folder, ship
 from resnet_tf.errors import UserError
 
 
@@ -85,8 +86,22 @@ def test_other_images_than_those_of_its_figure_are_named(shipped, image_tree, tm
 
 def test_a_run_that_was_not_scored_is_not_shipped(runs, tmp_path):
     (run,) = run_folder.every(runs)
-    with pytest.raises(UserError, match=r"which has none: run eval\.py"):
+    with pytest.raises(UserError, match=rf"eval\.py --run {run.name} --weights last"):
         ship.ship(run, tmp_path, tmp_path / "weights")
+
+
+def test_a_run_whose_statistics_were_mended_is_shipped_with_the_figure_of_its_weights(runs, tmp_path):
+    (run,) = run_folder.every(runs)
+    shutil.copytree(run.folder, tmp_path / "runs" / run.name)
+    mended = run_folder.Run(tmp_path / "runs" / run.name)
+    mended.update(recalibrated=True)
+    (row,) = files.read_rows(runs / ledger.EVALUATED)[0]
+    ledger.append(tmp_path / "runs", ledger.EVALUATED, row)  # of before it was resumed
+    with pytest.raises(UserError, match="is shipped with its test result"):
+        ship.ship(mended, tmp_path / "runs", tmp_path / "weights")
+    ledger.append(tmp_path / "runs", ledger.EVALUATED, {**row, "weights": "last-recalibrated"})
+    shipped = run_folder.Run(ship.ship(mended, tmp_path / "runs", tmp_path / "weights"))
+    assert shipped.shipped["weights"] == shipped.scored_as("last") == "last-recalibrated"
 
 
 def test_a_shipped_run_is_neither_trained_on_nor_shipped_again(shipped, runs, image_tree, tmp_path, capsys):

@@ -46,7 +46,12 @@ def record_in_preset(run: Run, result: dict, preset_file: Path | None, always: b
         return f"recorded in {name}"
     top1 = known.get("test_top1")
     figure = f"{top1:.2f} %" if isinstance(top1, int | float) else "a row"
-    return f"already recorded in {name}: {figure} by this recipe, seed, images and protocol (--record would replace it)"
+    # A seed may have begun from other weights in another version: whose figure it is must be seen.
+    said = {"of": known.get("date"), "by version": known.get("version")}
+    figure += "".join(f" {word} {value}" for word, value in said.items() if value)
+    return (
+        f"already recorded in {name}: {figure}, with this recipe, seed, images and protocol (--record would replace it)"
+    )
 
 
 def short_form(result: dict) -> dict:
@@ -60,5 +65,6 @@ def short_form(result: dict) -> dict:
         "test_loss": result["loss"],
         "images": result["count"],
         "training_seconds": result["training_seconds"],
+        "version": result["versions"]["resnet_tf"],
         "data": {key: result["data"][key] for key in ("title", "fingerprint", "official")},
     }

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_tf import files, ledger, preset_files, run_folder, variants
+from resnet_tf import preset_files, run_folder, variants
 from resnet_tf.data import sources
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import Preset
-from resnet_tf.run_folder import Run
+from resnet_tf.run_folder import Run, test_row
 
 
 @dataclass(frozen=True)
@@ -158,16 +158,6 @@ def is_over(run: Run, runs: str | Path) -> bool:
     """Says whether nothing is left to do for a run: trained and scored, or diverged, which it would do again."""
     status = run.about["status"]
     return status == "diverged" or (status == "finished" and test_row(run, runs) is not None)
-
-
-def test_row(run: Run, runs: str | Path) -> dict | None:
-    """Returns a run's latest test row by its preset's own protocol; None where there is none of its whole length."""
-    own = run.preset.in_phases[-1].evaluation
-    weights = own.weights + "-recalibrated" * (own.weights == "last" and run.about.get("recalibrated", False))
-    wanted = {"run": run.name, "split": "test", "view": own.view, "weights": weights}
-    wanted |= {"same_data_as_training": True, "steps_planned": run.about["steps_planned"]}
-    rows, _ = files.read_rows(Path(runs) / ledger.EVALUATED)
-    return next((row for row in reversed(rows) if wanted.items() <= row.items()), None)
 
 
 def carry_out(

@@ -13,7 +13,7 @@ from resnet_tf.training.plan import Plan
 SHOWS = 0.9  # of the validation loss: what statistics measured again must reach to take the running ones' place
 
 
-def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> bool:
+def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> float | None:
     """Gives a run's last weights statistics measured again, where the running ones lag so far that it shows.
 
     Running statistics are averages over the last ten steps or so; after few steps at a high learning rate the weights
@@ -27,21 +27,22 @@ def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> boo
         row: the log's last.
 
     Returns:
-        Whether it did. The file of the weights says so too, as "recalibrated".
+        The validation top-1 with the new statistics, in percent; None where the running ones stay. The file of the
+        weights holds it too, and that it is "recalibrated".
     """
     guessing, found = math.log(plan.dataset.classes), row.get("validation_loss", 0.0)
     if not row.get("loss", math.inf) < guessing < found:
-        return False
+        return None
     network = plan.network()
     about = weights.load(network, run.last)
     recalibrate(network, recalibration_images(plan, say=lambda line: None))
     again = score(network, plan.validation, plan.dataset.classes)
     if again.loss >= SHOWS * found:
-        return False
+        return None
     weights.save(network, run.last, {**about, "validation_top1": again.top1, "recalibrated": True})
     say(
         f"batch norm's running statistics lag behind the weights (validation loss {found:.3f}): the last weights get "
         f"statistics measured again ({again.loss:.3f}). A learning rate that falls to its end over more steps lets "
         "them keep up."
     )
-    return True
+    return again.top1

@@ -140,8 +140,9 @@ class Session:
         """
         about = {key: self.last[key] for key in ("step", "epoch", "validation_top1") if key in self.last}
         weights.save(network, self.run.last, about)
-        if not self.group.devices:
-            self.run.update(recalibrated=mend_lag(self.run, self.plans[-1], self.last, self.say))
+        # Written in any case: a run that is gone on with may have been mended at its earlier end.
+        top1 = None if self.group.devices else mend_lag(self.run, self.plans[-1], self.last, self.say)
+        self.run.update(recalibrated=top1 is not None, recalibrated_top1=top1)
         self._close("finished", {})
         self.say(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")
 

@@ -35,6 +35,7 @@ def result(of, **values) -> dict:
         **{"split": "test", "view": "1-crop", "weights": "last", "resolution": 32, "same_data_as_training": True},
         **{"data": OFFICIAL, "count": 10_000, "top1": 86.0, "top1_interval": [85.3, 86.7], "top5": 99.0, "loss": 0.5},
         "validation_top1": 87.0,
+        "versions": {"resnet_tf": "0.3.0", "keras": "3.15.1"},
         **values,
     }
 
@@ -87,6 +88,8 @@ def test_what_is_there_already_is_said_with_its_figure(run, preset_file):
     again = result(run, run="mine/later", date="2026-02-02T00:00:00Z", top1=85.99)
     line = recording.record_in_preset(run, again, preset_file)
     assert line.startswith(f"already recorded in {preset_file}: 86.00 %")
+    assert "2026-01-01" in line
+    assert "0.3.0" in line  # another version may have begun a seed from other weights
     assert "--record" in line
     assert preset_file.read_bytes() == before
     assert recording.record_in_preset(run, again, preset_file, always=True) == f"recorded in {preset_file}"
@@ -102,7 +105,9 @@ def test_the_demos_first_result_is_there_already(tmp_path):
     run = run_folder.create(demo, 0, tmp_path)
     data = {**BUILT_IN, "fingerprint": kept["data"]["fingerprint"]}
     new = result(run, data=data, preset_hash=demo.hash, steps=1120, trained=1120, steps_planned=1120, top1=97.45)
-    assert "already recorded in" in recording.record_in_preset(run, new, path)
+    line = recording.record_in_preset(run, new, path)
+    assert "already recorded in" in line
+    assert kept["date"][:10] in line
     assert path.read_bytes() == content
 
 

@@ -35,6 +35,7 @@ def row(preset="3", seed=0, correct=9039, **values) -> dict:
         **{"count": 10_000, "correct": correct, "top1": correct / 100, "top5": 99.5, "loss": 0.4},
         "top1_interval": [round(low, 2), round(high, 2)],
         "training_seconds": 5400.0,
+        "versions": {"resnet_tf": "0.3.0"},
         **values,
     }
 

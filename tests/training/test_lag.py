@@ -37,13 +37,13 @@ def test_lag_is_mended_and_said(lagging, image_tree):
     found, again = scored[False]["loss"], scored[True]["loss"]
     assert again < 0.9 * found
     said = []
-    assert lag.mend_lag(run, plan, {"loss": 0.1, "validation_loss": found}, said.append)
+    top1 = lag.mend_lag(run, plan, {"loss": 0.1, "validation_loss": found}, said.append)
     (line,) = said
     assert f"{found:.3f}" in line
     assert f"{again:.3f}" in line
     mended = evaluate(run, "validation", str(image_tree), say=str)
     assert mended["loss"] == pytest.approx(again, rel=1e-3)
-    assert mended["validation_top1"] == pytest.approx(mended["top1"])
+    assert mended["validation_top1"] == pytest.approx(mended["top1"]) == pytest.approx(top1)
     assert mended["epochs"] == scored[False]["epochs"]
     assert mended["protocol"] == "1-crop, last epoch, batch norm recalibrated"
     assert scored[False]["protocol"] == "1-crop, last epoch"
@@ -53,7 +53,8 @@ def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
     run, plan = lagging
     before = run.last.read_bytes()
     again = evaluate(run, "validation", str(image_tree), recalibrate=True, say=str)["loss"]
-    assert not lag.mend_lag(run, plan, {"loss": 0.1, "validation_loss": max(1.05 * again, 2.31)}, pytest.fail)
+    row = {"loss": 0.1, "validation_loss": max(1.05 * again, 2.31)}
+    assert lag.mend_lag(run, plan, row, pytest.fail) is None
     assert run.last.read_bytes() == before
 
 
@@ -67,7 +68,7 @@ def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
 )
 def test_an_ordinary_end_costs_no_look(lagging, row, monkeypatch):
     monkeypatch.setattr(lag, "recalibrate", lambda *arguments: pytest.fail("looked"))
-    assert not lag.mend_lag(*lagging, row, pytest.fail)
+    assert lag.mend_lag(*lagging, row, pytest.fail) is None
 
 
 def test_a_training_that_ends_so_is_mended_and_grows_as_if_it_had_not_been(
@@ -78,9 +79,11 @@ def test_a_training_that_ends_so_is_mended_and_grows_as_if_it_had_not_been(
         short = load_preset(tiny_preset, train={"epochs": 2})
         run = train(short, str(image_tree), tmp_path, seed=7, say=str)
     assert run.about["recalibrated"] is True
-    record(run, evaluate(run, data=str(image_tree), say=str), tmp_path)
+    scored = evaluate(run, data=str(image_tree), say=str)
+    assert run.about["recalibrated_top1"] == scored["validation_top1"]  # the figure that goes with the weights
+    record(run, scored, tmp_path)
     assert trials.test_row(run, tmp_path)["weights"] == "last-recalibrated"  # or a sweep would score it for ever
     longer = load_preset(tiny_preset, train={"epochs": 3})
     run = train(longer, str(image_tree), tmp_path, resume=run.name, say=str)
-    assert run.about["recalibrated"] is False
+    assert (run.about["recalibrated"], run.about["recalibrated_top1"]) == (False, None)
     assert_same_run(trained, run)
