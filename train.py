@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int | None:
 
 
 def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
-    """Returns what to train and the file of its preset; a run that is named knows its recipe, and needs no file."""
+    """Returns what to train and the file of its preset; a named run brings its own recipe and needs no preset file."""
     if options.preset is not None:
         path = preset_files.find(options.preset)
         return variants.apply_settings(preset_files.load_preset(path), options.set), path.resolve()

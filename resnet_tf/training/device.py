@@ -23,7 +23,7 @@ def device_description() -> str:
         accelerators = [detail.get("device_name", "GPU") for detail in details]
     if accelerators:
         return f"{len(accelerators)} x {accelerators[0]}"
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS has it not
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS lacks it
     if keras.backend.backend() == "tensorflow":
         threads = tf.config.threading.get_intra_op_parallelism_threads() or threads  # 0: as many as there are
     return f"CPU: {_processor()}, {threads} threads"

@@ -50,10 +50,10 @@ class ProcessGroup:
         return f"; distributed over {devices} of {self.world_size} process{'es' * (self.world_size > 1)}"
 
     def check(self, train: Train) -> None:
-        """Makes sure that a training can be spread so.
+        """Checks that a training can be distributed this way.
 
         Raises:
-            UserError: a batch does not come out even, or TensorFlow's mirrors are to be compiled by XLA.
+            UserError: a batch cannot be divided evenly, or XLA is to compile a step of several TensorFlow devices.
         """
         if train.batch_size % max(1, self.devices):
             raise UserError(
@@ -71,10 +71,10 @@ class ProcessGroup:
         return self.rank * (batch_size // self.world_size), batch_size // self.world_size
 
     def check_alike(self, **facts) -> None:
-        """Makes sure that all processes are about to train the same; all must ask.
+        """Checks that all processes are about to train the same; every process must call it.
 
         Raises:
-            UserError: in all of them, if one of them has other facts.
+            UserError: in all of them, if the facts differ.
         """
         if self.world_size > 1:
             digests = _all_gather(np.frombuffer(hashlib.sha256(repr(facts).encode()).digest(), np.uint8))
@@ -202,7 +202,7 @@ def check_variables() -> bool:
 
 
 def _all_gather(values: np.ndarray) -> np.ndarray:
-    """Returns every process's values, [processes, ...]; all must ask at the same moment of their training."""
+    """Returns every process's values, [processes, ...]; every process must call it at the same step."""
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(values))
