@@ -18,8 +18,8 @@ def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> flo
 
     Running statistics are averages over the last ten steps or so; after few steps at a high learning rate the weights
     have moved on. Looked at only where the validation loss is worse than that of guessing, ln(classes), and the
-    training's is better, so it costs an ordinary training nothing. By these figures overfitting looks the same; measuring
-    the statistics again tells the two apart. What the run resumes from keeps the running ones.
+    training's is better, so it costs an ordinary training nothing. Overfitting looks the same there; measuring the
+    statistics again tells the two apart. What the run resumes from keeps the running ones.
 
     Args:
         run: its last weights are saved.
