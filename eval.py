@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
         "--recalibrate", action="store_true", help="measure batch norm's statistics anew on training images first"
     )
     what.add_argument(
-        "--record", action="store_true", help="record in the preset's file even a trial, or a result that is there already"
+        "--record", action="store_true", help="record in the preset's file even a trial or a known result"
     )
     cli.add_data_option(options)
     cli.add_run_options(options)
