@@ -2,10 +2,12 @@
 
 import sys
 
-from resnet_tf import cli, preset_files, run_folder
-from resnet_tf.data.augmentations import VIEWS
+from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.evaluation import recording
+from resnet_tf.presets import storage
+from resnet_tf.presets.augmentation import VIEWS
+from resnet_tf.runs import run_folder
 
 EXAMPLES = """\
   python eval.py --preset 4                               the preset's best finished run, on the test split
@@ -13,10 +15,10 @@ EXAMPLES = """\
   python eval.py --preset 4 --split validation --figures"""
 
 
-def parser() -> cli.Parser:
+def parser() -> command.Parser:
     """Returns the options of this door."""
-    options = cli.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
-    cli.add_network_options(options)
+    options = command.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
+    command.add_network_options(options)
     what = options.add_argument_group("how to score it")
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
     what.add_argument(
@@ -31,8 +33,8 @@ def parser() -> cli.Parser:
     what.add_argument(
         "--record", action="store_true", help="record in the preset's file even a trial or a known result"
     )
-    cli.add_data_option(options)
-    cli.add_run_options(options)
+    command.add_data_option(options)
+    command.add_run_options(options)
     return options
 
 
@@ -42,17 +44,17 @@ def main(arguments: list[str]) -> None:
     if options.preset is None and options.run is None:
         raise UserError("choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.")
     run = run_folder.choose(options.preset, options.run, options.runs, "evaluate")
-    preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
+    preset_file = storage.find(options.preset) if options.preset else run.preset_file
     if options.record:
         recording.check_request(run, options.split, preset_file)
-    cli.start_tensorflow()
+    command.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
     from resnet_tf.evaluation.show import show, show_shipped
 
-    against = None if preset_file is None else preset_files.load_preset(preset_file)
+    against = None if preset_file is None else storage.load_preset(preset_file)
     shipped = run.shipped
     view = options.view or (shipped["view"] if shipped is not None else None)
-    with cli.counting("evaluating") as advance:
+    with command.counting("evaluating") as advance:
         result = evaluate(
             run,
             options.split,
@@ -78,4 +80,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_door(main))
+    sys.exit(command.run_door(main))

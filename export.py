@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import cli, run_folder
+from resnet_tf.cli import command
 from resnet_tf.errors import UserError
+from resnet_tf.runs import run_folder
 
 EXAMPLES = """\
   python export.py --preset 4 --to saved_model            the preset's best finished run, for TensorFlow Serving
@@ -13,15 +14,15 @@ EXAMPLES = """\
 FORMATS = ("saved_model", "litert", "onnx")
 
 
-def parser() -> cli.Parser:
+def parser() -> command.Parser:
     """Returns the options of this door."""
-    options = cli.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
-    cli.add_network_options(options)
+    options = command.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
+    command.add_network_options(options)
     what = options.add_argument_group("what to write")
     what.add_argument("--to", choices=FORMATS, help="in which form; litert and onnx need requirements-export.txt")
     what.add_argument("--out", metavar="DIR", help="into which folder (default: export/ in the run's)")
-    cli.add_data_option(options)
-    cli.add_run_options(options)
+    command.add_data_option(options)
+    command.add_run_options(options)
     return options
 
 
@@ -31,8 +32,8 @@ def main(arguments: list[str]) -> None:
     if options.to is None:
         raise UserError(f"choose a form with --to: {', '.join(FORMATS)}.")
     run = run_folder.choose(options.preset, options.run, options.runs, "export")
-    cli.start_tensorflow()
-    from resnet_tf.exporting import export
+    command.start_tensorflow()
+    from resnet_tf.export import export
 
     folder = Path(options.out) if options.out else run.extras(options.runs) / "export"
     path = export(run, options.to, folder, options.weights, options.data)
@@ -41,4 +42,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_door(main))
+    sys.exit(command.run_door(main))

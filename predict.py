@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import cli, figures, run_folder
+from resnet_tf import plots
+from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
+from resnet_tf.runs import run_folder
 
 EXAMPLES = """\
   python predict.py cat.jpg dog.png                       by your preset trained last, or pretrained
@@ -13,17 +15,17 @@ EXAMPLES = """\
   python predict.py --preset 4 --json photos/ > classes.json"""
 
 
-def parser() -> cli.Parser:
+def parser() -> command.Parser:
     """Returns the options of this door."""
-    options = cli.Parser("Predict the classes of your own photos.", EXAMPLES)
+    options = command.Parser("Predict the classes of your own photos.", EXAMPLES)
     options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
-    cli.add_network_options(options)
+    command.add_network_options(options)
     what = options.add_argument_group("what to give")
     what.add_argument("--top", type=int, metavar="K", help="classes a photo (default: 3, or both of two)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
     what.add_argument("--csv", metavar="FILE", help="also write a table for spreadsheets")
     what.add_argument("--figure", metavar="FILE", help="also draw a contact sheet (.png, .pdf, .svg)")
-    cli.add_run_options(options)
+    command.add_run_options(options)
     return options
 
 
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> None:
     if options.csv and not Path(options.csv).resolve().parent.is_dir():
         raise UserError(f"a file needs a folder that exists. Received: {options.csv!r}.")
     if options.figure:
-        figures.check_place(options.figure)
+        plots.check_place(options.figure)
     from resnet_tf.prediction import photos
 
     paths = photos.find(options.photos)
@@ -44,15 +46,15 @@ def main(arguments: list[str]) -> None:
         print(line, file=sys.stderr if options.json else sys.stdout)
 
     run = run_folder.choose(options.preset, options.run, options.runs, "predict", say)
-    cli.start_tensorflow()
-    from resnet_tf.prediction import figure, table
+    command.start_tensorflow()
+    from resnet_tf.prediction import plot, table
     from resnet_tf.prediction.predict import predict_photos
 
     rows, shown = [], []
-    with cli.counting("predicting") as advance:
+    with command.counting("predicting") as advance:
         for row, photo in predict_photos(paths, run, options.top, options.weights, advance):
             rows.append(row)
-            if options.figure and len(shown) < figure.MAX_TILES:
+            if options.figure and len(shown) < plot.MAX_TILES:
                 shown.append(photo)
     about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
     if run.shipped is not None:
@@ -64,11 +66,11 @@ def main(arguments: list[str]) -> None:
     say(about)
     writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
     if options.figure:
-        writes.append(lambda: figure.contact_sheet(rows, shown, options.figure, about))
+        writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, about))
     try_each(writes)
     if all(row["error"] for row in rows):
         raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_door(main))
+    sys.exit(command.run_door(main))

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import cli, run_folder
+from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.prediction.table import save
 from resnet_tf.report import compare, measured, page, tables
+from resnet_tf.runs import run_folder
 
 EXAMPLES = """\
   python report.py                                        one page, report.html: results, studies, costs, curves
@@ -14,15 +15,15 @@ EXAMPLES = """\
   python report.py --compare 4/20260101T120000Z-s0 4/20260102T120000Z-s1 --html two.html"""
 
 
-def parser() -> cli.Parser:
+def parser() -> command.Parser:
     """Returns the options of this door."""
-    options = cli.Parser("Report what was measured, beside what the presets' authors report.", EXAMPLES)
+    options = command.Parser("Report what was measured, beside what the presets' authors report.", EXAMPLES)
     what = options.add_argument_group("what to write")
     what.add_argument("--html", metavar="FILE", help="a page that needs no network (default: report.html)")
     what.add_argument("--markdown", metavar="FILE", help="the results as tables; - prints them")
     what.add_argument("--csv", metavar="FILE", help="the results for a spreadsheet; - prints them")
     what.add_argument("--compare", metavar="RUN", nargs=2, help="two runs side by side, with a paired test")
-    cli.add_run_options(options)
+    command.add_run_options(options)
     return options
 
 
@@ -67,4 +68,4 @@ def write(name: str, content: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_door(main))
+    sys.exit(command.run_door(main))

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from resnet_tf import cli
+from resnet_tf.cli import command
 from resnet_tf.errors import UserError
 
 EXAMPLES = """\
@@ -15,9 +15,9 @@ The same command once more skips what is finished and goes on with the rest."""
 HEADINGS = ("trial", "status", "epoch", "validation", "run")
 
 
-def parser() -> cli.Parser:
+def parser() -> command.Parser:
     """Returns the options of this door."""
-    options = cli.Parser("Train many presets, seeds and settings, each as an ordinary run.", EXAMPLES)
+    options = command.Parser("Train many presets, seeds and settings, each as an ordinary run.", EXAMPLES)
     what = options.add_argument_group("what to train: every combination of")
     what.add_argument("--presets", metavar="NAME|PATH", nargs="+", default=[], help="presets")
     what.add_argument("--seeds", metavar="N", nargs="+", type=int, default=[0], help="seeds (default: 0)")
@@ -33,8 +33,8 @@ def parser() -> cli.Parser:
     )
     how.add_argument("--retries", type=int, default=1, metavar="N", help="starts after a failure (default: 1)")
     how.add_argument("--address", help="a Ray cluster whose machines share this project, --runs and --data")
-    cli.add_data_option(options)
-    cli.add_run_options(options)
+    command.add_data_option(options)
+    command.add_run_options(options)
     return options
 
 
@@ -100,4 +100,4 @@ def table(sweep):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_door(main))
+    sys.exit(command.run_door(main))

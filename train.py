@@ -5,10 +5,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from resnet_tf import cli, figures, preset_files, run_folder, variants
+from resnet_tf import plots
+from resnet_tf.cli import command
+from resnet_tf.cli.listing import print_presets, print_summary
 from resnet_tf.errors import UserError
-from resnet_tf.listing import print_presets, print_summary
-from resnet_tf.presets import Preset
+from resnet_tf.presets import storage, variants
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs import run_folder
 
 EXAMPLES = """\
   python train.py --list                                  the presets, their sizes and results
@@ -22,9 +25,9 @@ EXAMPLES = """\
   python train.py --preset 4 --dry-run                    what it would do and cost"""
 
 
-def parser() -> cli.Parser:
+def parser() -> command.Parser:
     """Returns the options of this door."""
-    options = cli.Parser("Train a residual network as a preset says.", EXAMPLES)
+    options = command.Parser("Train a residual network as a preset says.", EXAMPLES)
     what = options.add_argument_group("what to train")
     what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
     what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the preset")
@@ -49,8 +52,8 @@ def parser() -> cli.Parser:
     )
     look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
     look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png, .pdf, .svg)")
-    cli.add_data_option(options)
-    cli.add_run_options(options)
+    command.add_data_option(options)
+    command.add_run_options(options)
     return options
 
 
@@ -66,22 +69,22 @@ def main(arguments: list[str]) -> int | None:
     if options.figure and not options.dry_run:
         raise UserError("--figure draws what --dry-run tells. Received: --figure without --dry-run.")
     if options.figure:
-        figures.check_place(options.figure)
+        plots.check_place(options.figure)
     if options.summary:
         return print_summary(preset)
     if options.check is not None:
-        from resnet_tf import lint
+        from resnet_tf.lint import check
 
         run = run_folder.find(options.check, options.runs) if options.check else None
-        return lint.print_check(preset, run, options.data)
+        return check.print_check(preset, run, options.data)
     if options.dry_run:
         if options.distribute:
             raise UserError("--dry-run times a single device. Received: --dry-run and --distribute.")
-        cli.start_tensorflow()
+        command.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
         return dry_run(preset, options.data, options.seed or 0, options.figure)
-    cli.start_tensorflow()
+    command.start_tensorflow()
     from resnet_tf.training import distributed
     from resnet_tf.training.train import train
 
@@ -104,8 +107,8 @@ def main(arguments: list[str]) -> int | None:
 def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
     """Returns what to train and the file of its preset; a named run brings its own recipe and needs no preset file."""
     if options.preset is not None:
-        path = preset_files.find(options.preset)
-        return variants.apply_settings(preset_files.load_preset(path), options.set), path.resolve()
+        path = storage.find(options.preset)
+        return variants.apply_settings(storage.load_preset(path), options.set), path.resolve()
     if isinstance(options.resume, str):
         return variants.apply_settings(run_folder.find(options.resume, options.runs).preset, options.set), None
     if options.resume:
@@ -114,4 +117,4 @@ def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_door(main))
+    sys.exit(command.run_door(main))

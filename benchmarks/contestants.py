@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf.preset_files import load_preset
-from resnet_tf.presets import Network
+from resnet_tf.presets.schema import Network
+from resnet_tf.presets.storage import load_preset
 
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4
 
@@ -60,7 +60,7 @@ class KerasContestant:
         from resnet_tf.models import resnet
         from resnet_tf.optim.losses import build_loss
         from resnet_tf.optim.optimizers import build_optimizer
-        from resnet_tf.optim.specs import LossSpec, SGDSpec
+        from resnet_tf.presets.optimizer import LossSpec, SGDSpec
 
         self.case, self.stock = case, stock
         if stock:

@@ -13,9 +13,10 @@ import json
 import numpy as np
 from PIL import Image
 
-from resnet_tf import cli, run_folder
-from resnet_tf.data.splits import ArraySplit
+from resnet_tf.cli import command
+from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
+from resnet_tf.runs import run_folder
 
 OFF = 4  # pixels, half a block: on its own grid a second encoding would change next to nothing
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data", help="where the images are; default: as train.py finds them")
     parser.add_argument("--quality", type=int, default=75, help="of the second encoding (default: 75)")
     options = parser.parse_args()
-    cli.start_tensorflow()
+    command.start_tensorflow()
     run = run_folder.find(options.run, options.runs, shipped=True)
     print(json.dumps(measure(run, options.data, options.quality), indent=2))
 
@@ -35,9 +36,9 @@ def main() -> None:
 def measure(run: run_folder.Run, data: str | None, quality: int) -> dict:
     """Returns top-1 in percent on the test images as they are and encoded again, and how far the pixels moved."""
     from resnet_tf.evaluation.evaluate import dataset_of
-    from resnet_tf.evaluation.score import score
-    from resnet_tf.evaluation.views import evaluation_batches
-    from resnet_tf.models.from_preset import load_network
+    from resnet_tf.models.build import load_network
+    from resnet_tf.pipeline.views import evaluation_batches
+    from resnet_tf.scoring.score import score
 
     preset = run.preset.in_phases[-1]
     dataset = dataset_of(run, data, print)

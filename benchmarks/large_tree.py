@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resnet_tf import cli
-from resnet_tf.preset_files import load_preset
+from resnet_tf.cli import command
+from resnet_tf.presets.storage import load_preset
 
 DISTINCT = 200  # pictures; the rest are links to them
 SIZE = (500, 375)  # ImageNet's commonest
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="batches after the first (default: 1,000)")
     parser.add_argument("--batch-size", type=int, default=32, help="images a batch (default: 32)")
     options = parser.parse_args()
-    cli.start_tensorflow()
+    command.start_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         make_tree(Path(folder), options.files, options.classes)
         print(json.dumps(measure(folder, options.batch_size, options.steps), indent=2))
@@ -53,7 +53,7 @@ def make_tree(root: Path, files: int, classes: int) -> None:
 
 def measure(root: str, batch_size: int, steps: int) -> dict:
     """Returns seconds from the start of the reading to the first batch, MiB that memory grew by after it, images/s."""
-    from resnet_tf.data import sources
+    from resnet_tf.datasets import sources
     from resnet_tf.training.plan import make_plans
 
     preset = load_preset("imagenet-resnet34-exp3", train={"batch_size": batch_size}, data={"validation_size": 0})

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import run_folder
+from resnet_tf.runs import run_folder
 from resnet_tf.training.distributed import VARIABLES
 
 ROOT = Path(__file__).parents[1]

@@ -9,13 +9,13 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from resnet_tf.cli import run_door
-from resnet_tf.data.sources import DATASETS
+from resnet_tf.cli.command import run_door
+from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
-from resnet_tf.models.size import network_size
-from resnet_tf.preset_files import load_preset
-from resnet_tf.presets import Preset
-from resnet_tf.readme import markdown
+from resnet_tf.models.cost import network_size
+from resnet_tf.presets.schema import Preset
+from resnet_tf.presets.storage import load_preset
+from tools.readme_tables import markdown
 
 HEADINGS = ("devices", "images/s", "computing", "gradients", "norms", "hours", "cores that decode", "MB/s read")
 

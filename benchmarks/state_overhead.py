@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import cli
-from resnet_tf.preset_files import load_preset
+from resnet_tf.cli import command
+from resnet_tf.presets.storage import load_preset
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="training steps timed (default: 10)")
     parser.add_argument("--saves", type=int, default=50, help="saves timed (default: 50)")
     options = parser.parse_args()
-    cli.start_tensorflow()
+    command.start_tensorflow()
     print(json.dumps(measure(options), indent=2))
 
 
@@ -85,8 +85,8 @@ def _timed_saves(trained, plan, folder: Path, count: int) -> tuple[list[float], 
 
 
 def _images(preset, data: str | None):
-    from resnet_tf.data import sources
-    from resnet_tf.data.splits import ArraySplit, Dataset
+    from resnet_tf.datasets import sources
+    from resnet_tf.datasets.splits import ArraySplit, Dataset
 
     about = sources.DATASETS[preset.data.dataset]
     if data is not None:

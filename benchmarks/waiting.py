@@ -54,9 +54,9 @@ def _seconds(command: list[str]) -> float:
 def pipeline(folder: Path) -> dict[str, int]:
     """Returns images a CPU second, so that what runs on several cores counts as on one."""
     import resnet_tf  # noqa: F401  switches oneDNN on
-    from resnet_tf.data.augmentations import parse
-    from resnet_tf.data.batches import TrainingBatches
-    from resnet_tf.data.splits import ArraySplit, FileSplit
+    from resnet_tf.datasets.splits import ArraySplit, FileSplit
+    from resnet_tf.pipeline.batches import TrainingBatches
+    from resnet_tf.presets.augmentation import parse
 
     rng = np.random.default_rng(0)
     small = ArraySplit(rng.integers(0, 256, (50000, 32, 32, 3), np.uint8), np.zeros(50000, np.int32))

@@ -17,8 +17,8 @@ from typing import Any
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {
-    "load_preset": "resnet_tf.preset_files",
-    "build_network": "resnet_tf.models.from_preset",
+    "load_preset": "resnet_tf.presets.storage",
+    "build_network": "resnet_tf.models.build",
     "resnet": "resnet_tf.models.resnet",
     "train": "resnet_tf.training.train",
     "evaluate": "resnet_tf.evaluation.evaluate",

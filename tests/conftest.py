@@ -32,8 +32,8 @@ def image_tree(tmp_path_factory) -> Path:
     """A folder train/<class>/*, test/<class>/* with CIFAR-10's class names and drawn 32x32 pictures."""
     from PIL import Image
 
-    from resnet_tf.data import shapes10
-    from resnet_tf.data.sources import DATASETS
+    from resnet_tf.datasets import shapes10
+    from resnet_tf.datasets.sources import DATASETS
 
     root = tmp_path_factory.mktemp("images")
     names = DATASETS["cifar10"].class_names

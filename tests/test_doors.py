@@ -16,9 +16,10 @@ from PIL import Image
 import eval as eval_door
 import predict as predict_door
 import train as train_door
-from resnet_tf import cli, run_folder
-from resnet_tf.data.augmentations import parse
+from resnet_tf.cli import command
 from resnet_tf.errors import UserError
+from resnet_tf.presets.augmentation import parse
+from resnet_tf.runs import run_folder
 from resnet_tf.training.plan import make_plans
 
 
@@ -32,7 +33,7 @@ def home(tmp_path_factory, tiny_preset, image_tree):
 
 
 def run_door(door, *arguments, code: int) -> None:
-    assert cli.run_door(door.main, [str(argument) for argument in arguments]) == code
+    assert command.run_door(door.main, [str(argument) for argument in arguments]) == code
 
 
 def mistake(capsys, door, *arguments) -> str:
@@ -208,7 +209,7 @@ def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
 )
 def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame, side, crop):
     import resnet_tf
-    from resnet_tf.evaluation.views import photo_framing
+    from resnet_tf.pipeline.views import photo_framing
 
     values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
     assert photo_framing(resnet_tf.load_preset(values)) == (side, crop)
@@ -224,7 +225,7 @@ def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame,
 )
 def test_a_frame_that_photos_cannot_have_is_refused(tiny_preset, dataset, frame):
     import resnet_tf
-    from resnet_tf.evaluation.views import photo_framing
+    from resnet_tf.pipeline.views import photo_framing
 
     values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
     with pytest.raises(UserError, match=r"evaluation\.frame") as caught:
@@ -266,8 +267,8 @@ def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, ima
 
 
 def test_a_broken_image_is_named_when_batch_norm_is_measured_anew(home, image_tree, tmp_path, monkeypatch):
-    from resnet_tf.data import sources
-    from resnet_tf.data.splits import FileSplit
+    from resnet_tf.datasets import sources
+    from resnet_tf.datasets.splits import FileSplit
     from resnet_tf.evaluation import evaluate
 
     run = run_folder.every(home / "runs")[0]
@@ -285,9 +286,9 @@ def test_a_broken_image_is_named_when_batch_norm_is_measured_anew(home, image_tr
 def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
     """One network, one normalisation: probabilities of a file equal those of the evaluated image."""
     import resnet_tf
-    from resnet_tf.data import sources
-    from resnet_tf.evaluation.views import evaluation_batches
-    from resnet_tf.models.from_preset import load_network
+    from resnet_tf.datasets import sources
+    from resnet_tf.models.build import load_network
+    from resnet_tf.pipeline.views import evaluation_batches
 
     run = run_folder.every(home / "runs")[0]
     files = sorted((image_tree / "test").rglob("*.png"))

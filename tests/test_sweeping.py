@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import sweep as sweep_door
-from resnet_tf import cli, files, ledger, run_folder
+from resnet_tf import files
+from resnet_tf.cli import command
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.runs import ledger, run_folder
 from resnet_tf.sweeping import trials
 from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
@@ -161,7 +163,7 @@ def test_mistakes_at_the_door_are_told_in_one_line(capsys):
         ("--presets", "3", "stl10", "--data", "."): "--data is the place of one data set",
         ("--presets", "33"): "33",
     }.items():
-        assert cli.run_door(sweep_door.main, list(arguments)) == 2
+        assert command.run_door(sweep_door.main, list(arguments)) == 2
         line = capsys.readouterr().err
         assert told in line
         assert line.count("\n") == 1

@@ -3,32 +3,29 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from resnet_tf import files, ledger
-from resnet_tf.data import sources
-from resnet_tf.data.batches import EvaluationBatches
-from resnet_tf.data.broken import naming_broken_files
-from resnet_tf.data.splits import Dataset, split_train_validation
+from resnet_tf import files
+from resnet_tf.datasets import sources
+from resnet_tf.datasets.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
-from resnet_tf.evaluation import predictions
-from resnet_tf.evaluation.metrics import Scores
-from resnet_tf.evaluation.pictures import MISTAKES, draw
-from resnet_tf.evaluation.predictions import Predictions, fingerprint_of_order
-from resnet_tf.evaluation.score import score
-from resnet_tf.evaluation.views import evaluation_batches
-from resnet_tf.models.from_preset import load_network
-from resnet_tf.presets import Preset
-from resnet_tf.run_folder import Run
-from resnet_tf.training.plan import Plan, make_plans
+from resnet_tf.evaluation.plots import MISTAKES, draw
+from resnet_tf.models.build import load_network
+from resnet_tf.pipeline.batches import EvaluationBatches
+from resnet_tf.pipeline.views import evaluation_batches
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs import ledger, predictions
+from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
+from resnet_tf.runs.run_folder import Run
+from resnet_tf.scoring.metrics import Scores
+from resnet_tf.scoring.score import score
+from resnet_tf.training.plan import make_plans
+from resnet_tf.training.recalibration import recalibration_images
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
-
-# Training images, rounded up to whole batches; more change little: Wu and Johnson 2021 (arXiv:2105.07576), section 3.3.
-RECALIBRATION = 10_000
 
 
 class Result(dict):
@@ -62,7 +59,7 @@ def evaluate(
     Args:
         run: a finished or stopped run.
         split: "test", or "validation" (the images held out of this run's training).
-        data: where the images are; default: see `data.sources.load`.
+        data: where the images are; default: see `datasets.sources.load`.
         weights: "last" or "best"; default: as `against` says.
         view: one of `augmentations.VIEWS`; default: as `against` says.
         against: the preset beside whose reference the result stands; default: the run's own.
@@ -164,16 +161,6 @@ def _images_at(batches: EvaluationBatches, places: np.ndarray) -> np.ndarray:
     some = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
     found = [images[:, 0].numpy().astype(np.uint8) for images, _ in some.dataset()]
     return np.concatenate(found) if found else np.zeros((0, batches.size, batches.size, 3), np.uint8)
-
-
-def recalibration_images(plan: Plan, say: Callable[[str], None]) -> Iterator:
-    """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
-    size = plan.preset.train.batch_size
-    steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
-    say(f"batch norm is measured anew on {steps * size:,} training images")
-    with naming_broken_files(lambda: [plan.batches.split]):
-        for images, _ in plan.batches.dataset(0, steps):
-            yield images
 
 
 def _figures(scores: Scores, class_names: tuple[str, ...]) -> dict:

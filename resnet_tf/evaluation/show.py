@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from resnet_tf.text import printable
+from resnet_tf.format import printable
 
 
 def show(result: dict, say: Callable[[str], None] = print) -> None:

@@ -21,7 +21,7 @@ from resnet_tf.models.layers import (
     InputNormalization,
     LeakyReLUOfSum,
 )
-from resnet_tf.presets import Network
+from resnet_tf.presets.schema import Network
 
 LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
 

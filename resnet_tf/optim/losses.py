@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from resnet_tf.optim.specs import LossSpec
+from resnet_tf.presets.optimizer import LossSpec
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from resnet_tf.optim.specs import AdamSpec, OptimizerSpec, SGDSpec
+from resnet_tf.presets.optimizer import AdamSpec, OptimizerSpec, SGDSpec
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")

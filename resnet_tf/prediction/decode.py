@@ -22,7 +22,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from resnet_tf.data.rounding import centred, resized_side
+from resnet_tf.presets.rounding import centred, resized_side
 
 FORMATS = {  # what a file starts with -> the one Pillow reader that may open it; an MPO (iPhone, stereo) is a JPEG
     rb"\xff\xd8\xff": "JPEG",

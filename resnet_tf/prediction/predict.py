@@ -9,14 +9,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf import run_folder
 from resnet_tf.errors import UserError
-from resnet_tf.evaluation.metrics import log_softmax
-from resnet_tf.evaluation.views import photo_framing
-from resnet_tf.models.from_preset import load_network
+from resnet_tf.models.build import load_network
+from resnet_tf.pipeline.views import photo_framing
 from resnet_tf.prediction import photos
 from resnet_tf.prediction.photos import Photo
-from resnet_tf.run_folder import Run
+from resnet_tf.runs import run_folder
+from resnet_tf.runs.run_folder import Run
+from resnet_tf.scoring.metrics import log_softmax
 
 BATCH = 32
 SECONDS = 4.0  # for one photo

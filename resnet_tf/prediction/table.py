@@ -16,7 +16,7 @@ from pathlib import Path
 
 from resnet_tf.errors import UserError
 from resnet_tf.files import write_atomically
-from resnet_tf.text import printable
+from resnet_tf.format import printable
 
 UNSURE = 0.5  # a first class less probable than this is marked as a guess
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import files, ledger, presets
-from resnet_tf.evaluation import predictions
-from resnet_tf.evaluation.predictions import Predictions
+from resnet_tf import files
+from resnet_tf.presets import schema
 from resnet_tf.report.measured import NEEDED
-from resnet_tf.run_folder import Run
+from resnet_tf.runs import ledger, predictions
+from resnet_tf.runs.predictions import Predictions
+from resnet_tf.runs.run_folder import Run
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def compare(ours: Run, theirs: Run, runs: str | Path) -> dict[str, list[list[str
     """Returns what differs between two runs as tables by title; a row is [what, ours, theirs, more...]."""
     rows = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
     return {
-        "recipe": [[key, *map(_shown, pair)] for key, pair in presets.changes(ours.preset, theirs.preset).items()],
+        "recipe": [[key, *map(_shown, pair)] for key, pair in schema.changes(ours.preset, theirs.preset).items()],
         "run": _differing(_about(ours), _about(theirs)),
         "figures": _differing(_figures(ours, rows), _figures(theirs, rows), numbers=True),
         "paired test": _paired_rows(ours, theirs),

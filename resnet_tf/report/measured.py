@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_tf import files, ledger, preset_files, run_folder
-from resnet_tf.ledger import Standing
-from resnet_tf.presets import LENGTH, Preset
-from resnet_tf.run_folder import Run
+from resnet_tf import files
+from resnet_tf.presets import storage
+from resnet_tf.presets.schema import LENGTH, Preset
+from resnet_tf.runs import ledger, run_folder
+from resnet_tf.runs.ledger import Standing
+from resnet_tf.runs.run_folder import Run
 
 # What makes two evaluations one measurement, made again: the later row stands for both.
 SAME = ("run", "split", "view", "weights", "resolution")
@@ -73,7 +75,7 @@ class Group:
 
 def shipped_presets() -> dict[str, Preset]:
     """Returns the package's presets by name, in the order of the listing."""
-    return {name: preset_files.load_preset(name) for name in preset_files.names()}
+    return {name: storage.load_preset(name) for name in storage.names()}
 
 
 def gather(

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from resnet_tf import ledger, lint
-from resnet_tf.listing import DESCRIBED, described
-from resnet_tf.presets import Preset
+from resnet_tf.cli.listing import DESCRIBED, described
+from resnet_tf.format import printable
+from resnet_tf.lint import check
+from resnet_tf.presets.schema import Preset
 from resnet_tf.report import compare, studies
 from resnet_tf.report.charts import COLOURS, Series, line_chart
 from resnet_tf.report.measured import Group, Measured, groups, leading
 from resnet_tf.report.tables import RESULTS, SEEDS, epochs, percent, result_cells, seed_cells
-from resnet_tf.run_folder import Run
-from resnet_tf.text import printable
+from resnet_tf.runs import ledger
+from resnet_tf.runs.run_folder import Run
 
 MOST_RUNS = 6  # of a preset, drawn over each other: the newest
 COSTS = (*DESCRIBED, "measured", "training", "check")
@@ -190,7 +191,7 @@ def cost_cells(preset: Preset, group: Group | None) -> list[str]:
     cost = (
         "-" if seconds is None else f"{span(seconds)} for {epochs(row)} epochs, {row.get('device', 'device not said')}"
     )
-    rules = list(dict.fromkeys(finding.rule for finding in lint.check(preset)))
+    rules = list(dict.fromkeys(finding.rule for finding in check.check(preset)))
     return [
         *described(preset),
         percent(group.mean) if group else "-",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from resnet_tf.presets import Preset
+from resnet_tf.presets.schema import Preset
 from resnet_tf.report.charts import Series, line_chart
 from resnet_tf.report.measured import Group, leading
 from resnet_tf.report.tables import epochs, percent

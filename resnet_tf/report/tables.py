@@ -5,8 +5,9 @@ import io
 import json
 from collections.abc import Sequence
 
-from resnet_tf import ledger, readme
 from resnet_tf.report.measured import Group, Measured
+from resnet_tf.runs import ledger
+from tools import readme_tables
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
 SEEDS = (
@@ -84,7 +85,7 @@ def markdown(measured: Sequence[Measured], groups: Sequence[Group]) -> str:
 
 
 def _markdown(headings: Sequence[str], rows: list[list[str]]) -> str:
-    return readme.markdown(headings, [[cell.replace("|", "\\|") for cell in cells] for cells in rows])
+    return readme_tables.markdown(headings, [[cell.replace("|", "\\|") for cell in cells] for cells in rows])
 
 
 def as_csv(measured: Sequence[Measured]) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.format import printable
 from resnet_tf.sweeping.trials import Outcome, Trial, carry_out
-from resnet_tf.text import printable
 
 # What a process of Ray's must know of the one that asks: the backend, and where images are.
 PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from resnet_tf.presets import Preset
+from resnet_tf.presets.schema import Preset
 
 
 def device_description() -> str:

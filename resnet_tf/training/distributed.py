@@ -18,8 +18,8 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.presets import Train
-from resnet_tf.run_folder import Run
+from resnet_tf.presets.schema import Train
+from resnet_tf.runs.run_folder import Run
 
 VARIABLES = [f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
 COPIED = ("run.json", "preset.json", "log.jsonl", "state", "weights")

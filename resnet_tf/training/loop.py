@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from resnet_tf import files
-from resnet_tf.data.broken import naming_broken_files
-from resnet_tf.evaluation.score import score
 from resnet_tf.models import weights
+from resnet_tf.pipeline.broken import naming_broken_files
+from resnet_tf.scoring.score import score
 from resnet_tf.training import checkpoint
 from resnet_tf.training.checkpoint import State
 from resnet_tf.training.distributed import undistributed

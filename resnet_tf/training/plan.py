@@ -7,19 +7,20 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from resnet_tf.data import augmentations, statistics
-from resnet_tf.data.batches import EvaluationBatches, TrainingBatches
-from resnet_tf.data.broken import naming_broken_files
-from resnet_tf.data.splits import SEEDS, ArraySplit, Dataset, FileSplit, training_and_validation
-from resnet_tf.data.statistics import Statistics
+from resnet_tf.datasets.splits import SEEDS, ArraySplit, Dataset, FileSplit, training_and_validation
 from resnet_tf.errors import UserError
-from resnet_tf.evaluation.views import evaluation_batches
-from resnet_tf.models.from_preset import build_network
+from resnet_tf.models.build import build_network
 from resnet_tf.models.resnet import set_input_statistics, set_whitening
 from resnet_tf.optim.losses import build_loss
 from resnet_tf.optim.optimizers import build_optimizer
-from resnet_tf.optim.watchers import Watcher, watchers_of
-from resnet_tf.presets import Preset
+from resnet_tf.optim.plateau import Watcher, watchers_of
+from resnet_tf.pipeline import statistics
+from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
+from resnet_tf.pipeline.broken import naming_broken_files
+from resnet_tf.pipeline.statistics import Statistics
+from resnet_tf.pipeline.views import evaluation_batches
+from resnet_tf.presets import augmentation
+from resnet_tf.presets.schema import Preset
 from resnet_tf.training.step import Step, build_step
 
 SAMPLE = 1000  # images on disk that are measured for normalisation
@@ -118,7 +119,7 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
     measured = statistics.IMAGENET if sample is None else statistics.measure(sample)
     plans: list[Plan] = []
     for number, phase in enumerate(preset.in_phases):
-        chain = augmentations.parse(phase.data.augment, "data.augment")
+        chain = augmentation.parse(phase.data.augment, "data.augment")
         _check_size(phase, split, chain)
         mean, deviation = input_statistics(phase.data.normalize, measured)
         if preset.model.stem_shape.whitened and not plans:  # later phases go on with the first one's weights
@@ -199,9 +200,9 @@ def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, 
     return measured.pixel_mean, np.full_like(measured.pixel_mean, overall)
 
 
-def _check_size(preset: Preset, split: ArraySplit | FileSplit, chain: augmentations.Chain) -> None:
+def _check_size(preset: Preset, split: ArraySplit | FileSplit, chain: augmentation.Chain) -> None:
     wanted = (preset.data.image_size, preset.data.image_size)
-    found = augmentations.output_shape(chain, split.images.shape[1:3] if isinstance(split, ArraySplit) else None)
+    found = augmentation.output_shape(chain, split.images.shape[1:3] if isinstance(split, ArraySplit) else None)
     if found != wanted:
         raise UserError(
             f"augmented images must have the network's size, data.image_size={wanted[0]}. "

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import files, presets, run_folder, variants
-from resnet_tf.data.splits import Dataset
+from resnet_tf import files
+from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
-from resnet_tf.presets import Preset
-from resnet_tf.run_folder import Run
+from resnet_tf.presets import schema, variants
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs import run_folder
+from resnet_tf.runs.run_folder import Run
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import Plan
 
 # What may differ from the recipe that a run began with: its length, where that leaves every step done as it was.
 # (`train.state_minutes` and what only describes a preset are no part of the recipe.)
-MAY_GROW = presets.LENGTH
+MAY_GROW = schema.LENGTH
 
 
 def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | None = None) -> Run:
@@ -68,7 +70,7 @@ def recipe_of(run: Run, preset: Preset, say: Callable[[str], None]) -> Preset:
         raise UserError(
             f"a run goes on as the preset it began with, {own.name}. Received: {named.name} for {run.name}."
         )
-    since = [key for key in presets.changes(own, named) if key not in (run.about.get("changed") or {})]
+    since = [key for key in schema.changes(own, named) if key not in (run.about.get("changed") or {})]
     if since:
         say(f"{run.name} keeps the recipe it began with; preset {own.name} has since changed in {', '.join(since)}")
     return variants.apply(own, preset.overrides)
@@ -165,7 +167,7 @@ def take_recipe(run: Run, preset: Preset, grown: dict[str, list], step: int, say
     if grown:
         shutil.rmtree(run.predictions, ignore_errors=True)
         departs = dict(run.about.get("changed") or {})  # from the preset's file, as it was when the run began
-        for key, (ours, old) in presets.changes(preset, before).items():
+        for key, (ours, old) in schema.changes(preset, before).items():
             departs[key] = [ours, departs[key][1] if key in departs else old]
         departs = {key: pair for key, pair in departs.items() if pair[0] != pair[1]}
         run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=departs)
@@ -179,7 +181,7 @@ def _differences(before: Preset, now: Preset, unhashed: bool = False) -> dict[st
     found = {}
     for number, (old, new) in enumerate(zip(before.in_phases, now.in_phases, strict=True), start=1):
         prefix = f"phases.{number}." if before.phases else ""
-        found |= {prefix + key: [theirs, ours] for key, (ours, theirs) in presets.changes(new, old, unhashed).items()}
+        found |= {prefix + key: [theirs, ours] for key, (ours, theirs) in schema.changes(new, old, unhashed).items()}
     return found
 
 

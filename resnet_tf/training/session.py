@@ -7,19 +7,20 @@ from pathlib import Path
 
 import keras
 
-from resnet_tf import files, ledger
+from resnet_tf import files
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.format import printable
 from resnet_tf.models import weights
-from resnet_tf.models.size import describe_network, describe_stages, network_size
-from resnet_tf.run_folder import Run
-from resnet_tf.text import printable
+from resnet_tf.models.cost import describe_network, describe_stages, network_size
+from resnet_tf.runs import ledger
+from resnet_tf.runs.run_folder import Run
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
 from resnet_tf.training.distributed import ProcessGroup
-from resnet_tf.training.lag import mend_lag
 from resnet_tf.training.plan import Plan
 from resnet_tf.training.progress import ProgressDisplay, duration
+from resnet_tf.training.recalibration import mend_lag
 from resnet_tf.training.signals import StopSignal
 from resnet_tf.training.tensorboard import TensorBoardLog
 

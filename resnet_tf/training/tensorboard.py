@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
-from resnet_tf import presets
-from resnet_tf.run_folder import Run
+from resnet_tf.presets import schema
+from resnet_tf.runs.run_folder import Run
 
 METRICS = ("validation_top1", "validation_loss", "test_top1", "test_loss")
 
@@ -51,7 +51,7 @@ class TensorBoardLog:
             self.writers[part] = tf.summary.create_file_writer(str(self.run.tensorboard / part))
         preset = self.run.preset
         with self.writers["train"].as_default(step=0):
-            recipe = json.dumps(presets.recipe(preset), indent=2)
+            recipe = json.dumps(schema.recipe(preset), indent=2)
             tf.summary.text("preset", f"### {preset.title}\n\n" + _as_markdown_code(recipe))
             tf.summary.text("network", _as_markdown_code(overview))
 

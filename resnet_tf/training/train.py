@@ -7,12 +7,14 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from resnet_tf import files, ledger, lint, run_folder
-from resnet_tf.data import sources
+from resnet_tf import files
+from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
-from resnet_tf.lint import Finding
-from resnet_tf.presets import Preset
-from resnet_tf.run_folder import Run
+from resnet_tf.lint import check
+from resnet_tf.lint.check import Finding
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs import ledger, run_folder
+from resnet_tf.runs.run_folder import Run
 from resnet_tf.training import checkpoint
 from resnet_tf.training.device import warn_of_xla
 from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -39,7 +41,7 @@ def train(
     which may make it longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
 
     Args:
-        data: where the images are; default: see `data.sources.load`.
+        data: where the images are; default: see `datasets.sources.load`.
         seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
         resume: True for the preset's newest unfinished run, or a run's name or folder.
         say: takes each line meant for people.
@@ -109,7 +111,7 @@ def _warnings(preset: Preset, plan: Plan) -> list[Finding]:
     Raises:
         UserError: it finds what cannot be carried out.
     """
-    found = lint.check_on(preset, plan.dataset)
+    found = check.check_on(preset, plan.dataset)
     for finding in found:
         if finding.severity == "error":
             raise UserError(

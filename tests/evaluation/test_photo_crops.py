@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 import resnet_tf
-from resnet_tf.data.rounding import centred
-from resnet_tf.data.splits import ArraySplit, FileSplit
+from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
-from resnet_tf.evaluation.views import evaluation_batches, photo_framing
+from resnet_tf.pipeline.views import evaluation_batches, photo_framing
 from resnet_tf.prediction import photos
+from resnet_tf.presets.rounding import centred
 
 SIZES = [(75, 100), (100, 75), (97, 98), (64, 81), (40, 300), (90, 90), (901, 1203), (1003, 1601)]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_tf.checked import build
 from resnet_tf.errors import UserError
 from resnet_tf.optim.losses import CrossEntropy, build_loss
-from resnet_tf.optim.specs import LossSpec
+from resnet_tf.presets.optimizer import LossSpec
+from resnet_tf.presets.parsing import build
 
 CLASSES, BATCH = 7, 12
 FORMS = [(0.0, "keras"), (0.0, "others"), (0.1, "keras"), (0.1, "others"), (0.4, "others")]

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_tf.checked import build_named
 from resnet_tf.errors import UserError
 from resnet_tf.optim.optimizers import RateTable, build_optimizer
-from resnet_tf.optim.schedules import MultiStep
-from resnet_tf.optim.specs import OPTIMIZERS, AdamSpec, SGDSpec
+from resnet_tf.presets.optimizer import OPTIMIZERS, AdamSpec, SGDSpec
+from resnet_tf.presets.parsing import build_named
+from resnet_tf.presets.schedule import MultiStep
 
 STEPS = 50
 

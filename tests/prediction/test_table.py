@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from resnet_tf.errors import UserError
+from resnet_tf.format import printable
 from resnet_tf.prediction import table
-from resnet_tf.text import printable
 
 
 def row(file, *top, error=None):

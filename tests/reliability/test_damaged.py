@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trials import SendAtStep, Trial, finish, outcome
 
-from resnet_tf import run_folder
+from resnet_tf.runs import run_folder
 from resnet_tf.training import checkpoint
 
 FILES = ("arrays.npz", "best.npz", "state.json")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trials import Fail, Trial, finish, outcome
 
-from resnet_tf import run_folder
+from resnet_tf.runs import run_folder
 from resnet_tf.training import checkpoint
 
 DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES)

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from trials import CONTEXT
 
-from resnet_tf.data import sources
+from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.models import weights
 from resnet_tf.models.resnet import resnet
-from resnet_tf.preset_files import load_preset
+from resnet_tf.presets.storage import load_preset
 
 EFFECT = "an effect"
 

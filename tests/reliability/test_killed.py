@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trials import STEPS, Send, SendAtStep, Trial, finish, is_finished, outcome
 
-from resnet_tf import run_folder
+from resnet_tf.runs import run_folder
 
 
 def long(name: str, count: int):

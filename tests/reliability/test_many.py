@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from trials import CONTEXT, PRESET, STEPS, Send, Trial, load_preset, outcome
 
-from resnet_tf import files, run_folder
+from resnet_tf import files
+from resnet_tf.runs import run_folder
 
 
 def together(target, arguments: list[tuple]) -> list:

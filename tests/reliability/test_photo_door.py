@@ -15,7 +15,7 @@ from test_decode import TURNS
 from test_photos import hostile_names, mutated
 
 import predict as predict_door
-from resnet_tf import cli
+from resnet_tf.cli import command
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def solid(level: int) -> bytes:
 def predicted(capsys, runs: Path, *names: str) -> list[dict]:
     """Runs the door in this process; returns its rows, having seen that nothing printed steers a terminal."""
     capsys.readouterr()
-    assert cli.run_door(predict_door.main, ["--runs", str(runs), "--json", "--top", "10", *names]) == 0
+    assert command.run_door(predict_door.main, ["--runs", str(runs), "--json", "--top", "10", *names]) == 0
     printed = capsys.readouterr()
     assert all(sign.isprintable() or sign == "\n" for sign in printed.out + printed.err)
     return json.loads(printed.out)

@@ -5,7 +5,7 @@ import signal
 
 from trials import STEPS, Fail, SendAtStep, Trial, outcome
 
-from resnet_tf import run_folder
+from resnet_tf.runs import run_folder
 from resnet_tf.training import checkpoint
 
 

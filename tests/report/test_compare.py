@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resnet_tf import ledger, presets, run_folder
-from resnet_tf.evaluation import predictions
-from resnet_tf.evaluation.predictions import Predictions
+from resnet_tf.presets import schema
 from resnet_tf.report import compare
 from resnet_tf.report.measured import NEEDED
+from resnet_tf.runs import ledger, predictions, run_folder
+from resnet_tf.runs.predictions import Predictions
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def two_runs(tmp_path, tiny_preset):
     """Two runs that differ in the rate and the seed, with stored predictions of the same four images."""
     made = []
     for seed, rate in ((0, 0.05), (1, 0.1)):
-        preset = presets.from_dict({**tiny_preset, "optimizer": {"name": "sgd", "learning_rate": rate}})
+        preset = schema.from_dict({**tiny_preset, "optimizer": {"name": "sgd", "learning_rate": rate}})
         run = run_folder.create(preset, seed, tmp_path, data={"title": "cifar10", "fingerprint": "f"}, versions={})
         run.log.write_text(f'{{"epoch": 1, "loss": {1 + seed}.5, "learning_rate": {rate}, "validation_top1": 50.0}}\n')
         first = np.array([0, 1, seed, seed], np.int32)

@@ -10,8 +10,11 @@ from dataclasses import replace
 import pytest
 
 import report as report_door
-from resnet_tf import cli, files, ledger, presets, run_folder
+from resnet_tf import files
+from resnet_tf.cli import command
+from resnet_tf.presets import schema
 from resnet_tf.report import measured, page, studies, tables
+from resnet_tf.runs import ledger, run_folder
 
 COPY = "cifar10 (folder copy, not the official bytes)"
 VOID = {"meta", "link", "br"}
@@ -114,7 +117,7 @@ class Page(html.parser.HTMLParser):
 
 def written(runs, *arguments) -> str:
     place = runs / "report.html"
-    assert cli.run_door(report_door.main, ["--runs", str(runs), "--html", str(place), *arguments]) == 0
+    assert command.run_door(report_door.main, ["--runs", str(runs), "--html", str(place), *arguments]) == 0
     return place.read_text()
 
 
@@ -186,7 +189,7 @@ def test_rows_of_another_form_are_left_out(runs):
 
 
 def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_reference(runs):
-    mine = presets.from_dict({**presets.to_dict(measured.shipped_presets()["4"]), "model": {"num_residual_units": 1}})
+    mine = schema.from_dict({**schema.to_dict(measured.shipped_presets()["4"]), "model": {"num_residual_units": 1}})
     run = run_folder.create(mine, 8, runs)
     ledger.append(runs, ledger.EVALUATED, row("4", correct=9500, run=run.name, seed=8))
     found = measured.gather(runs, measured.shipped_presets())
@@ -219,7 +222,7 @@ def test_a_broken_run_and_torn_rows_are_named_and_the_rest_is_reported(runs, cap
 def test_a_file_that_cannot_be_written_costs_no_other(runs, capsys):
     (runs / "taken.md").mkdir()
     places = ["--markdown", str(runs / "taken.md"), "--csv", str(runs / "results.csv")]
-    assert cli.run_door(report_door.main, ["--runs", str(runs), *places]) == 2
+    assert command.run_door(report_door.main, ["--runs", str(runs), *places]) == 2
     assert "taken.md" in capsys.readouterr().err
     assert len((runs / "results.csv").read_text().splitlines()) == 1 + len(ROWS)
 
@@ -242,9 +245,9 @@ def test_best_weights_of_several_seeds_are_one_group():
 
 def test_what_it_would_not_do_is_refused(runs, capsys):
     names = [run.name for run in run_folder.every(runs)]
-    assert cli.run_door(report_door.main, ["--runs", str(runs), "--compare", *names, "--csv", "x.csv"]) == 2
+    assert command.run_door(report_door.main, ["--runs", str(runs), "--compare", *names, "--csv", "x.csv"]) == 2
     assert "on the terminal or with --html" in capsys.readouterr().err
-    assert cli.run_door(report_door.main, ["--runs", str(runs / "slip")]) == 2
+    assert command.run_door(report_door.main, ["--runs", str(runs / "slip")]) == 2
     assert "a folder of runs must exist" in capsys.readouterr().err
 
 
@@ -253,7 +256,7 @@ def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
 
     one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
     shipped = measured.shipped_presets()["1"]
-    carried = presets.from_dict({**presets.to_dict(shipped), "results": [short_form(one)]})
+    carried = schema.from_dict({**schema.to_dict(shipped), "results": [short_form(one)]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
     assert alone.run is None
     assert tables.result_cells(alone) == tables.result_cells(measured.Measured(one, shipped, None))
@@ -313,7 +316,7 @@ def test_the_longest_training_speaks_for_a_preset(found):
 def test_an_empty_folder_gives_a_page(tmp_path, capsys):
     read = Page(written(tmp_path))
     assert read.tags.count("svg") == 2  # the author's own figures
-    assert cli.run_door(report_door.main, ["--runs", str(tmp_path), "--markdown", "-"]) == 0
+    assert command.run_door(report_door.main, ["--runs", str(tmp_path), "--markdown", "-"]) == 0
     assert capsys.readouterr().out.startswith("| preset | top-1 |")
 
 
@@ -324,7 +327,7 @@ def test_two_runs_on_a_page(runs, capsys):
     assert ["model.num_residual_units", "3", "9"] in recipe or ["model.num_residual_units", "9", "3"] in recipe
     assert read.tags.count("svg") == 3
     assert "num_residual_units" in capsys.readouterr().out
-    assert cli.run_door(report_door.main, ["--runs", str(runs), "--compare", names[0], "3/nothing"]) == 2
+    assert command.run_door(report_door.main, ["--runs", str(runs), "--compare", names[0], "3/nothing"]) == 2
 
 
 def test_times_are_for_people():

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_tf import files, ledger, run_folder
+from resnet_tf import files
+from resnet_tf.runs import ledger, run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ("tensorflow", "jax")
@@ -17,8 +18,8 @@ BACKENDS = ("tensorflow", "jax")
 LOSSES = """
 import json, sys
 import numpy as np
-from resnet_tf.data import sources
-from resnet_tf.preset_files import load_preset
+from resnet_tf.datasets import sources
+from resnet_tf.presets.storage import load_preset
 from resnet_tf.training.checkpoint import copy_of
 from resnet_tf.training.plan import make_plans
 

@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_tf import run_folder
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.preset_files import load_preset
-from resnet_tf.presets import Train
+from resnet_tf.presets.schema import Train
+from resnet_tf.presets.storage import load_preset
+from resnet_tf.runs import run_folder
 from resnet_tf.training import distributed
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.train import train

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from resnet_tf import presets, run_folder
 from resnet_tf.errors import Stopped
-from resnet_tf.preset_files import load_preset
+from resnet_tf.presets import schema
+from resnet_tf.presets.storage import load_preset
+from resnet_tf.runs import run_folder
 from resnet_tf.training import checkpoint, device
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.train import train as train_preset
@@ -155,7 +156,7 @@ def test_a_whitened_stem_is_set_from_the_images_and_stays_fixed(image_tree, tiny
     model = {"num_residual_units": 1, "filters": [24], "stem": "whitened-2x2"}
     phases = [{}, {"optimizer": {"learning_rate": 0.01}}]
     preset = load_preset(tiny_preset, model=model, train={"epochs": 1})
-    preset = load_preset({**presets.to_dict(preset), "phases": phases})
+    preset = load_preset({**schema.to_dict(preset), "phases": phases})
     run = train_preset(preset, str(image_tree), tmp_path, say=str)
     with np.load(run.last) as arrays:
         kernel, mean, deviation = (

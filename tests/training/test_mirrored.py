@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_tf import run_folder
-from resnet_tf.preset_files import load_preset
+from resnet_tf.presets.storage import load_preset
+from resnet_tf.runs import run_folder
 from resnet_tf.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceCo
 
 import functools
 import train
-from resnet_tf import cli
+from resnet_tf.cli import command
 from resnet_tf.training import train as training
 
 signalled_at = int(sys.argv.pop(1))
@@ -34,7 +34,7 @@ def on_step(phase):
         os.kill(os.getpid(), signal.SIGTERM)
 
 training.train = functools.partial(training.train, on_step=on_step)
-sys.exit(cli.run_door(train.main))
+sys.exit(command.run_door(train.main))
 """
 
 

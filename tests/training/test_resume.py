@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from told import told
 
-from resnet_tf import files, run_folder
-from resnet_tf.data import sources
+from resnet_tf import files
+from resnet_tf.datasets import sources
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.preset_files import load_preset
+from resnet_tf.presets.storage import load_preset
+from resnet_tf.runs import run_folder
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import make_plans

@@ -6,7 +6,7 @@ import pytest
 
 from resnet_tf.optim.losses import CrossEntropy
 from resnet_tf.optim.optimizers import build_optimizer
-from resnet_tf.optim.specs import SGDSpec
+from resnet_tf.presets.optimizer import SGDSpec
 from resnet_tf.training.step import build_step
 
 RATES, MOMENTUM, DECAY = (0.5, 0.25, 0.1), 0.9, 0.01

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_tf import run_folder
-from resnet_tf.data import sources
+from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import evaluate
-from resnet_tf.evaluation.metrics import Scores
-from resnet_tf.preset_files import load_preset
-from resnet_tf.run_folder import Run
+from resnet_tf.presets.storage import load_preset
+from resnet_tf.runs import run_folder
+from resnet_tf.runs.run_folder import Run
+from resnet_tf.scoring.metrics import Scores
 from resnet_tf.training import checkpoint, loop, plan
 from resnet_tf.training.train import train
 

@@ -1,0 +1,286 @@
+"""Image folders: one folder for each class, its name the class's. Small sets are decoded, large ones stay on disk.
+
+Either `train/<class>/*` beside `test/<class>/*`, and `val/<class>/*` for validation if there is one, their names in any
+case; or `<class>/*` alone, of which a fixed fifth is then held out as the test split. Read are .jpg, .jpeg, .png, .bmp
+and .webp (in any case); hidden files are passed over, others left out aloud.
+
+A user's own photos are read upright, as their EXIF orientation says and as `predict.py` reads them. Published data sets
+are read as they are stored, as everybody reads them.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from resnet_tf.datasets.cache import File
+from resnet_tf.datasets.image_headers import read_orientations
+from resnet_tf.datasets.shared_images import report_shared_files
+from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, fingerprint
+from resnet_tf.errors import UserError, unknown
+from resnet_tf.format import printable
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VALIDATION = ("val", "validation", "valid")  # what the folder of a validation split may be called
+TEST_PART = 5  # one image in so many is held out where there is no test folder
+_THREADS = 8  # hide the disk's latency while scanning and decoding
+_PORTION = 1000  # images a thread decodes at a time
+_EIGHT_BIT_MODES = ("RGB", "L", "P", "RGBA")  # Pillow turns these to RGB without loss; 16-bit greys it would clip
+
+Tree = Mapping[str, list[File]]  # the image files of each class, both in the order of their names
+
+
+def scan(folder: Path, say: Callable) -> Tree:
+    """Lists the image files of every class folder in `folder`, with sizes and times; says which others there are."""
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(lambda name: scan_files(folder / name), names))
+    others = sum((kinds for _, kinds in found), Counter())
+    if others:
+        kinds = [f"{count:,} {printable(kind)}" for kind, count in others.most_common(6)]
+        told = ", ".join([*kinds, *(["..."] if len(others) > 6 else [])])
+        say(f"left out of {folder}, where {', '.join(SUFFIXES)} are read: {told}")
+    return {name: files for name, (files, _) in zip(names, found, strict=True)}
+
+
+def scan_files(folder: Path) -> tuple[list[File], Counter[str]]:
+    """Lists the image files in one folder by name; also counts the other entries, hidden ones apart, by suffix."""
+    files, others = [], Counter()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                status = entry.stat()
+                files.append(File(entry.path, status.st_size, status.st_mtime_ns))
+            else:
+                others["folder" if entry.is_dir() else os.path.splitext(entry.name)[1].lower() or "without suffix"] += 1
+    return sorted(files), others
+
+
+def has_folders(folder: Path) -> bool:
+    """Tells whether a folder holds a folder that is not hidden."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+
+
+class SplitFolders(NamedTuple):
+    """Where the splits of an image folder are; `validation`: every folder, but the test's, that is called like one."""
+
+    train: Path
+    test: Path
+    validation: tuple[Path, ...] = ()
+
+
+def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFolders | None:
+    """Returns the folders of the splits, whose names are taken in any case, or None where `root` is not divided.
+
+    A `train` folder that holds images instead of folders is a class like any other.
+
+    Args:
+        test_names: what the test split's folder may be called, the first that is there.
+
+    Raises:
+        UserError: only one of training and test is there, or one of them twice.
+    """
+    train = _only_one(root, _folders_of(root, ("train",)))
+    test = next(filter(None, (_only_one(root, _folders_of(root, (name,))) for name in test_names)), None)
+    if train and test:
+        return SplitFolders(train, test, tuple(path for path in _folders_of(root, VALIDATION) if path != test))
+    if train:
+        raise UserError(
+            f"image folder {root} has {train.name}/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones."
+        )
+    if test:
+        raise UserError(f"image folder {root} has {test.name}/<class>/ folders but no train/<class>/ ones.")
+    return None
+
+
+def _folders_of(root: Path, names: tuple[str, ...]) -> list[Path]:
+    """Returns the folders in `root` that hold folders and are called one of `names` in any case, sorted."""
+    return sorted(root / name for name in os.listdir(root) if name.lower() in names and has_folders(root / name))
+
+
+def _only_one(root: Path, found: Sequence[Path]) -> Path | None:
+    """Returns the one folder found for a split, or None; raises UserError where there are two."""
+    if len(found) > 1:
+        both = " and ".join(f"{folder.name}/" for folder in found)
+        raise UserError(f"image folder {root} must have one folder for a split. Received: {both}. Rename all but one.")
+    return found[0] if found else None
+
+
+def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
+    """Checks that a split has every class, and none that is unknown.
+
+    Raises:
+        UserError: a class folder is unknown, missing or empty; the message names it.
+    """
+    class_names = tuple(class_names)
+    missing = [name for name in class_names if name not in tree]
+    for name in tree:
+        if name not in class_names:
+            raise unknown(f"class folder in {where}:", name, class_names, _missing_hint(missing))
+    if missing:
+        raise UserError(f"image folder {where} lacks a class. {_missing_hint(missing)}")
+    for name, files in tree.items():
+        if not files:
+            raise UserError(f"class folder {where / name} holds no image. Read are: {', '.join(SUFFIXES)}.")
+
+
+def _missing_hint(missing: list[str]) -> str:
+    return f"Missing: {', '.join(map(repr, missing))}. Every class needs a folder with its name." if missing else ""
+
+
+def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int, say: Callable) -> ArraySplit:
+    """Decodes a split of equally sized images.
+
+    Raises:
+        UserError: a file that is no image, or not `side` pixels high and wide; the message names it.
+    """
+    files = [file.path for name in class_names for file in tree[name]]
+    labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
+    images = np.empty((len(files), side, side, 3), np.uint8)
+
+    def decode_portion(start: int) -> int:
+        stop = min(start + _PORTION, len(files))
+        for index in range(start, stop):
+            images[index] = _decode(files[index], side)
+        return stop
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for stop in pool.map(decode_portion, range(0, len(files), _PORTION)):
+                if stop % (10 * _PORTION) == 0:
+                    say(f"decoded {stop:,} of {len(files):,} images")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return ArraySplit(images, labels)
+
+
+def _decode(path: str, side: int) -> np.ndarray:
+    """Returns an image file's pixels, uint8 [side, side, 3]."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode, size = image.mode, image.size
+            pixels = np.asarray(image if mode == "RGB" else image.convert("RGB"))
+    except Exception as error:  # Pillow raises OSError, SyntaxError, EOFError, ValueError and more for a bad file
+        raise UserError(f"image file {path} cannot be read: {error}.") from error
+    if size != (side, side) or mode not in _EIGHT_BIT_MODES:
+        raise UserError(f"image file {path} must be {side}x{side} RGB. Received: {size[0]}x{size[1]} {mode}.")
+    return pixels
+
+
+def to_split(tree: Tree, class_names: tuple[str, ...], upright: bool = False) -> FileSplit:
+    """Returns a tree's files as a split that stays on disk.
+
+    Args:
+        upright: turn each photo as its header says, for which every file is opened, a tenth of a millisecond each.
+
+    Raises:
+        UserError: `upright`, and files that are no whole images.
+    """
+    paths = [file.path for name in class_names for file in tree[name]]
+    labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
+    return FileSplit(np.array(paths, dtype=object), labels, read_orientations(paths) if upright else None)
+
+
+def fingerprint_of_files(train: Tree, test: Tree, validation: Tree | None = None) -> str:
+    """Returns a fingerprint over class, file name and file size.
+
+    It is weaker than that of arrays: the files are not read, so a change that keeps a file's size goes unseen.
+    """
+    rows = [
+        [
+            f"{name}\0{os.path.basename(file.path)}\0{file.size}\n".encode("utf-8", "surrogateescape")
+            for name, files in tree.items()
+            for file in files
+        ]
+        for tree in (train, test, validation or {})
+    ]
+    return fingerprint(*rows)
+
+
+def hold_out(tree: Tree) -> tuple[Tree, Tree]:
+    """Splits a tree in training and test files, a fifth of each class (rounded, one at least) for the test.
+
+    Those whose class and name have the lowest hashes are held out, so that adding a file moves few others across.
+
+    Raises:
+        UserError: a class with a single image.
+    """
+    train, test = {}, {}
+    for name, files in tree.items():
+        if len(files) < 2:
+            raise UserError(
+                f"class {name!r} needs two images or more, one of them for the test. Received: {len(files)}."
+            )
+        ranked = sorted(files, key=lambda file: _hash(name, file))
+        count = max(1, round(len(files) / TEST_PART))
+        test[name], train[name] = sorted(ranked[:count]), sorted(ranked[count:])
+    return train, test
+
+
+def _hash(name: str, file: File) -> bytes:
+    return hashlib.sha256(f"{name}/{os.path.basename(file.path)}".encode("utf-8", "surrogateescape")).digest()
+
+
+def load_folder(root: Path, say: Callable) -> Dataset:
+    """Reads any image folder as the data set "folder"; its class names are its folders', sorted.
+
+    Images that stand in two splits are reported.
+
+    Raises:
+        UserError: fewer than two classes, a class missing from a split, a class without images, a file that is none.
+    """
+    folders, title, trees = find_splits(root, ("test", *VALIDATION)), "folder", {}
+    if folders is None:
+        tree = scan(root, say)
+        _check_count(tree, root)
+        check_classes(tree, tree, root)
+        trees["training"], trees["test"] = hold_out(tree)
+        title = "folder (a fifth held out as test)"
+    else:
+        instead = folders.test.name.lower() in VALIDATION  # of a test/ that is not there
+        validation = _only_one(root, sorted([*folders.validation, *([folders.test] if instead else [])]))
+        by_name = {"training": folders.train, "validation": None if instead else validation, "test": folders.test}
+        trees = {split: scan(folder, say) for split, folder in by_name.items() if folder is not None}
+        _check_count(trees["training"], folders.train)
+        for split, tree in trees.items():
+            check_classes(tree, trees["training"], by_name[split])
+        if instead:
+            say(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
+    names = tuple(trees["training"])
+    files = {split: [file for name in names for file in tree[name]] for split, tree in trees.items()}
+    if "validation" in trees:
+        title = "folder (with a validation split of its own)"
+        count = f"{len(files['validation']):,} images"
+        say(f"validation: the {count} of {by_name['validation']}; data.validation_size is not applied")
+    report_shared_files(files, say)
+    splits = {split: to_split(tree, names, upright=True) for split, tree in trees.items()}
+    return Dataset(
+        name="folder",
+        title=title,
+        source=f"image folder {root}",
+        class_names=names,
+        train=splits["training"],
+        test=splits["test"],
+        fingerprint=fingerprint_of_files(trees["training"], trees["test"], trees.get("validation")),
+        official=False,
+        validation=splits.get("validation"),
+    )
+
+
+def _check_count(tree: Tree, where: Path) -> None:
+    if len(tree) < 2:
+        found = ", ".join(tree) or "none"
+        raise UserError(f"image folder {where} needs a folder for each of two classes or more. Received: {found}.")

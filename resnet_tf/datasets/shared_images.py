@@ -1,0 +1,80 @@
+"""Images that stand in two splits at once: a network has seen the answer to what it is asked there."""
+
+import hashlib
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+
+import numpy as np
+
+from resnet_tf.datasets.cache import File
+from resnet_tf.datasets.splits import Dataset
+from resnet_tf.format import printable
+
+_THREADS = 8  # hide the disk's latency
+_TAIL = 4096  # bytes; of photos of one size few end alike
+
+
+def report_shared_files(splits: Mapping[str, Sequence[File]], say: Callable) -> None:
+    """Says how many files of a split have the very bytes of a file in an earlier one.
+
+    Args:
+        splits: files by the name of their split, such as "training", "validation", "test".
+    """
+    for (earlier, first), (later, second) in combinations(splits.items(), 2):
+        pairs = shared_files(first, second)
+        if pairs:
+            such = "the same bytes, such as {} and {}".format(*map(printable, pairs[0]))
+            say(_warning(earlier, later, len(pairs), len(first), len(second), such))
+
+
+def report_shared_images(dataset: Dataset, say: Callable) -> None:
+    """Says how many test images have the very pixels of a training image, as it was counted when they were read."""
+    if dataset.shared:
+        say(_warning("training", "test", dataset.shared, len(dataset.train), len(dataset.test), "the same pixels"))
+
+
+def _warning(earlier: str, later: str, count: int, first: int, second: int, how: str) -> str:
+    if count == second == first:
+        return f"warning: the {later} split is the {earlier} split ({count:,} images): it says nothing about new images"
+    return (
+        f"warning: {count:,} of {second:,} {later} images are also in the {earlier} split ({how}): the accuracy on new "
+        f"images is lower than on these"
+    )
+
+
+def shared_files(first: Sequence[File], second: Sequence[File]) -> list[tuple[str, str]]:
+    """Returns (path, path of a file in `first` with the same content) for every file of `second` that has one.
+
+    Sizes are compared first, then the files' ends, and whole files are read only where both agree.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for key in (lambda file: file.size, _end_of, _hash_of):
+            first_keys, second_keys = (list(pool.map(key, files)) for files in (first, second))
+            both = set(first_keys) & set(second_keys)
+            first, first_keys = _only(both, first, first_keys)
+            second, second_keys = _only(both, second, second_keys)
+    places = dict(zip(first_keys, first, strict=True))
+    return [(file.path, places[key].path) for file, key in zip(second, second_keys, strict=True)]
+
+
+def _only(kept: set[Hashable], files: Sequence[File], keys: list[Hashable]) -> tuple[list[File], list[Hashable]]:
+    return [file for file, key in zip(files, keys, strict=True) if key in kept], [key for key in keys if key in kept]
+
+
+def _end_of(file: File) -> tuple[int, bytes]:
+    with open(file.path, "rb") as opened:
+        opened.seek(-min(_TAIL, os.fstat(opened.fileno()).st_size), os.SEEK_END)
+        return file.size, opened.read()
+
+
+def _hash_of(file: File) -> bytes:
+    with open(file.path, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+def shared_images(first: np.ndarray, second: np.ndarray) -> int:
+    """Returns how many images of `second`, uint8 [n, height, width, 3], have the pixels of one of `first`."""
+    seen = {hashlib.sha256(np.ascontiguousarray(image)).digest() for image in first}
+    return sum(hashlib.sha256(np.ascontiguousarray(image)).digest() in seen for image in second)

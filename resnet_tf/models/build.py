@@ -1,0 +1,66 @@
+"""The network of a preset: built, checked against its parameter limit, and loaded with a run's weights."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+
+from resnet_tf.errors import UserError
+from resnet_tf.models import weights
+from resnet_tf.models.cost import network_size
+from resnet_tf.models.folding import folded
+from resnet_tf.models.recalibration import recalibrate
+from resnet_tf.models.resnet import resnet
+from resnet_tf.presets.schema import Preset
+
+
+def build_network(
+    preset: Preset, classes: int, *, image_size: int | None = None, any_size: bool = False, seed: int = 0
+) -> keras.Model:
+    """Builds a preset's network with fresh weights, a pure function of the seed.
+
+    Args:
+        image_size: height and width of the input in pixels; default: the preset's.
+        any_size: the input may have any size, another one at every call.
+
+    Raises:
+        UserError: it would have more parameters than the preset allows, or no pixels left.
+    """
+    image_size = image_size or preset.data.image_size
+    size = network_size(preset.model, image_size, classes)
+    if any(0 in stage.output_shape for stage in size.stages):
+        raise UserError(
+            f"the network of preset {preset.name} must leave some pixels to its last stage. Received: pictures of "
+            f"{image_size} pixels for {len(preset.model.filters)} stages."
+        )
+    parameters, limit = size.parameters, preset.model.parameter_limit
+    if limit is not None and parameters > limit:
+        raise UserError(
+            f"the network of preset {preset.name} may have at most {limit:,} parameters (model.parameter_limit). "
+            f"Received: {parameters:,}."
+        )
+    per_pixel = preset.data.normalize == "per_pixel"
+    shape = (image_size, image_size, 3) if per_pixel else (3,)
+    taken = None if any_size else image_size
+    return resnet(preset.model, image_size=taken, classes=classes, statistics_shape=shape, seed=seed)
+
+
+def load_network(
+    preset: Preset, classes: int, path: Path, image_size: int | None = None, recalibrate_on: Iterable | None = None
+) -> tuple[keras.Model, dict]:
+    """Builds a preset's network for inference from a weight file; returns it and what was saved about the weights.
+
+    Batch norms are folded into the convolutions before them, see `models.folding`.
+
+    Args:
+        recalibrate_on: batches of training images to measure batch norm's statistics on; default: those in the file.
+
+    Raises:
+        UserError: the file is missing, broken, or of another network.
+    """
+    # Training may have been at another size.
+    model = build_network(preset, classes, image_size=image_size, any_size=recalibrate_on is not None)
+    about = weights.load(model, path)
+    if recalibrate_on is not None:
+        recalibrate(model, recalibrate_on)
+    return folded(model, preset.model), about

@@ -1,0 +1,119 @@
+"""What a residual network costs, computed from its description alone (no Keras needed): parameters, multiply-adds."""
+
+from dataclasses import dataclass
+
+from resnet_tf.presets.schema import Network, Preset
+
+
+@dataclass(frozen=True)
+class StageSize:
+    """One row of a summary: a stage, the shape it hands on, what it costs for one image, its batch norms."""
+
+    name: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    norms: int
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """The cost of a network: trainable parameters, and multiply-adds of convolutions and head for one image."""
+
+    stages: tuple[StageSize, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(stage.parameters for stage in self.stages)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(stage.multiply_adds for stage in self.stages)
+
+    @property
+    def norms(self) -> int:
+        return sum(stage.norms for stage in self.stages)
+
+
+def network_size(network: Network, image_size: int, classes: int) -> NetworkSize:
+    """Computes the size of `resnet(network, image_size=..., classes=...)`.
+
+    Counted as the paper counts: a multiply and an add are one operation; convolutions and the head only.
+    """
+    stem = network.stem_shape
+    width = network.stem_width
+    size = _output_size(image_size, stem.kernel, stem.strides, stem.padding)
+    parameters, multiply_adds = _convolution(stem.kernel, 3, stem.responses if stem.whitened else width, size)
+    if stem.whitened:  # fixed filters, and no norm
+        parameters = 0
+    if stem.pool:
+        size = _output_size(size, stem.pool, stem.pool_strides, stem.pool_padding)
+    stages = [StageSize("stem", (size, size, width), parameters, multiply_adds, 0 if stem.whitened else 1)]
+    for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
+        costs = []
+        if network.transition == "pooled":
+            outputs = filters * network.unit_expansion
+            costs = [_convolution(3, width, outputs, size)]
+            width, size = outputs, size // 2
+        for number in range(units):
+            strides = 2 if network.transition == "strided" and stage > 1 and number == 0 else 1
+            costs += _unit_convolutions(network, width, filters, size, strides)
+            width, size = filters * network.unit_expansion, -(-size // strides)
+        sums = map(sum, zip(*costs, strict=True))
+        # Every convolution has a norm.
+        stages.append(StageSize(f"stage {stage} (x{units})", (size, size, width), *sums, norms=len(costs)))
+    stages.append(StageSize("head", (classes,), width * classes + classes, width * classes, 0))
+    return NetworkSize(tuple(stages))
+
+
+def describe_network(preset: Preset, classes: int, image_size: int | None = None) -> str:
+    """Returns one line: "ResNet-20, 269,722 parameters, 40.55M multiply-adds at 32 px"."""
+    pixels = image_size or preset.data.image_size
+    size = network_size(preset.model, pixels, classes)
+    cost = f"{size.parameters:,} parameters, {large(size.multiply_adds)} multiply-adds at {pixels} px"
+    return f"ResNet-{preset.model.depth}, {cost}"
+
+
+def describe_stages(size: NetworkSize) -> str:
+    """Returns a table of text: each stage's output shape, parameters and multiply-adds, and the sums."""
+    lines = [f"{'':<14}{'output':>16}{'parameters':>14}{'multiply-adds':>16}"]
+    for stage in size.stages:
+        shape = " x ".join(map(str, stage.output_shape))
+        lines.append(f"{stage.name:<14}{shape:>16}{stage.parameters:>14,}{stage.multiply_adds:>16,}")
+    lines.append(f"{'total':<14}{'':>16}{size.parameters:>14,}{size.multiply_adds:>16,}")
+    return "\n".join(lines)
+
+
+def _unit_convolutions(network: Network, inputs: int, filters: int, size: int, strides: int) -> list[tuple[int, int]]:
+    """Returns (parameters, multiply-adds) of each convolution of a residual unit, its shortcut's included."""
+    small = -(-size // strides)
+    outputs, inner = filters * network.unit_expansion, network.inner_width(filters)
+    if network.unit == "basic":
+        costs = [_convolution(3, inputs, filters, small), _convolution(3, filters, filters, small)]
+    else:
+        costs = [
+            _convolution(1, inputs, inner, size),
+            _convolution(3, inner, inner, small, network.groups),
+            _convolution(1, inner, outputs, small),
+        ]
+    if network.shortcut == "projection" and (strides > 1 or inputs != outputs):
+        costs.append(_convolution(1, inputs, outputs, small))
+    return costs
+
+
+def _convolution(kernel: int, inputs: int, outputs: int, size: int, groups: int = 1) -> tuple[int, int]:
+    weights = kernel * kernel * (inputs // groups) * outputs
+    scale_and_offset = 2 * outputs
+    return weights + scale_and_offset, weights * size * size
+
+
+def _output_size(size: int, kernel: int, strides: int, padding: int) -> int:
+    return (size + 2 * padding - kernel) // strides + 1
+
+
+def large(number: int) -> str:
+    """Returns 40551040 as "40.55M" and 3664000000 as "3.66G"."""
+    for unit, word in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.2f}{word}"
+    return str(number)

@@ -1,0 +1,353 @@
+"""Augmentation carried out: a pure function of (images, chain, seed, step), over the batch at once.
+
+Every step of a chain draws its numbers for the whole global batch from (seed, step, its place in the chain), so that a
+host which takes some rows of the batch sees what one host would see in them, and a run resumed at a step sees what an
+unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32, and cut to that range.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from resnet_tf.pipeline import crops
+from resnet_tf.pipeline.statistics import IMAGENET, Statistics
+from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape, split_framing
+from resnet_tf.presets.augmentation_steps import (
+    AUGMENTATIONS,
+    ColorJitter,
+    Cutout,
+    FlipHorizontal,
+    FlipVertical,
+    PadCrop,
+    PcaLighting,
+    RandomResizedCrop,
+    Rotate,
+)
+from resnet_tf.presets.rounding import centred
+
+_STREAM = 1  # apart from other uses of the same seed, such as the order of the images
+
+_TO_GREY = np.tile(np.float32([[0.299], [0.587], [0.114]]), 3)  # ITU-R 601-2, as in Pillow and torchvision
+
+
+@crops.as_written
+def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[tf.Tensor, ...]:
+    """Returns what chance decides in a step of training: for each augmentation float32 [global_batch, some].
+
+    Uniform numbers in [0, 1), multiples of 2**-23, the same on every machine and in every version (Philox). What needs
+    exp, cos and the like is worked out here, for the whole batch: of part of a vector they may differ in the last bit.
+    So `random_resized_crop` has its aspects among the numbers, `rotate` cosine and sine, `pca_lighting` its alphas.
+
+    Args:
+        seed: of the run.
+        step: int64 scalar, from 0.
+        global_batch: rows of the whole batch, over all hosts.
+    """
+    key = tf.random.fold_in(tf.constant([seed, _STREAM], tf.int64), tf.cast(step, tf.int64), alg="philox")
+    decided = []
+    for place, augmentation in enumerate(chain):
+        own = tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox")
+        uniform = tf.random.stateless_uniform([global_batch, augmentation.numbers], own, alg="philox")
+        decided.append(_DECIDE.get(type(augmentation), lambda _, uniform: uniform)(augmentation, uniform))
+    return tuple(decided)
+
+
+@crops.as_written
+def augment_batch(
+    images: tf.Tensor,
+    chain: Chain,
+    seed: int,
+    step: tf.Tensor,
+    global_batch: int,
+    first_row: int = 0,
+    statistics: Statistics | None = None,
+) -> tf.Tensor:
+    """Returns a training step's images, augmented: [batch, height, width, 3], uint8, or float32 after a colour step.
+
+    Args:
+        images: uint8 [batch, height, width, 3]: rows `first_row` and on of the global batch.
+        step, seed, global_batch: as in `draws`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+    """
+    rows = slice(first_row, first_row + tf.shape(images)[0])
+    return apply(images, chain, [numbers[rows] for numbers in draws(chain, seed, step, global_batch)], statistics)
+
+
+@crops.as_written
+def augment_files(
+    paths: tf.Tensor,
+    chain: Chain,
+    seed: int,
+    step: tf.Tensor,
+    global_batch: int,
+    first_row: int = 0,
+    statistics: Statistics | None = None,
+    orientations: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Returns what `augment_batch` would, of image files, string [batch], whose sizes may differ.
+
+    The chain's first framings are done while a file is read, so that only what they show of a JPEG is decoded.
+
+    Args:
+        orientations: as in `read_batch`.
+    """
+    rows = slice(first_row, first_row + tf.shape(paths)[0])
+    numbers = [of_step[rows] for of_step in draws(chain, seed, step, global_batch)]
+    framings, rest = split_framing(chain)
+    images = read_batch(paths, framings, numbers[: len(framings)], orientations)
+    return apply(images, rest, numbers[len(framings) :], statistics)
+
+
+@crops.as_written
+def read_batch(
+    paths: tf.Tensor,
+    framings: Chain,
+    numbers: Sequence[tf.Tensor] | None = None,
+    orientations: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Returns image files, string [batch], framed to one size: uint8 [batch, height, width, 3].
+
+    Args:
+        numbers: `draws` of the framings, these rows; may be left out where none is random.
+        orientations: how each photo is stored, int32 [batch], 1 to 8; None: see `framing.read_framed`.
+    """
+    size = output_shape(framings)
+    if numbers is None:
+        numbers = [tf.zeros([tf.shape(paths)[0], 0]) for _ in crops.unused(framings)]
+    turned = () if orientations is None else (orientations,)
+    return tf.map_fn(
+        lambda one: crops.read_framed(one[0], framings, one[1], *one[2]),
+        (paths, tuple(numbers), turned),
+        fn_output_signature=tf.TensorSpec([*size, 3], tf.uint8),
+    )
+
+
+@crops.as_written
+def apply(
+    images: tf.Tensor,
+    chain: Chain,
+    numbers: Sequence[tf.Tensor] | None = None,
+    statistics: Statistics | None = None,
+) -> tf.Tensor:
+    """Carries a chain out on images of one size, [batch, height, width, 3], uint8 or float32 in 0..255.
+
+    Neighbouring framings are resampled once, neighbouring shifts and flips gathered once.
+
+    Args:
+        numbers: `draws` of the chain, these rows; may be left out where nothing is random.
+        statistics: as in `augment_batch`.
+    """
+    numbers = crops.unused(chain) if numbers is None else numbers
+    for carry_out, run in itertools.groupby(
+        zip(chain, numbers, strict=True), key=lambda pair: _CARRY_OUT[type(pair[0])]
+    ):
+        steps, of_steps = zip(*run, strict=True)
+        images = carry_out(images, steps, of_steps, statistics)
+    return images
+
+
+@crops.as_written
+def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
+    """Returns what a network is shown of `images` [batch, height, width, 3]: [batch, views, size, size, 3].
+
+    "1-crop": the middle. "10-crop": top left, top right, bottom left, bottom right and middle, then the same five
+    places of the mirror image. "mirror": the middle and its mirror image. "mirror-shift": both of these as they are,
+    one pixel further right and down, and one further left and up, edges reflected.
+
+    Args:
+        size: of the crops, in pixels; None: whole images (not for "10-crop").
+
+    Raises:
+        ValueError: an unknown view, or no size with ten crops.
+
+    Source: Krizhevsky et al. 2012, section 4.1; order and rounding of ten crops as torchvision's TenCrop. The shifts
+    are those of Jordan 2024 (arXiv:2404.00498), section 3.5, here with equal weights.
+    """
+    if view not in VIEWS or (size is None and view == "10-crop"):
+        raise ValueError(f"'view' must be one of {', '.join(VIEWS)}; 10-crop needs a size. Received: {view!r}, {size}.")
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    rows, columns = (height, width) if size is None else (size, size)
+    bottom, right = height - rows, width - columns
+    middle = centred(bottom), centred(right)
+    places = [middle]
+    if view == "10-crop":
+        places = [(0, 0), (0, right), (bottom, 0), (bottom, right), middle]
+    if view == "mirror-shift":
+        images = _crop(images, middle, rows, columns)
+        images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+        places = [(1, 1), (0, 0), (2, 2)]
+    sources = [images] if view == "1-crop" else [images, tf.reverse(images, [2])]
+    crops = [_crop(source, place, rows, columns) for source in sources for place in places]
+    return tf.ensure_shape(tf.stack(crops, axis=1), [None, VIEWS[view], size, size, images.shape[3]])
+
+
+def _crop(images: tf.Tensor, place: tuple, rows: tf.Tensor | int, columns: tf.Tensor | int) -> tf.Tensor:
+    y, x = place
+    return images[:, y : y + rows, x : x + columns]
+
+
+def _decide_aspects(step: RandomResizedCrop, uniform: tf.Tensor) -> tf.Tensor:
+    areas, aspects, place = tf.split(uniform, [step.tries, step.tries, 2], axis=1)
+    least, greatest = map(math.log, step.aspect)
+    return tf.concat([areas, tf.exp(least + (greatest - least) * aspects), place], axis=1)
+
+
+def _decide_turn(step: Rotate, uniform: tf.Tensor) -> tf.Tensor:
+    angles = (2 * uniform - 1) * math.radians(step.degrees)
+    return tf.concat([tf.cos(angles), tf.sin(angles)], axis=1)
+
+
+def _decide_alphas(step: PcaLighting, uniform: tf.Tensor) -> tf.Tensor:
+    inside = uniform + 2.0**-24  # multiples of 2**-23 from 0 become symmetric about 1/2, and none is 0 or 1
+    return step.std * tf.math.ndtri(inside)
+
+
+_DECIDE = {RandomResizedCrop: _decide_aspects, Rotate: _decide_turn, PcaLighting: _decide_alphas}
+
+
+def _frame(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    return crops.resample_batch(images, steps, numbers)
+
+
+def _shift_and_flip(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    """Carries out pad_crop and flips as one gather: along each axis output pixel i shows source sign * i + offset."""
+    batch, height, width, channels = tf.unstack(tf.shape(images))
+    sides = {"rows": height, "columns": width}
+    signs = {axis: tf.ones([batch], tf.int32) for axis in sides}
+    offsets = {axis: tf.zeros([batch], tf.int32) for axis in sides}
+    fill = None
+    for step, of_step in zip(steps, numbers, strict=True):
+        if isinstance(step, PadCrop):
+            fill = step.fill
+            shifts = tf.cast(tf.floor(of_step * (2 * step.padding + 1)), tf.int32) - step.padding
+            for i, axis in enumerate(sides):
+                offsets[axis] += signs[axis] * shifts[:, i]
+        else:
+            axis = "columns" if isinstance(step, FlipHorizontal) else "rows"
+            flipped = tf.cast(of_step[:, 0] < step.probability, tf.int32)
+            offsets[axis] += signs[axis] * flipped * (sides[axis] - 1)
+            signs[axis] *= 1 - 2 * flipped
+    rows, columns = (signs[axis][:, None] * tf.range(sides[axis]) + offsets[axis][:, None] for axis in sides)
+    pixels = tf.reshape(images, [-1, channels])
+    total = tf.shape(pixels)[0]
+    starts = (tf.range(batch)[:, None] * height + rows) * width
+    if fill is not None:  # pixels from outside come from one more pixel, behind all others
+        starts = tf.where((rows >= 0) & (rows < height), starts, total)
+        columns = tf.where((columns >= 0) & (columns < width), columns, total)
+        pixels = tf.concat([pixels, tf.fill([1, channels], tf.cast(fill, images.dtype))], axis=0)
+    places = tf.minimum(starts[:, :, None] + columns[:, None, :], total)
+    return tf.ensure_shape(tf.gather(pixels, places), images.shape)
+
+
+def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    ((step,), (of_step,)) = steps, numbers
+    cos, sin = tf.unstack(of_step, num=2, axis=1)
+    zero = tf.zeros_like(cos)
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    x, y = (width - 1) / 2, (height - 1) / 2  # the centre, which stays where it is
+    # Output (i, j), in columns and rows, shows input (cos i - sin j + ..., sin i + cos j + ...): rows count downwards.
+    transforms = tf.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, zero, zero], axis=1)
+    rotated = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=float(step.fill),
+        interpolation=step.interpolation.upper(),
+        fill_mode="CONSTANT",
+    )
+    return crops.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)
+
+
+def _cutout(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    ((step,), (of_step,)) = steps, numbers
+    covered = []
+    for axis, side in enumerate(tf.unstack(tf.shape(images)[1:3])):
+        middle = tf.cast(tf.floor(of_step[:, axis : axis + 1] * tf.cast(side, tf.float32)), tf.int32)
+        distance = tf.range(side) - (middle - step.size // 2)
+        covered.append((distance >= 0) & (distance < step.size))
+    square = covered[0][:, :, None, None] & covered[1][:, None, :, None]
+    return tf.where(square, tf.cast(step.fill, images.dtype), images)
+
+
+def _color_jitter(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
+    """Carries out the changes in each image's own order: at every turn, the images whose turn it is for a change."""
+    ((step,), (of_step,)) = steps, numbers
+    strengths = dataclasses.astuple(step)
+    used = [i for i, strength in enumerate(strengths) if strength]
+    order = tf.argsort(tf.gather(of_step[:, len(strengths) :], used, axis=1), axis=1)
+    shape, images = images.shape, tf.cast(images, tf.float32)
+    for turn in range(len(used)):
+        whose = tf.dynamic_partition(tf.range(tf.shape(images)[0]), order[:, turn], len(used))
+        changed = [
+            _COLOR_CHANGES[i](tf.gather(images, rows), _amount(i, strengths[i], tf.gather(of_step[:, i], rows)))
+            for i, rows in zip(used, whose, strict=True)
+        ]
+        images = tf.dynamic_stitch(whose, changed)
+    return tf.ensure_shape(images, shape)
+
+
+def _amount(change: int, strength: float, numbers: tf.Tensor) -> tf.Tensor:
+    """Returns the factors (brightness, contrast, saturation) or the shifts in turns (hue) as [batch, 1, 1, 1]."""
+    least, greatest = (-strength, strength) if change == _HUE else (max(0.0, 1 - strength), 1 + strength)
+    return (least + (greatest - least) * numbers)[:, None, None, None]
+
+
+def _blend(images: tf.Tensor, towards: tf.Tensor | float, factors: tf.Tensor) -> tf.Tensor:
+    """Returns `towards` at factor 0, the images at 1, and beyond them above 1, cut to 0..255."""
+    return tf.clip_by_value(towards + factors * (images - towards), 0.0, 255.0)
+
+
+def _grey(images: tf.Tensor) -> tf.Tensor:
+    """Returns the images in grey, still in three (equal) channels."""
+    return tf.einsum("bhwc,cd->bhwd", images, _TO_GREY)
+
+
+def _brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    return _blend(images, 0.0, factors)
+
+
+def _contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    mean = _grey(tf.reduce_mean(images, axis=(1, 2), keepdims=True))
+    return _blend(images, mean[..., :1], factors)
+
+
+def _saturation(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    return _blend(images, _grey(images), factors)
+
+
+def _hue(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
+    hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
+    return 255 * tf.image.hsv_to_rgb(tf.concat([tf.math.floormod(hue + shifts, 1.0), saturation, value], axis=-1))
+
+
+_COLOR_CHANGES = (_brightness, _contrast, _saturation, _hue)  # in the order of ColorJitter's fields
+_HUE = 3
+
+
+def _pca_lighting(
+    images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], statistics: Statistics | None
+) -> tf.Tensor:
+    ((step,), (alphas,)) = steps, numbers
+    source = IMAGENET if step.vectors == "imagenet" else statistics
+    if source is None:
+        raise ValueError(f"'statistics' of the training set must be given with {step}. Received: None.")
+    # Eigenvalues are of colours in 0..1, as AlexNet's shift is of such colours.
+    components = (255 * source.eigenvalues * source.eigenvectors).T.astype(np.float32)
+    shifts = tf.add_n([alphas[:, i : i + 1] * components[i] for i in range(3)])
+    return tf.clip_by_value(tf.cast(images, tf.float32) + shifts[:, None, None, :], 0.0, 255.0)
+
+
+_CARRY_OUT = {
+    **{step: _frame for step in AUGMENTATIONS.values() if step.kind == "framing"},
+    PadCrop: _shift_and_flip,
+    FlipHorizontal: _shift_and_flip,
+    FlipVertical: _shift_and_flip,
+    Rotate: _rotate,
+    Cutout: _cutout,
+    ColorJitter: _color_jitter,
+    PcaLighting: _pca_lighting,
+}

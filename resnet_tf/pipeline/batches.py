@@ -1,0 +1,197 @@
+"""`batch = f(step)`: a batch is a pure function of the images, the seed and the step, carried out by tf.data.
+
+The only state of the input is an integer. A pipeline started at step 37 gives what one started at 0 gives from there
+on, and a host that takes rows [a, b) of every batch sees just what one host would have in those rows.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+
+from resnet_tf.datasets.splits import ArraySplit, FileSplit
+from resnet_tf.errors import UserError
+from resnet_tf.pipeline import augment, crops
+from resnet_tf.pipeline.statistics import Statistics
+from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
+
+_PIXELS = 2**21  # of an evaluation batch
+_AHEAD = 6  # steps that are made ready before they are asked for, at most: `_deliver` and two calls of `batch`
+_STREAM = 0  # of random numbers for the order; augmentation has its own
+
+
+def steps_per_epoch(images: int, batch_size: int, repeats: int = 1) -> int:
+    """Returns how many full batches an epoch gives; the remainder, other images in each epoch, is left out.
+
+    Args:
+        repeats: passes over the images that make an epoch.
+
+    Raises:
+        UserError: not even one batch.
+    """
+    if images * repeats < batch_size:
+        raise UserError(
+            f"a batch must not be larger than an epoch ({images:,} images in the training split"
+            f"{f', {repeats} times' if repeats > 1 else ''}). Received: train.batch_size={batch_size}. "
+            f"Lower it with --set train.batch_size={max(1, images * repeats)}."
+        )
+    return images * repeats // batch_size
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatches:
+    """The training batches of a run.
+
+    Attributes:
+        split: the training images and labels.
+        chain: the augmentations, in order.
+        batch_size: rows of the global batch.
+        seed: of order and augmentation.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        repeats: passes over the split that make an epoch, one behind the other, each in an order of its own.
+    """
+
+    split: ArraySplit | FileSplit
+    chain: Chain
+    batch_size: int
+    seed: int
+    statistics: Statistics | None = None
+    repeats: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.split), self.batch_size, self.repeats)
+
+    def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
+        """Returns the batches of steps [start, stop).
+
+        Each is float32 images [rows, height, width, 3] in 0..255 and int32 labels [rows].
+
+        Args:
+            first_row, rows: the part of every global batch that this host takes; default: all of it.
+        """
+        rows = self.batch_size - first_row if rows is None else rows
+        per_epoch = self.steps_per_epoch
+        source, labels = self._source, tf.constant(self.split.labels, tf.int32)
+        shape = output_shape(self.chain, self.split.images.shape[1:3] if isinstance(self.split, ArraySplit) else None)
+        augmented = augment.augment_batch if isinstance(self.split, ArraySplit) else augment.augment_files
+
+        def steps_of(epoch):
+            order = self._order(epoch)
+            batches = tf.data.Dataset.range(per_epoch)
+            return batches.map(lambda i: (epoch * per_epoch + i, order[i * self.batch_size :][: self.batch_size]))
+
+        def batch(step, indices):
+            indices = indices[first_row : first_row + rows]
+            images, *turned = (tf.gather(part, indices) for part in source)
+            images = augmented(
+                images, self.chain, self.seed, step, self.batch_size, first_row, self.statistics, *turned
+            )
+            return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
+
+        first_epoch = start // per_epoch
+        steps = tf.data.Dataset.range(first_epoch, -(-stop // per_epoch)).flat_map(steps_of)
+        steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
+        return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
+
+    def under_way(self, step: int) -> ArraySplit | FileSplit:
+        """Returns the images of the steps that may be worked on while `step` is the next to be trained."""
+        per_epoch = self.steps_per_epoch
+        rows = []
+        for ahead in range(max(0, step - 1), step + _AHEAD):
+            order = self._order(ahead // per_epoch).numpy()
+            rows.append(order[ahead % per_epoch * self.batch_size :][: self.batch_size])
+        return self.split.take(np.concatenate(rows))
+
+    @cached_property
+    def _source(self) -> tuple[tf.Tensor, ...]:
+        return _indexable(self.split)
+
+    def _order(self, epoch: tf.Tensor) -> tf.Tensor:
+        """Returns the order of an epoch: `repeats` permutations of the split, a pure function of (seed, epoch)."""
+        seed, images = tf.constant([self.seed, _STREAM], tf.int64), tf.range(len(self.split))
+
+        def permutation(number):
+            key = tf.random.fold_in(seed, number, alg="philox")
+            return tf.random.experimental.stateless_shuffle(images, key, alg="philox")
+
+        first = tf.cast(epoch, tf.int64) * self.repeats
+        if self.repeats == 1:
+            return permutation(first)
+        passes = tf.range(first, first + self.repeats)
+        return tf.reshape(tf.map_fn(permutation, passes, fn_output_signature=tf.int32), [-1])
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationBatches:
+    """A split in its own order, every image once, in the views that a network is shown; the last batch may be smaller.
+
+    Attributes:
+        split: images and labels.
+        chain: framings without randomness, before the crops.
+        view: one of `augmentations.VIEWS`.
+        crop: height and width of the crops in pixels; None: whole images.
+        size: height and width in pixels of what comes out.
+    """
+
+    split: ArraySplit | FileSplit
+    chain: Chain
+    view: str
+    crop: int | None
+    size: int
+
+    @property
+    def batch_size(self) -> int:
+        """Images at a time: as many as fit a fixed number of pixels, so that memory stays bounded at any resolution."""
+        return max(1, min(500, _PIXELS // (VIEWS[self.view] * self.size**2)))
+
+    def dataset(self) -> tf.data.Dataset:
+        """Returns batches of float32 images [batch, views, size, size, 3] in 0..255 and int32 labels [batch]."""
+        source, labels = self._source, tf.constant(self.split.labels, tf.int32)
+        shown = self._of_arrays if isinstance(self.split, ArraySplit) else self._of_files
+
+        def batch(start):
+            rows = slice(start, start + self.batch_size)
+            shape = [None, VIEWS[self.view], self.size, self.size, 3]
+            images = shown(*(part[rows] for part in source))
+            return tf.ensure_shape(tf.cast(images, tf.float32), shape), labels[rows]
+
+        starts = tf.data.Dataset.range(0, len(self.split), self.batch_size)
+        return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
+
+    @cached_property
+    def _source(self) -> tuple[tf.Tensor, ...]:
+        return _indexable(self.split)
+
+    def _of_arrays(self, images: tf.Tensor) -> tf.Tensor:
+        return augment.views(augment.apply(images, self.chain), self.view, self.crop)
+
+    def _of_files(self, *files: tf.Tensor) -> tf.Tensor:
+        def one(file):
+            path, *turned = file
+            image = crops.read_framed(path, self.chain, None, *turned)
+            return augment.views(image[tf.newaxis], self.view, self.crop)[0]
+
+        shape = [VIEWS[self.view], self.size, self.size, 3]
+        return tf.map_fn(one, files, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+
+
+def _indexable(split: ArraySplit | FileSplit) -> tuple[tf.Tensor, ...]:
+    """Returns what tells a split's images apart, where TensorFlow can index it: a copy, so once a split.
+
+    The images themselves; or their files' paths, and their orientations where the split has them.
+    """
+    if isinstance(split, ArraySplit):
+        return (tf.constant(split.images),)
+    paths = tf.constant([os.fsencode(path) for path in split.paths])  # a name need not be UTF-8
+    return (paths,) if split.orientations is None else (paths, tf.constant(split.orientations, tf.int32))
+
+
+def _deliver(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Prefetches, with tf.data's autotuner off: it makes every epoch's end wait for its own ever longer sleep."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return dataset.prefetch(2).with_options(options)

@@ -1,0 +1,337 @@
+"""Learning-rate schedules: frozen recipes that give the rate of every step of a phase as a table.
+
+A step's rate is `rates(...)[step]` times a scale. The scale is 1 but for the two rules that need a metric (`Plateau`
+and `warmup_until`): theirs is kept by `resnet_tf.optim.plateau`. So a trainer treats every schedule alike.
+
+A field is a JSON key: {"name": "multi_step", "factor": 0.1, "boundaries_steps": [32000, 48000]}.
+
+NumPy is imported where rates are worked out: a listing describes schedules only, and NumPy would be half of its time.
+"""
+
+import itertools
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Metric = Literal["validation_loss", "validation_top1", "training_loss", "training_top1"]
+
+
+def require(holds: bool, rule: str, received: Any) -> None:
+    """Raises ValueError with the rule and what came in, unless it holds."""
+    if not holds:
+        raise ValueError(f"{rule} Received: {received!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warmup:
+    """Linear warm-up: the schedule times a factor that grows from `start_factor` at step 0 to 1 at step `steps`.
+
+    Source: Goyal et al. 2017 (arXiv:1706.02677), section 2.2; the form of `torch.optim.lr_scheduler.LinearLR`.
+    """
+
+    steps: int
+    start_factor: float = 0.0
+
+    def __post_init__(self):
+        require(self.steps >= 1, "'steps' must be 1 or more.", self.steps)
+        require(0 <= self.start_factor <= 1, "'start_factor' must lie in 0 to 1.", self.start_factor)
+
+    def factors(self, step: "np.ndarray") -> "np.ndarray":
+        """Returns the factor of each step, float64."""
+        return self.start_factor + (1 - self.start_factor) * (step / self.steps).clip(max=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupUntil:
+    """Run from `learning_rate` in place of the optimizer's until the training error has fallen below a fraction.
+
+    The error is the mean over the last `every_steps` steps. The schedule's own steps go on counting meanwhile.
+
+    Source: He et al. 2015, section 4.2: ResNet-110 starts at 0.01 until the training error is below 80 % (about 400
+    steps), then goes on at 0.1.
+    """
+
+    learning_rate: float
+    training_error_below: float
+    every_steps: int = 100
+
+    def __post_init__(self):
+        require(self.learning_rate > 0, "'learning_rate' must be above 0.", self.learning_rate)
+        error = self.training_error_below
+        require(0 < error <= 1, "'training_error_below' is a fraction in 0 to 1.", error)
+        require(self.every_steps >= 1, "'every_steps' must be 1 or more.", self.every_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(ABC):
+    """What all schedules share: a warm-up of either kind, the table of rates, a line of description."""
+
+    warmup: Warmup | None = None
+    warmup_until: WarmupUntil | None = None
+
+    by_factors: ClassVar[bool] = False  # the rate falls by factors: a picture shows it on a logarithmic axis
+
+    def __post_init__(self):
+        if self.warmup is not None and self.warmup_until is not None:
+            raise ValueError("a schedule has 'warmup' or 'warmup_until', not both.")
+
+    def rates(self, learning_rate: float, steps: int, steps_per_epoch: int) -> "np.ndarray":
+        """Returns the rate of every step of a phase: float64 [steps], index 0 being the phase's first step.
+
+        Args:
+            learning_rate: the base rate, the optimizer's.
+            steps: length of the whole phase.
+            steps_per_epoch: what an epoch means to this schedule.
+        """
+        import numpy as np
+
+        step = np.arange(steps)
+        rates = self._rates(learning_rate, step, steps_per_epoch)
+        return rates if self.warmup is None else rates * self.warmup.factors(step)
+
+    def describe(self) -> str:
+        """Returns one line for people: "/10 at steps 32k, 48k"."""
+        line = self._describe()
+        if self.warmup is not None:
+            line = f"{thousands(self.warmup.steps)} steps of warm-up, then {line}"
+        if self.warmup_until is not None:
+            rule = self.warmup_until
+            line = f"{rule.learning_rate:g} until training error < {100 * rule.training_error_below:g} %, then {line}"
+        return line
+
+    def brief(self) -> str:
+        """Returns `describe` without its finer points, for a table."""
+        warm = self.warmup is not None or self.warmup_until is not None
+        return f"{'warm-up, ' if warm else ''}{self._brief()}"
+
+    def _rates(self, learning_rate: float, step: "np.ndarray", steps_per_epoch: int) -> "np.ndarray":
+        """Returns the rates without warm-up: constant, unless a schedule says otherwise.
+
+        Args:
+            step: 0, 1, ... to the phase's last.
+        """
+        import numpy as np
+
+        return np.full(len(step), float(learning_rate))
+
+    @abstractmethod
+    def _describe(self) -> str:
+        """Returns `describe` without warm-up."""
+
+    def _brief(self) -> str:
+        return self._describe()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """The same rate at every step."""
+
+    def _describe(self):
+        return "constant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """The rate times `lr_decay` after every epoch, in stairs; 1.0 keeps it constant."""
+
+    lr_decay: float
+
+    by_factors: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.lr_decay <= 1, "'lr_decay' must lie above 0 and up to 1.", self.lr_decay)
+
+    def _rates(self, learning_rate, step, steps_per_epoch):
+        return learning_rate * self.lr_decay ** (step // steps_per_epoch).astype(float)
+
+    def _describe(self):
+        return "constant" if self.lr_decay == 1 else f"x{self.lr_decay:g} an epoch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStep(Schedule):
+    """The rate times `factor` at every boundary; the boundary's own step is the first at the lower rate.
+
+    Source: He et al. 2015, section 4.2 (divided by 10 at 32k and 48k steps).
+    """
+
+    factor: float = 0.1
+    boundaries_steps: tuple[int, ...] | None = None
+    boundaries_epochs: tuple[int, ...] | None = None
+
+    by_factors: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.factor < 1, "'factor' must lie between 0 and 1.", self.factor)
+        if (self.boundaries_steps is None) == (self.boundaries_epochs is None):
+            raise ValueError("give exactly one of 'boundaries_steps' and 'boundaries_epochs'.")
+        boundaries = self._boundaries()
+        growing = all(low < high for low, high in itertools.pairwise((0, *boundaries)))
+        require(bool(boundaries) and growing, "boundaries must be whole numbers above 0 that grow.", boundaries)
+
+    def _boundaries(self) -> tuple[int, ...]:
+        return self.boundaries_epochs if self.boundaries_steps is None else self.boundaries_steps
+
+    def _rates(self, learning_rate, step, steps_per_epoch):
+        import numpy as np
+
+        unit = steps_per_epoch if self.boundaries_steps is None else 1
+        passed = np.searchsorted(unit * np.array(self._boundaries()), step, side="right")
+        return learning_rate * self.factor ** passed.astype(np.float64)
+
+    def _describe(self):
+        unit = "epochs" if self.boundaries_steps is None else "steps"
+        return f"/{1 / self.factor:g} at {unit} {', '.join(map(thousands, self._boundaries()))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau(Schedule):
+    """The rate times `factor` when a metric stops improving, exactly as PyTorch's ReduceLROnPlateau.
+
+    A value improves on the best so far by more than `threshold`, a fraction of it ("relative") or an amount
+    ("absolute"). One more check than `patience` without improvement lowers the rate, never below `minimum`; during
+    the `cooldown` checks after that, bad ones do not count.
+
+    The metric is looked at once an epoch, or every `every_steps` steps (a training metric: its mean over them).
+    Losses are to fall, top-1 is to rise. `rates` is constant: the falling is `watchers.PlateauWatcher`'s scale.
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    threshold_mode: Literal["relative", "absolute"] = "relative"
+    cooldown: int = 0
+    minimum: float = 0.0
+    metric: Metric = "validation_loss"
+    every_steps: int | None = None
+
+    by_factors: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.factor < 1, "'factor' must lie between 0 and 1.", self.factor)
+        for key in ("patience", "threshold", "cooldown", "minimum"):
+            require(getattr(self, key) >= 0, f"{key!r} must be 0 or more.", getattr(self, key))
+        if self.every_steps is not None:
+            require(self.every_steps >= 1, "'every_steps' must be 1 or more, or null.", self.every_steps)
+            within = self.metric.startswith("training")
+            require(within, "'every_steps' needs a training metric; validation comes once an epoch.", self.metric)
+
+    def _describe(self):
+        unit = "epochs" if self.every_steps is None else "steps"
+        wait = self.patience * (self.every_steps or 1)
+        return f"/{1 / self.factor:g} when {self.metric} stalls for over {thousands(wait)} {unit}"
+
+    def _brief(self):
+        return f"/{1 / self.factor:g} on plateaus"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineRestarts(Schedule):
+    """Cosine annealing from a peak to `minimum` in every period, then a restart at a peak `peak_decay` times as high.
+
+    Smooth within the epoch. Each period is `period_factor` times as long as the one before, rounded to whole steps.
+    `period_epochs` null: one period, the whole phase (plain cosine). A peak never lies below `minimum`.
+
+    Source: Loshchilov and Hutter 2016 (arXiv:1608.03983), section 3; `peak_decay` 1 is their rule.
+    """
+
+    period_epochs: int | None
+    period_factor: float = 1.0
+    peak_decay: float = 1.0
+    minimum: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.period_epochs is not None:
+            require(self.period_epochs >= 1, "'period_epochs' must be 1 or more, or null.", self.period_epochs)
+        require(self.period_factor >= 1, "'period_factor' must be 1 or more.", self.period_factor)
+        require(0 < self.peak_decay <= 1, "'peak_decay' must lie above 0 and up to 1.", self.peak_decay)
+        require(self.minimum >= 0, "'minimum' must be 0 or more.", self.minimum)
+
+    def _rates(self, learning_rate, step, steps_per_epoch):
+        import numpy as np
+
+        ends = np.array(self._period_ends(len(step), steps_per_epoch))
+        period = np.searchsorted(ends, step, side="right")
+        starts = np.concatenate(([0.0], ends))[period]
+        progress = (step - starts) / (ends[period] - starts)
+        peaks = np.maximum(learning_rate * self.peak_decay**period, self.minimum)
+        return self.minimum + (peaks - self.minimum) * (1 + np.cos(np.pi * progress)) / 2
+
+    def _period_ends(self, steps: int, steps_per_epoch: int) -> list[float]:
+        """Returns the step at which each period ends, up to the first that is not before the phase's end."""
+        length = float(steps if self.period_epochs is None else self.period_epochs * steps_per_epoch)
+        ends = [length]
+        while ends[-1] < steps:
+            length *= self.period_factor
+            ends.append(ends[-1] + round(length))
+        return ends
+
+    def _describe(self):
+        if self.period_epochs is None:
+            return f"cosine to {self.minimum:g}"
+        longer = "" if self.period_factor == 1 else f" (x{self.period_factor:g} each time)"
+        lower = "" if self.peak_decay == 1 else f", peak x{self.peak_decay:g}"
+        return f"cosine, restart every {self.period_epochs} epochs{longer}{lower}"
+
+    def _brief(self):
+        return self._describe() if self.period_epochs is None else "cosine with restarts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle(Schedule):
+    """Up to the base rate over the first part of the phase, then down to almost nothing at its last step.
+
+    The rate starts at `start_factor` and ends at `end_factor` times the base rate, which is the peak.
+
+    Source: Smith and Topin 2017 (arXiv:1708.07120), section 2; form and defaults of torch's two-phase OneCycleLR.
+    """
+
+    warmup_fraction: float = 0.3
+    start_factor: float = 0.04
+    end_factor: float = 4e-6
+    shape: Literal["linear", "cosine"] = "cosine"
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 <= self.warmup_fraction < 1, "'warmup_fraction' must lie in 0 to below 1.", self.warmup_fraction)
+        for key in ("start_factor", "end_factor"):
+            require(0 <= getattr(self, key) <= 1, f"{key!r} must lie in 0 to 1.", getattr(self, key))
+
+    def _rates(self, learning_rate, step, steps_per_epoch):
+        import numpy as np
+
+        last = max(len(step) - 1, 1)
+        peak = max(self.warmup_fraction * len(step) - 1, 0.0)  # as torch: may fall between two steps
+        up, down = step / (peak or 1.0), (step - peak) / (last - peak)
+        rising = step < peak
+        progress = np.where(rising, up, down)
+        if self.shape == "cosine":
+            progress = (1 - np.cos(np.pi * progress)) / 2
+        start = np.where(rising, self.start_factor, 1.0)
+        end = np.where(rising, 1.0, self.end_factor)
+        return learning_rate * (start + (end - start) * progress)
+
+    def _describe(self):
+        return f"one {self.shape} cycle, peak at {100 * self.warmup_fraction:g} %"
+
+
+def thousands(number: int) -> str:
+    """Returns 32000 as "32k" and 500 as "500"."""
+    return f"{number / 1000:g}k" if number >= 1000 else str(number)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "exponential": Exponential,
+    "multi_step": MultiStep,
+    "plateau": Plateau,
+    "cosine_restarts": CosineRestarts,
+    "one_cycle": OneCycle,
+}

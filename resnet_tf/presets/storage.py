@@ -1,0 +1,243 @@
+"""Presets on disk: find, read (JSON, or a pickle of plain values), list, record results."""
+
+import io
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+from resnet_tf import files
+from resnet_tf.errors import UserError, shown, unknown
+from resnet_tf.presets import json_text, schema, variants
+from resnet_tf.presets.schema import Preset
+
+FOLDER = Path(__file__).resolve().parents[2] / "presets"
+SUFFIXES = (".json", ".pickle", ".pkl")
+MOST_BYTES = 4_000_000  # a preset with thousands of results is far smaller
+MOST_LEVELS = 20  # of tables and lists within one another; a preset has five
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """Returns the names of the presets in a folder: numbers first, and everywhere in the order people count."""
+    # Names that start with a dot are what editors and file managers leave beside a file.
+    found = {path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}
+    return sorted(found, key=_counted)
+
+
+def _counted(name: str) -> list[tuple[bool, int, str]]:
+    """Returns what a name is sorted by: its numbers by value, ahead of letters."""
+    parts = filter(None, re.split(r"(\d+)", name))
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def find(name: str, folder: Path = FOLDER) -> Path:
+    """Returns the file of a preset given by name or path.
+
+    Raises:
+        UserError: there is none; names the nearest.
+    """
+    for suffix in SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if path.parent == folder and os.path.isfile(path):
+            return path
+    if name.endswith(SUFFIXES) or os.sep in name:
+        if os.path.isfile(name):
+            return Path(name)
+        raise UserError(f"a preset file must exist. Received: {shown(name)}, which is no file.")
+    raise unknown("preset", name, names(folder), "See them all: python train.py --list")
+
+
+def load_preset(preset: str | os.PathLike | dict | Preset, **overrides: dict) -> Preset:
+    """Loads a preset by name, path or plain dict, with overrides as keywords: `load_preset("4", train={"epochs": 2})`.
+
+    A text is a name or a path, as on the command line; a `Path` is always the file itself. A variant knows what it is
+    one of: its results never stand beside the reference as the preset's own.
+
+    Raises:
+        UserError: not found, not readable, a key that does not hold what it must, or an override that does not reach
+            all phases.
+    """
+    if isinstance(preset, Preset):
+        written = preset
+    elif isinstance(preset, dict):
+        try:
+            written = schema.from_dict(plain(preset), name="from Python")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"a preset holds only dict, list, str and numbers. Received: {error}.") from error
+    else:
+        path = Path(preset) if isinstance(preset, os.PathLike) else find(preset)
+        written = schema.from_dict({"name": path.stem, **read(path)})
+    return variants.override(written, overrides)
+
+
+def read(path: Path) -> dict:
+    """Reads a preset file's plain values.
+
+    Raises:
+        UserError: not a JSON file, nor a pickle of nothing but plain values.
+    """
+    return _parse(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"a preset file's name must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"a preset file must be readable. Received: {path}: {error.strerror}.") from error
+    if len(content) > MOST_BYTES:
+        raise UserError(f"a preset file has at most {MOST_BYTES:,} bytes. Received: {path}, which has more.")
+    return content
+
+
+def _parse(path: Path, content: bytes) -> dict:
+    form = "JSON" if path.suffix == ".json" else "a pickle of only dict, list, str and numbers"
+    try:
+        values = _parse_json(content) if path.suffix == ".json" else _parse_pickle(content)
+        if _levels(values) > MOST_LEVELS:
+            raise ValueError(f"more than {MOST_LEVELS} levels")
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+    except Exception as error:  # pickle raises nearly any error on a broken file
+        reason = str(error) or type(error).__name__
+        raise UserError(f"a preset file must be {form}. Received: {path}: {reason}.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"a preset file must hold one table of keys. Received: {path}: {shown(values)}.")
+    return values
+
+
+def _parse_json(content: bytes) -> Any:
+    return json.loads(content, object_pairs_hook=_table)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict:
+    """Returns a JSON object's pairs as a dict; raises ValueError where a key comes twice."""
+    table = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"the key {shown(key)} comes twice")
+        table[key] = value
+    return table
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds dict, list, str, numbers and the like; refuses every name, so that nothing in a file can run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, identifier: Any) -> Any:
+        raise pickle.UnpicklingError("it asks for an object from outside")
+
+
+def _parse_pickle(content: bytes) -> Any:
+    import pickletools
+
+    # A look at every instruction first: it raises where one wants more bytes than there are, before anything takes
+    # memory. The memo is a list as long as its highest index, which a few bytes can make many gigabytes.
+    for instruction, argument, _ in pickletools.genops(content):
+        if instruction.name.endswith("PUT") and argument > len(content):
+            raise pickle.UnpicklingError("it asks for too much memory")
+    return plain(_PlainUnpickler(io.BytesIO(content)).load())
+
+
+def plain(values: Any) -> Any:
+    """Returns a copy of plain values, by way of JSON.
+
+    Raises:
+        TypeError, ValueError, RecursionError: not plain, holding itself, or more than `MOST_BYTES` when written out (a
+            small pickle can hold one list a billion times).
+    """
+    pieces, size = [], 0
+    for piece in json.JSONEncoder().iterencode(values):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES:,} bytes when written out")
+    return json.loads("".join(pieces))
+
+
+def _levels(values: Any) -> int:
+    """Returns how many tables and lists lie within one another."""
+    inner = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return 1 + max(map(_levels, inner), default=0)
+
+
+def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
+    """Adds a result to a preset file, atomically and under a lock: two evaluations at once both get in.
+
+    In a JSON file nothing but the value of "results" changes. A result of the same run, weights, view, resolution and
+    images is replaced. One that measures what another row has measured (see `same_measurement`) is not added.
+
+    Args:
+        result: a row of plain values, see `evaluation.recording.short_form`.
+        again: add it even so; it takes the other row's place.
+
+    Returns:
+        The row for whose sake nothing was added; None where the result was.
+
+    Raises:
+        UserError: the file is no preset any more, or cannot be written.
+    """
+    try:
+        path = path.resolve()  # a link stays one, and waits for whoever writes the file itself
+        with files.locked(path.parent):
+            content = _content(path)
+            values = _parse(path, content)
+            recipe = schema.from_dict(values, name=path.stem).hash
+            rows = values.get("results", [])
+            known = [row for row in rows if same_measurement(row, result, recipe)]
+            if known and not again:
+                return known[-1]
+            same = ("run", "view", "weights", "resolution", "data")
+            kept = [row for row in rows if row not in known and any(row.get(key) != result.get(key) for key in same)]
+            if path.suffix == ".json":
+                content = json_text.with_lines(content, "results", [*kept, result])
+            else:
+                content = pickle.dumps({**values, "results": [*kept, result]})
+            files.write_atomically(path, content)
+    except OSError as error:
+        raise UserError(
+            f"a result needs a preset file that can be written. Received: {path}: {error.strerror}."
+        ) from error
+    return None
+
+
+def same_measurement(row: dict, result: dict, recipe: str) -> bool:
+    """Says whether a recorded row measured what a result does: recipe, seed, length, images and protocol are the same.
+
+    Run and times differ then, and so may the figures: on another processor, in the last digits.
+
+    Args:
+        recipe: the hash of the preset's recipe, by which a row was trained that names neither a hash nor a change.
+    """
+
+    def identity(one: dict) -> tuple:
+        data = one.get("data")
+        fingerprint = data.get("fingerprint") if isinstance(data, dict) else None
+        keys = ("seed", "steps_planned", "view", "weights", "resolution", "same_data_as_training")
+        return (fingerprint, one.get("trained") or one.get("steps"), *map(one.get, keys))
+
+    known = row.get("preset_hash") or (None if row.get("changed") else recipe)
+    return known == result.get("preset_hash") and identity(row) == identity(result)
+
+
+def format_json(values: dict) -> str:
+    """Lays a preset without results out for people: a line a key, a line a short table."""
+
+    def lay(value: Any, indent: int) -> str:
+        flat = json.dumps(value, ensure_ascii=False)
+        if not isinstance(value, dict | list) or (indent and len(flat) + indent <= 116):
+            return flat
+        pad = " " * (indent + 2)
+        if isinstance(value, dict):
+            lines = [f"{pad}{json.dumps(key)}: {lay(item, indent + 2)}" for key, item in value.items()]
+        else:
+            lines = [pad + lay(item, indent + 2) for item in value]
+        opening, closing = "{}" if isinstance(value, dict) else "[]"
+        return f"{opening}\n" + ",\n".join(lines) + f"\n{' ' * indent}{closing}"
+
+    return lay(values, 0) + "\n"

@@ -1,0 +1,86 @@
+"""What a network said of every image of a split, stored so that two runs can be compared image by image.
+
+runs/<preset>/<utc>-s<seed>/predictions/<split>-<view>-<weights>.npz
+"""
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnet_tf import files
+from resnet_tf.datasets.splits import Dataset, FileSplit
+from resnet_tf.errors import UserError
+from resnet_tf.runs.run_folder import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predictions of one evaluation, in the order of the split's images.
+
+    Attributes:
+        images: SHA-256 in hex over which images these are and in what order; equal where they are the same.
+        labels: int32 [n], the true classes.
+        predicted: int32 [n], the class put first; -1 where the network gave no number.
+        probability: float32 [n], what it gave to the true class.
+    """
+
+    images: str
+    labels: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool [n], whether the true class was put first."""
+        return self.predicted == self.labels
+
+
+def fingerprint_of_order(dataset: Dataset, split: str, chosen: np.ndarray) -> str:
+    """Returns a SHA-256 in hex over a data set and the images chosen from one of its splits, in their order.
+
+    Args:
+        split: "train", "validation" or "test".
+        chosen: int [n], places in that split.
+    """
+    images = getattr(dataset, split)
+    digest = hashlib.sha256(f"{dataset.fingerprint} {split}\n".encode())
+    digest.update(chosen.astype("<i8"))
+    digest.update(images.labels[chosen].astype("<i4"))
+    if isinstance(images, FileSplit):  # arrays are in the order of their content; files in that of their names
+        for path in images.paths[chosen]:
+            digest.update(os.fsencode(os.path.basename(path)) + b"\0")
+    return digest.hexdigest()
+
+
+def path_of(run: Run, split: str, view: str, weights: str) -> Path:
+    """Returns the file that holds a run's predictions of a split ("test" or "validation")."""
+    return run.predictions / f"{split}-{view}-{weights}.npz"
+
+
+def save(path: Path, predictions: Predictions) -> None:
+    """Writes predictions, atomically."""
+    path.parent.mkdir(exist_ok=True)
+    arrays = {key: getattr(predictions, key) for key in ("labels", "predicted", "probability")}
+    files.write_atomically(path, files.pack_arrays({**arrays, "images": np.array(predictions.images)}))
+
+
+def load(path: Path) -> Predictions:
+    """Reads predictions.
+
+    Raises:
+        UserError: missing, or not such a file.
+    """
+    try:
+        arrays = files.unpack_arrays(path.read_bytes())
+        found = Predictions(images=str(arrays.pop("images")), **arrays)
+        if not len(found.labels) == len(found.predicted) == len(found.probability):
+            raise ValueError("its arrays differ in length")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"stored predictions must be readable. Received: {path}: {error}. Run eval.py again."
+        ) from error
+    return found

@@ -1,0 +1,98 @@
+"""Exact counts over a split, kept in integers and float64, so that every image counts exactly once."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from resnet_tf.scoring.diagnosis import Diagnosis
+
+
+@dataclass
+class Scores:
+    """What a network did on the images seen so far.
+
+    Attributes:
+        classes: number of classes.
+        count: images seen.
+        correct1, correct5: images whose class came first, or among the first five.
+        loss_sum: sum over images of the cross entropy in nats, from unsmoothed probabilities.
+        confusion: int64 [classes, classes], rows the true class, columns the predicted one.
+        keep_all: keep what `diagnosis` needs: a number for every image and class.
+        batches: image by image what `predictions` joins.
+    """
+
+    classes: int
+    keep_all: bool = False
+    count: int = 0
+    correct1: int = 0
+    correct5: int = 0
+    loss_sum: float = 0.0
+    confusion: np.ndarray = field(init=False)
+    batches: list[tuple[np.ndarray, ...]] = field(default_factory=list, repr=False)
+    log_probabilities: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def __post_init__(self):
+        self.confusion = np.zeros((self.classes, self.classes), np.int64)
+
+    def update(self, log_probabilities: np.ndarray, labels: np.ndarray) -> None:
+        """Adds a batch: log probabilities [batch, classes] (of softmax, or of averaged views) and labels int [batch].
+
+        Equal log probabilities count for the lower class index, as argmax does, and a NaN never counts as correct.
+        """
+        log_probabilities = np.asarray(log_probabilities, np.float64)
+        rows = np.arange(len(labels))
+        own = log_probabilities[rows, labels]
+        ahead = (log_probabilities > own[:, None]) | np.isnan(log_probabilities)
+        ties = log_probabilities == own[:, None]
+        ahead |= ties & (np.arange(self.classes) < labels[:, None])
+        rank = np.where(np.isnan(own), self.classes, ahead.sum(axis=1))
+        self.count += len(labels)
+        self.correct1 += int((rank == 0).sum())
+        self.correct5 += int((rank < 5).sum())
+        self.loss_sum -= float(own.sum())
+        first = log_probabilities.argmax(axis=1)
+        np.add.at(self.confusion, (labels, first), 1)
+        self.batches.append((labels, np.where(np.isnan(own), -1, first), np.exp(own)))
+        if self.keep_all:
+            self.log_probabilities.append(log_probabilities.astype(np.float32))
+
+    @property
+    def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image by image: its class, the class put first (-1: not a number), the probability given to its class."""
+        labels, first, own = map(np.concatenate, zip(*self.batches, strict=True))
+        return labels.astype(np.int32), first.astype(np.int32), own.astype(np.float32)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """Of all images seen, where `keep_all` was asked for."""
+        return Diagnosis(self.predictions[0], np.concatenate(self.log_probabilities).astype(np.float64))
+
+    @property
+    def top1(self) -> float:
+        """Percent."""
+        return 100 * self.correct1 / self.count
+
+    @property
+    def top5(self) -> float:
+        """Percent."""
+        return 100 * self.correct5 / self.count
+
+    @property
+    def loss(self) -> float:
+        """Mean cross entropy in nats."""
+        return self.loss_sum / self.count
+
+    @property
+    def per_class_top1(self) -> list[float | None]:
+        """Percent of each class's images that were put into it; None for a class without images."""
+        totals = self.confusion.sum(axis=1)
+        return [
+            100 * hit / total if total else None for hit, total in zip(np.diag(self.confusion), totals, strict=True)
+        ]
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns log probabilities float64 [..., classes] of logits [..., classes]."""
+    logits = np.asarray(logits, np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

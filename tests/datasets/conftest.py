@@ -1,0 +1,118 @@
+"""Tiny stand-ins for published data sets: the real readers run on them, with sizes, sums and checksums of their own."""
+
+import dataclasses
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from resnet_tf.datasets import sources
+from resnet_tf.datasets.archives import PixelSums
+from resnet_tf.datasets.splits import ArraySplit
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch, tmp_path):
+    """No test meets the data, cache or network of the machine it runs on."""
+    monkeypatch.delenv("RESNET_DATA", raising=False)
+    monkeypatch.setenv("RESNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))
+
+
+@pytest.fixture
+def draw_split():
+    """Returns a maker of random images of ten classes, the same number of each, in mixed order."""
+
+    def draw(seed: int, size: int, side: int = 32, classes: int = 10) -> ArraySplit:
+        random = np.random.default_rng(seed)
+        images = random.integers(0, 256, (size, side, side, 3), dtype=np.uint8)
+        return ArraySplit(images, random.permutation(size).astype(np.int32) % classes)
+
+    return draw
+
+
+@pytest.fixture
+def shrink(monkeypatch):
+    """Returns what puts other splits in a published data set's place: sizes and pixel sums become theirs."""
+
+    def put(name: str, train: ArraySplit, test: ArraySplit, md5: dict[str, str] | None = None):
+        def sums(images: np.ndarray) -> PixelSums:
+            values = images.reshape(-1, 3).astype(object)  # Python's whole numbers: nothing can overflow
+            return PixelSums(len(images), tuple(values.sum(axis=0)), tuple((values**2).sum(axis=0)))
+
+        official = sources.OFFICIAL[name]
+        tiny = dataclasses.replace(
+            official,
+            about=dataclasses.replace(official.about, train_size=len(train), test_size=len(test)),
+            sums={"train": sums(train.images), "test": sums(test.images)},
+            archives=tuple(
+                dataclasses.replace(form, md5={key: (md5 or {}).get(key, "0" * 32) for key in form.md5})
+                for form in official.archives
+            ),
+        )
+        monkeypatch.setitem(sources.OFFICIAL, name, tiny)
+        return tiny
+
+    return put
+
+
+@pytest.fixture
+def write_tree():
+    """Returns a writer of image folders: <root>/<class>/<number>.png, or .jpg."""
+
+    def write(root: Path, split: ArraySplit, class_names: tuple[str, ...], suffix: str = ".png") -> Path:
+        for number, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            folder = root / class_names[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{number:04d}{suffix}")
+        return root
+
+    return write
+
+
+@pytest.fixture
+def write_archive():
+    """Returns a writer of .tar.gz files that gives the archive's MD5."""
+
+    def write(path: Path, members: dict[str, bytes]) -> str:
+        with tarfile.open(path, "w:gz") as archive:
+            for name, content in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return hashlib.md5(path.read_bytes()).hexdigest()
+
+    return write
+
+
+@pytest.fixture
+def write_photo():
+    """Returns a writer of a photo as a camera held another way stores it: turned, with its EXIF orientation."""
+    lying = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 7: "TRANSVERSE"}
+    lying |= {6: "ROTATE_90", 8: "ROTATE_270"}  # the inverse of what turns it upright
+
+    def write(path: Path, upright: np.ndarray, orientation: int, **options) -> Path:
+        image = Image.fromarray(upright)
+        if orientation != 1:
+            image = image.transpose(Image.Transpose[lying[orientation]])
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, exif=exif, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def same_content():
+    """Returns a check that two splits hold the same labelled images, in whatever order."""
+
+    def pairs(split: ArraySplit) -> list[tuple[bytes, int]]:
+        return sorted((image.tobytes(), int(label)) for image, label in zip(split.images, split.labels, strict=True))
+
+    return lambda first, second: pairs(first) == pairs(second)

@@ -1,0 +1,255 @@
+"""The official CIFAR files: layouts, checksums, and pickles that must not run."""
+
+import hashlib
+import os
+import pickle
+import struct
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from resnet_tf.datasets import sources
+from resnet_tf.datasets.cifar import CIFAR10, CIFAR100, read_batch
+from resnet_tf.errors import UserError
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes as Python 2's cPickle did, whose files the official ones are: texts and bytes are both byte strings."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, value):
+        content = value if isinstance(value, bytes) else value.encode("latin-1")
+        self.write(b"T" + struct.pack("<I", len(content)) + content)
+        self.memoize(value)
+
+    dispatch[bytes] = dispatch[str] = save_string
+
+
+def python2_pickle(value, path):
+    with open(path, "wb") as file:
+        Python2Pickler(file, protocol=2).dump(value)
+    return path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def to_planes(images):
+    """Each image as the official files hold it: all reds, then all greens, then all blues, row by row."""
+    return np.stack([np.concatenate([image[:, :, channel].ravel() for channel in range(3)]) for image in images])
+
+
+def python_members(train, test, tmp_path, official):
+    """The members of a Python archive, the training images in as many batches as the official one has."""
+    form, key = official.archives[0], "labels" if official.name == "cifar10" else "fine_labels"
+    members = {}
+    parts = np.array_split(np.arange(len(train)), len(form.train))
+    for name, split in zip((*form.train, *form.test), [train.take(part) for part in parts] + [test], strict=True):
+        batch = {
+            "batch_label": name,
+            key: split.labels.tolist(),
+            "data": to_planes(split.images),
+            "filenames": ["a.png"],
+        }
+        members[f"{form.folder}/{name}"] = python2_pickle(batch, tmp_path / "pickle")
+    return members
+
+
+def binary_members(train, test, official):
+    form, coarse = official.archives[1], official.name == "cifar100"
+    members = {}
+    parts = np.array_split(np.arange(len(train)), len(form.train))
+    for name, split in zip((*form.train, *form.test), [train.take(part) for part in parts] + [test], strict=True):
+        rows = [
+            bytes([7, label] if coarse else [label]) + plane.tobytes()
+            for label, plane in zip(split.labels, to_planes(split.images), strict=True)
+        ]
+        members[f"{form.folder}/{name}"] = b"".join(rows)
+    return members
+
+
+@pytest.mark.parametrize("official", [CIFAR10, CIFAR100], ids=lambda official: official.name)
+@pytest.mark.parametrize("form", [0, 1], ids=["python", "binary"])
+def test_archive_and_its_unpacked_folder_give_the_images(
+    official, form, tmp_path, draw_split, shrink, write_archive, same_content
+):
+    classes = len(official.class_names)
+    train, test = draw_split(0, 200, classes=classes), draw_split(1, 100, classes=classes)
+    members = python_members(train, test, tmp_path, official) if form == 0 else binary_members(train, test, official)
+    file = official.archives[form].file
+    extra = {f"{official.archives[form].folder}/readme.html": b"nothing"}
+    md5 = {file: write_archive(tmp_path / file, extra | members)}
+    md5 |= {os.path.basename(name): hashlib.md5(content).hexdigest() for name, content in members.items()}
+    shrink(official.name, train, test, md5)
+    unpacked = tmp_path / "unpacked"
+    for name, content in members.items():
+        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
+        (unpacked / name).write_bytes(content)
+
+    found = [
+        sources.load(official.name, str(place), say=lambda line: None)
+        for place in (tmp_path / file, tmp_path, unpacked, unpacked / official.archives[form].folder)
+    ]
+    for dataset in found:
+        assert dataset.official
+        assert dataset.title == official.name
+        assert dataset.class_names == official.class_names
+        assert same_content(dataset.train, train)
+        assert same_content(dataset.test, test)
+        assert dataset.fingerprint == found[0].fingerprint
+        np.testing.assert_array_equal(dataset.train.images, found[0].train.images)
+
+
+def test_archive_with_another_checksum_is_refused(tmp_path, draw_split, shrink, write_archive):
+    train, test = draw_split(0, 20), draw_split(1, 10)
+    received = write_archive(tmp_path / "cifar-10-python.tar.gz", python_members(train, test, tmp_path, CIFAR10))
+    shrink("cifar10", train, test)
+    with pytest.raises(UserError, match=f"MD5 of .*cifar-10-python.tar.gz is not .* Received: {received}"):
+        sources.load("cifar10", str(tmp_path), say=print)
+
+
+def test_unpacked_file_with_another_checksum_is_refused(tmp_path, draw_split, shrink):
+    train, test = draw_split(0, 20), draw_split(1, 10)
+    shrink("cifar10", train, test)
+    for name, content in python_members(train, test, tmp_path, CIFAR10).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"data_batch_1 is not the official file\. MD5 expected: 0{32}"):
+        sources.load("cifar10", str(tmp_path), say=print)
+
+
+def test_binary_folder_is_held_against_the_pixel_sums(tmp_path, draw_split, shrink):
+    train, test = draw_split(0, 20), draw_split(1, 10)
+    shrink("cifar10", train, test)
+    train.images[3, 5, 7, 1] ^= 1  # a single bit of a single pixel
+    for name, content in binary_members(train, test, CIFAR10).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="not those of the official cifar-10-binary"):
+        sources.load("cifar10", str(tmp_path), say=print)
+
+
+def test_missing_file_and_broken_archive_are_named(tmp_path, draw_split, shrink, write_archive):
+    train, test = draw_split(0, 20), draw_split(1, 10)
+    members = binary_members(train, test, CIFAR10)
+    members.pop("cifar-10-batches-bin/test_batch.bin")
+    file = tmp_path / "cifar-10-binary.tar.gz"
+    shrink("cifar10", train, test, {file.name: write_archive(file, members)})
+    with pytest.raises(UserError, match=r"has no member 'cifar-10-batches-bin/test_batch\.bin'"):
+        sources.load("cifar10", str(file), say=print)
+    file.write_bytes(file.read_bytes()[:1000])
+    shrink("cifar10", train, test, {file.name: hashlib.md5(file.read_bytes()).hexdigest()})
+    with pytest.raises(UserError, match="cannot be read"):
+        sources.load("cifar10", str(file), say=print)
+
+
+class Hostile:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def hostile_batches(path, images):
+    """Pickles that try to run os.mkdir: as the whole, inside a batch, and by numpy's and Python's own names."""
+    batch = {"labels": [0], "data": to_planes(images)}
+    yield pickle.dumps(Hostile(path), protocol=2)
+    yield pickle.dumps(batch | {"filenames": Hostile(path)}, protocol=2)
+    yield f"cos\nmkdir\n(V{path}\ntR.".encode()
+    yield f"cbuiltins\nexec\n(V__import__('os').mkdir({str(path)!r})\ntR.".encode()
+    yield f"cnumpy\nload\n(V{path}\ntR.".encode()
+    yield b"\x80\x04\x8c\x05numpy\x8c\x0bndarray.dump\x93."  # a dotted name, which reaches into an allowed one
+
+
+def test_hostile_pickle_has_no_effect(tmp_path, draw_split, shrink, write_archive):
+    target = tmp_path / "made by the pickle"
+    pickle.loads(pickle.dumps(Hostile(target)))
+    assert target.exists()  # so it does work where it is run
+    target.rmdir()
+    split = draw_split(0, 1)
+    for number, content in enumerate(hostile_batches(target, split.images)):
+        with pytest.raises(ValueError, match="refused"):
+            read_batch(content, "labels")
+        file = tmp_path / f"archive{number}.tar.gz"
+        names = [f"cifar-10-batches-py/{name}" for name in (*CIFAR10.archives[0].train, "test_batch")]
+        md5 = write_archive(file, dict.fromkeys(names, content))
+        shrink("cifar10", split, split, {"cifar-10-python.tar.gz": md5})
+        with pytest.raises(UserError, match="its pickle is refused"):
+            sources.load("cifar10", str(file), say=print)
+        assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [1, 2],
+        {"labels": [0]},
+        {"labels": [0, 1], "data": np.zeros((1, 3072), np.uint8)},
+        {"labels": [0], "data": np.zeros((1, 3072), np.float32)},
+        {"labels": [0], "data": np.zeros((1, 100), np.uint8)},
+        {"labels": ["cat"], "data": np.zeros((1, 3072), np.uint8)},
+    ],
+    ids=["a list", "no data", "too few images", "floats", "small images", "texts as labels"],
+)
+def test_pickle_that_is_no_batch_is_refused(batch):
+    with pytest.raises(ValueError, match="its"):
+        read_batch(pickle.dumps(batch, protocol=2), "labels")
+
+
+def test_batch_written_by_python_3_is_read(draw_split):
+    split = draw_split(0, 6)
+    batch = {"labels": split.labels.tolist(), "data": to_planes(split.images)}
+    planes, labels = read_batch(pickle.dumps(batch, protocol=2), "labels")
+    np.testing.assert_array_equal(planes, batch["data"])
+    np.testing.assert_array_equal(labels, split.labels)
+
+
+@pytest.mark.parametrize(
+    ("official", "split", "mean", "deviation"),
+    [
+        (
+            CIFAR10,
+            "train",
+            (125.306918046875, 122.950394140625, 113.86538318359375),
+            (62.993219278136884, 62.08870764001421, 66.70489964063091),
+        ),
+        (
+            CIFAR10,
+            "test",
+            (126.02464140625, 123.70850419921875, 114.85431865234375),
+            (62.89639134921991, 61.93752718231365, 66.70605639561605),
+        ),
+        (
+            CIFAR100,
+            "train",
+            (255 * 0.5070751592371323, 255 * 0.48654887331495095, 255 * 0.4409178433670343),
+            (255 * 0.2673342858792401, 255 * 0.2564384629170883, 255 * 0.27615047132568404),
+        ),
+        (
+            CIFAR100,
+            "test",
+            (129.74308525390626, 124.285218359375, 112.6952638671875),
+            (68.40415141388044, 65.62775279419219, 70.65942155331254),
+        ),
+    ],
+)
+def test_pixel_sums_are_those_of_the_published_mean_and_deviation(official, split, mean, deviation):
+    sums = official.sums[split]
+    assert sums.images == official.sizes[split == "test"]
+    pixels = sums.images * 32 * 32
+    for channel in range(3):
+        assert sums.sums[channel] / pixels == pytest.approx(mean[channel], rel=1e-14)
+        variance = sums.squares[channel] / pixels - (sums.sums[channel] / pixels) ** 2
+        assert variance**0.5 == pytest.approx(deviation[channel], rel=1e-13)
+
+
+def test_tables_are_complete():
+    assert len(CIFAR10.class_names) == 10
+    assert len(set(CIFAR100.class_names)) == 100
+    assert list(CIFAR100.class_names) == sorted(CIFAR100.class_names)
+    for official in (CIFAR10, CIFAR100):
+        for form in official.archives:
+            assert all(len(md5) == 32 for md5 in form.md5.values())
+            assert form.file in form.md5

@@ -1,0 +1,499 @@
+"""Image folders, decoded or left on disk; ImageNet trees with foldered and flat validation images."""
+
+import hashlib
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_tf.datasets import sources
+from resnet_tf.datasets.cache import describe
+from resnet_tf.datasets.cifar import CIFAR10
+from resnet_tf.datasets.shared_images import shared_files
+from resnet_tf.datasets.splits import training_and_validation
+from resnet_tf.errors import UserError
+
+CLASSES = CIFAR10.class_names
+
+
+@pytest.fixture
+def tree(tmp_path, draw_split, write_tree):
+    """A CIFAR-10 tree of 40 training and 20 test images as .png files, and its splits."""
+    splits = draw_split(0, 40), draw_split(1, 20)
+    for name, split in zip(("train", "test"), splits, strict=True):
+        write_tree(tmp_path / "tree" / name, split, CLASSES)
+    return tmp_path / "tree", *splits
+
+
+def test_lossless_copy_of_the_official_images_is_official(tree, shrink, same_content):
+    root, train, test = tree
+    shrink("cifar10", train, test)
+    dataset = sources.load("cifar10", str(root), say=print)
+    assert (dataset.title, dataset.official, dataset.classes) == ("cifar10", True, 10)
+    assert dataset.train.images.dtype == np.uint8
+    assert dataset.train.labels.dtype == np.int32
+    assert same_content(dataset.train, train)
+    assert same_content(dataset.test, test)
+
+
+def test_jpeg_copy_is_named_as_one(tmp_path, tree, shrink, write_tree):
+    _, train, test = tree
+    shrink("cifar10", train, test)
+    root = tmp_path / "jpeg"
+    write_tree(root / "train", train, CLASSES, ".jpg")
+    write_tree(root / "test", test, CLASSES, ".JPG")
+    dataset = sources.load("cifar10", str(root), say=print)
+    assert dataset.title == "cifar10 (folder copy, not the official bytes)"
+    assert not dataset.official
+    some = dataset.test.images[0]
+    decoded = [np.asarray(Image.open(path)) for path in (root / "test").glob("*/*")]
+    assert any(np.array_equal(some, image) for image in decoded)
+
+
+def test_order_of_files_does_not_matter(tmp_path, tree, write_tree):
+    root, train, test = tree
+    other = tmp_path / "other"
+    write_tree(other / "train", train.take(np.arange(40)[::-1]), CLASSES)
+    write_tree(other / "test", test.take(np.arange(20)[::-1]), CLASSES)
+    first, second = (sources.load("cifar10", str(place), say=print) for place in (root, other))
+    assert first.fingerprint == second.fingerprint
+    np.testing.assert_array_equal(first.train.images, second.train.images)
+    np.testing.assert_array_equal(first.train.labels, second.train.labels)
+
+
+def test_content_and_split_change_the_fingerprint(tmp_path, tree):
+    root, *_ = tree
+    before = sources.load("cifar10", str(root), say=print).fingerprint
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    victim = next((moved / "test" / "cat").iterdir())
+    victim.rename(moved / "train" / "cat" / "9999.png")  # the same images, one in the other split
+    assert sources.load("cifar10", str(moved), say=print).fingerprint != before
+    relabelled = tmp_path / "relabelled"
+    shutil.copytree(root, relabelled)
+    victim = next((relabelled / "test" / "cat").iterdir())
+    victim.rename(relabelled / "test" / "dog" / "9999.png")  # the same images, one with another label
+    assert sources.load("cifar10", str(relabelled), say=print).fingerprint != before
+
+
+def test_missing_unknown_and_empty_classes_are_named(tree):
+    root, *_ = tree
+    (root / "test" / "frog").rename(root / "frogs away")
+    with pytest.raises(UserError, match=r"lacks a class\. Missing: 'frog'"):
+        sources.load("cifar10", str(root), say=print)
+    (root / "frogs away").rename(root / "test" / "frogs")
+    with pytest.raises(UserError, match=r"unknown class folder in .*'frogs'\. Did you mean 'frog'"):
+        sources.load("cifar10", str(root), say=print)
+    (root / "test" / "frogs").rename(root / "test" / ".hidden")
+    (root / "test" / "frog").mkdir()
+    with pytest.raises(UserError, match="frog holds no image"):
+        sources.load("cifar10", str(root), say=print)
+
+
+def test_tree_with_one_split_says_which_is_missing(tree):
+    root, *_ = tree
+    shutil.rmtree(root / "test")
+    with pytest.raises(UserError, match="no test/<class>/"):
+        sources.load("cifar10", str(root), say=print)
+    (root / "train").rename(root / "test")
+    with pytest.raises(UserError, match="no train/<class>/"):
+        sources.load("cifar10", str(root), say=print)
+
+
+def spoil_with_text(path):
+    path.write_text("not an image")
+
+
+def spoil_by_cutting(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def spoil_by_size(path):
+    Image.new("RGB", (32, 31)).save(path)
+
+
+def spoil_by_depth(path):
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save(path)
+
+
+@pytest.mark.parametrize("spoil", [spoil_with_text, spoil_by_cutting, spoil_by_size, spoil_by_depth])
+def test_bad_image_is_named_and_nothing_is_cached(spoil, tree, tmp_path):
+    root, *_ = tree
+    victim = sorted((root / "train" / "ship").iterdir())[1]
+    spoil(victim)
+    with pytest.raises(UserError, match=f"ship/{victim.name}") as caught:
+        sources.load("cifar10", str(root), say=print)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache").glob("cifar10-*"))
+
+
+def test_grey_and_palette_images_become_rgb(tree):
+    root, *_ = tree
+    victims = sorted((root / "train" / "ship").iterdir())
+    grey = np.arange(1024, dtype=np.uint8).reshape(32, 32)
+    Image.fromarray(grey).save(victims[0])
+    Image.fromarray(np.stack([grey] * 3, -1)).quantize(256).save(victims[1])
+    images = sources.load("cifar10", str(root), say=print).train.images
+    matches = [image for image in images if np.array_equal(image, np.stack([grey] * 3, -1))]
+    assert len(matches) == 2
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A user's folder of three classes, 10, 15 and 5 images of varying sizes, hidden files and a text among them."""
+    root = tmp_path / "photos"
+    for blue, (name, count) in enumerate((("rose", 10), ("daisy", 15), ("tulip", 5))):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (20 + number, 30), (9 * number, 0, 99 * blue)).save(root / name / f"{number}.jpg")
+        (root / name / ".DS_Store").write_text("hidden")
+    (root / "rose" / "notes.txt").write_text("red")
+    return root
+
+
+def test_own_folder_holds_a_fifth_of_each_class_out(photos):
+    lines = []
+    dataset = sources.load("folder", str(photos), say=lines.append)
+    assert dataset.class_names == ("daisy", "rose", "tulip")
+    assert np.bincount(dataset.test.labels).tolist() == [3, 2, 1]
+    assert np.bincount(dataset.train.labels).tolist() == [12, 8, 4]
+    everything = sorted([*dataset.train.paths, *dataset.test.paths])
+    assert everything == sorted(str(path) for path in photos.glob("*/*.jpg"))
+    for split in (dataset.train, dataset.test):
+        assert [dataset.class_names[label] for label in split.labels] == [p.split("/")[-2] for p in split.paths]
+    ranked = sorted(photos.glob("rose/*.jpg"), key=lambda path: hashlib.sha256(f"rose/{path.name}".encode()).digest())
+    assert {path for path in dataset.test.paths if "/rose/" in path} == {str(path) for path in ranked[:2]}
+    assert lines == [f"left out of {photos}, where .jpg, .jpeg, .png, .bmp, .webp are read: 1 .txt"]
+    again = sources.load("folder", str(photos), say=print)
+    assert again.test.paths.tolist() == dataset.test.paths.tolist()
+    assert again.fingerprint == dataset.fingerprint
+
+
+def test_what_is_left_out_is_said_by_kind(photos):
+    for name in ("1.heic", "2.HEIC", "3.tif", "4"):
+        (photos / "rose" / name).write_bytes(b"not looked into")
+    (photos / "daisy" / "more").mkdir()
+    lines = []
+    dataset = sources.load("folder", str(photos), say=lines.append)
+    assert len(dataset.train) + len(dataset.test) == 30
+    assert len(lines) == 1
+    kinds = lines[0].partition("are read: ")[2].split(", ")
+    assert kinds[0] == "2 .heic"
+    assert set(kinds) == {"2 .heic", "1 .tif", "1 .txt", "1 without suffix", "1 folder"}
+
+
+def test_own_photos_are_turned_upright_and_those_of_imagenet_are_not(tmp_path, write_photo):
+    rng = np.random.default_rng(0)
+    for orientation in range(1, 9):
+        for name in ("a", "b"):
+            write_photo(tmp_path / name / f"{orientation}.jpg", rng.integers(0, 256, (8, 12, 3), np.uint8), orientation)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "val").mkdir()
+    for name in ("a", "b"):
+        shutil.copytree(tmp_path / name, tmp_path / "train" / name)
+        shutil.copytree(tmp_path / name, tmp_path / "val" / name)
+    own, published = (sources.load(name, str(tmp_path), say=print) for name in ("folder", "imagenet"))
+    for split in (own.train, own.test):
+        noted = [int(os.path.basename(path)[0]) for path in split.paths]
+        assert split.orientations.tolist() == noted
+        assert split.orientations.dtype == np.uint8
+        assert split.take(np.array([3, 0])).orientations.tolist() == [noted[3], noted[0]]
+        assert sorted(noted) == sorted([*range(1, 9)] * 2)
+    assert published.train.orientations is published.test.orientations is None
+    assert own.fingerprint == published.fingerprint
+    assert own.train.paths.tolist() == published.train.paths.tolist()
+
+
+def test_a_bad_photo_is_named_before_the_work_begins(photos):
+    (photos / "rose" / "3.jpg").write_bytes(b"")
+    (photos / "tulip" / "4.jpg").write_bytes((photos / "tulip" / "4.jpg").read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"whole JPEG.*/(rose/3\.jpg \(empty\)|tulip/4\.jpg \(cut short\))") as caught:
+        sources.load("folder", str(photos), say=print)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_new_photo_leaves_the_others_where_they_are(photos):
+    before = set(sources.load("folder", str(photos), say=print).test.paths)
+    Image.new("RGB", (9, 9)).save(photos / "rose" / "new.jpg")
+    after = sources.load("folder", str(photos), say=print)
+    assert len(before ^ set(after.test.paths)) <= 2
+    taken = after.test.take(np.array([2, 0]))
+    assert taken.paths.tolist() == [after.test.paths[2], after.test.paths[0]]
+
+
+@pytest.fixture
+def divide(photos, tmp_path):
+    """Returns what divides the photos in folders train, validation and test of any spelling: 24, 3 and 3 images."""
+
+    def move(train, validation, test):
+        root = tmp_path / "divided"
+        for name in ("rose", "daisy", "tulip"):
+            files = sorted((photos / name).glob("*.jpg"))
+            for folder, own in ((test, files[:1]), (validation, files[1:2]), (train, files[2:])):
+                (root / folder / name).mkdir(parents=True, exist_ok=True)
+                for file in own:
+                    shutil.copy(file, root / folder / name)
+        return root
+
+    return move
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("train", "val", "test"), ("Train", "Validation", "Test"), ("TRAIN", "valid", "test")],
+)
+def test_an_own_validation_folder_is_the_validation_split(train, validation, test, divide):
+    root, lines = divide(train, validation, test), []
+    dataset = sources.load("folder", str(root), say=lines.append)
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [24, 3, 3]
+    assert all(f"/{validation}/" in path for path in dataset.validation.paths)
+    assert sorted(dataset.validation.labels) == [0, 1, 2]
+    assert "validation split of its own" in dataset.title  # which the run records
+    assert any("data.validation_size is not applied" in line for line in lines)
+    for size in (0, 10):
+        learned, selected = training_and_validation(dataset, size, seed=0)
+        assert learned is dataset.train
+        assert selected is dataset.validation
+    shutil.rmtree(root / validation / "rose")
+    with pytest.raises(UserError, match="Missing: 'rose'"):
+        sources.load("folder", str(root), say=print)
+    shutil.rmtree(root / validation)
+    without = sources.load("folder", str(root), say=print)
+    assert without.validation is None
+    assert without.fingerprint != dataset.fingerprint
+    assert len(training_and_validation(without, 10, seed=0)[1]) == 10
+
+
+def test_two_folders_for_one_split_are_refused(divide):
+    root = divide("train", "val", "test")
+    shutil.copytree(root / "val", root / "Valid")
+    with pytest.raises(UserError, match=r"one folder for a split\. Received: Valid/ and val/"):
+        sources.load("folder", str(root), say=print)
+
+
+def test_the_validation_folder_of_a_published_set_is_left_out_aloud(tree):
+    root, *_ = tree
+    shutil.copytree(root / "test", root / "val")
+    lines = []
+    assert sources.load("cifar10", str(root), say=lines.append).validation is None
+    assert any("left out" in line and "/val" in line for line in lines)
+
+
+def test_validation_folders_that_nobody_reads_may_be_two(tree, imagenet):
+    root, *_ = tree
+    for name in ("val", "valid"):
+        shutil.copytree(root / "test", root / name)
+    lines = []
+    assert len(sources.load("cifar10", str(root), say=lines.append).test) == 20
+    assert sum("left out" in line for line in lines) == 2
+    root, _ = imagenet
+    shutil.copytree(root / "val", root / "validation")
+    assert len(sources.load("imagenet", str(root), say=print).test) == 6
+
+
+def test_two_validation_folders_are_refused_where_one_would_be_the_test(divide):
+    root = divide("train", "val", "test")
+    shutil.rmtree(root / "test")
+    shutil.copytree(root / "val", root / "validation")
+    with pytest.raises(UserError, match=r"Received: val/ and validation/"):
+        sources.load("folder", str(root), say=print)
+
+
+def test_images_in_two_splits_are_counted(divide):
+    root = divide("train", "val", "test")
+    lines = []
+    sources.load("folder", str(root), say=lines.append)
+    assert not [line for line in lines if line.startswith("warning")]
+    train = sorted((root / "train" / "rose").iterdir())
+    shutil.copy(train[0], root / "test" / "rose" / "copy.jpg")
+    shutil.copy(train[1], root / "test" / "daisy" / "copy.jpg")  # under another label
+    shutil.copy(train[2], root / "val" / "rose" / "copy.jpg")
+    sources.load("folder", str(root), say=lines.append)
+    found = [line for line in lines if line.startswith("warning")]
+    assert len(found) == 2
+    assert "1 of 4 validation images" in found[0]
+    assert "2 of 5 test images" in found[1]
+    assert "copy.jpg" in found[1]
+    os.rename(root / "test" / "rose" / "copy.jpg", root / "test" / "rose" / "zz\n\x1b[2J.jpg")
+    os.rename(root / "test" / "daisy" / "copy.jpg", root / "test" / "daisy" / "zz\n\x1b[2J.jpg")
+    lines.clear()
+    sources.load("folder", str(root), say=lines.append)
+    assert "zz\\n\\x1b[2J.jpg" in "".join(lines)  # no terminal takes a name for a command
+    assert all(line.isprintable() for line in lines)
+    shutil.rmtree(root / "test")
+    (root / "test").symlink_to(root / "train")
+    sources.load("folder", str(root), say=lines.append)
+    assert any("the test split is the training split (24 images)" in line for line in lines)
+
+
+def test_files_of_one_size_and_end_that_differ_are_not_taken_for_one(tmp_path):
+    for name, first in (("a", b"x"), ("b", b"y"), ("c", b"x")):
+        (tmp_path / name).write_bytes(first + bytes(10_000))
+    a, b, c = (describe(tmp_path / name) for name in "abc")
+    assert shared_files([a], [b, c]) == [(c.path, a.path)]
+    assert shared_files([], [a]) == []
+
+
+def test_thousands_of_files_are_compared_within_a_second(tmp_path):
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(4000):
+        (tmp_path / str(number)).write_bytes(rng.bytes(3000 + number % 500))  # many sizes, each of several files
+        files.append(describe(tmp_path / str(number)))
+    began = time.process_time()
+    assert shared_files(files[:3000], files[3000:]) == []
+    assert time.process_time() - began < 1
+
+
+def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree, monkeypatch):
+    _, train, test = tree
+    test.images[:3] = train.images[5:8]
+    write_tree(tmp_path / "copy" / "train", train, CLASSES)
+    write_tree(tmp_path / "copy" / "test", test, CLASSES)
+    for _ in range(2):  # read, then taken from the cache with the count
+        lines = []
+        sources.load("cifar10", str(tmp_path / "copy"), say=lines.append)
+        assert ["3 of 20 test images" in line for line in lines].count(True) == 1
+        monkeypatch.setattr(sources, "shared_images", None)  # would fail if it were called
+
+
+def test_a_copy_in_the_cache_that_was_not_compared_is_read_again(tree, monkeypatch):
+    root, train, test = tree
+    for split, images in (("train", train.images), ("test", test.images)):
+        victim = sorted((root / split / "cat").iterdir())[0]
+        Image.fromarray(images[0] * 0 + 7).save(victim)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(sources, "_COMPARED", "")
+        earlier.setattr(sources, "shared_images", lambda first, second: 0)
+        sources.load("cifar10", str(root), say=[].append)
+    lines = []
+    sources.load("cifar10", str(root), say=lines.append)
+    assert "1 of 20 test images" in lines[-1]
+
+
+def test_own_folder_with_splits(photos, tmp_path):
+    root = tmp_path / "divided"
+    shutil.copytree(photos, root / "train")
+    shutil.copytree(photos, root / "val")
+    dataset = sources.load("folder", str(root), say=print)
+    assert (dataset.name, len(dataset.train), len(dataset.test), dataset.official) == ("folder", 30, 30, False)
+    assert all("/val/" in path for path in dataset.test.paths)
+    shutil.rmtree(root / "val" / "tulip")
+    with pytest.raises(UserError, match="Missing: 'tulip'"):
+        sources.load("folder", str(root), say=print)
+
+
+def test_fingerprint_of_files_follows_name_size_and_class_but_not_place(photos, tmp_path):
+    first = sources.load("folder", str(photos), say=print).fingerprint
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(photos, copy)
+    assert sources.load("folder", str(copy), say=print).fingerprint == first
+    with open(copy / "rose" / "1.jpg", "ab") as file:
+        file.write(b"\0")
+    assert sources.load("folder", str(copy), say=print).fingerprint != first
+
+
+def test_folder_without_two_classes_is_refused(tmp_path):
+    (tmp_path / "one" / "cats").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"two classes or more\. Received: cats"):
+        sources.load("folder", str(tmp_path / "one"), say=print)
+    for name in ("cats", "dogs"):
+        (tmp_path / "one" / name).mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "one" / name / "a.png")
+    with pytest.raises(UserError, match="needs two images or more"):
+        sources.load("folder", str(tmp_path / "one"), say=print)
+
+
+WNIDS = ("n01440764", "n01443537", "n02102040")
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A tree of three wnids, four training and two validation images each; and the class of each validation image."""
+    root = tmp_path / "imagenet"
+    labels = {}
+    for place, wnid in enumerate(WNIDS):
+        for part, count in (("train", 4), ("val", 2)):
+            (root / part / wnid).mkdir(parents=True)
+            for number in range(count):
+                # validation names run across the classes, as the published ones do
+                name = f"{wnid}_{number}" if part == "train" else f"ILSVRC2012_val_0000000{3 * number + place + 1}"
+                Image.new("RGB", (40 + place, 30 + number)).save(root / part / wnid / f"{name}.JPEG")
+                if part == "val":
+                    labels[name] = wnid
+    return root, labels
+
+
+def flatten(root):
+    for path in list((root / "val").glob("*/*.JPEG")):
+        path.rename(root / "val" / path.name)
+    for wnid in WNIDS:
+        (root / "val" / wnid).rmdir()
+
+
+def label_lines(form, labels):
+    names = sorted(labels)
+    return {
+        "name and wnid": ("val_labels.txt", [f"{name}.JPEG {labels[name]}" for name in reversed(names)]),
+        "name and place": ("val.txt", [f"{name}.JPEG {WNIDS.index(labels[name])}" for name in names]),
+        "wnids alone": ("val_labels.txt", [labels[name] for name in names]),
+        "Kaggle's table": (
+            "LOC_val_solution.csv",
+            ["ImageId,PredictionString", *(f"{name},{labels[name]} 85 1 499 272 " for name in names)],
+        ),
+    }[form]
+
+
+@pytest.mark.parametrize("form", ["name and wnid", "name and place", "wnids alone", "Kaggle's table"])
+def test_flat_validation_images_equal_foldered_ones(form, imagenet):
+    root, labels = imagenet
+    foldered = sources.load("imagenet", str(root), say=print)
+    flatten(root)
+    name, lines = label_lines(form, labels)
+    (root / name).write_text("\n".join(lines) + "\n")
+    flat = sources.load("imagenet", str(root.parent), say=print)
+    for dataset in (foldered, flat):
+        assert dataset.class_names == WNIDS
+        assert len(dataset.train) == 12
+        assert not dataset.official
+        assert dataset.title == "imagenet (another tree: 3 classes, 12 + 6 images)"
+        found = {
+            os.path.basename(path).removesuffix(".JPEG"): WNIDS[label]
+            for path, label in zip(dataset.test.paths, dataset.test.labels, strict=True)
+        }
+        assert found == labels
+    assert flat.fingerprint == foldered.fingerprint
+
+
+def test_flat_validation_images_need_a_sound_list(imagenet):
+    root, labels = imagenet
+    flatten(root)
+    with pytest.raises(UserError, match=r"needs a list of labels.*val_labels\.txt"):
+        sources.load("imagenet", str(root), say=print)
+    _, lines = label_lines("name and wnid", labels)
+    for text, message in (
+        ("\n".join(lines[1:]), "no label for the image"),
+        ("\n".join([*lines[1:], "ILSVRC2012_val_00000001.JPEG n09999999"]), "Received: 'n09999999'"),
+        ("\n".join("210"), "a line for each of the 6 images. Received: 3"),
+        ("\n".join("210210"), "no folder for. Received: '2'"),  # the development kit's numbers
+        ("\n".join([*lines, "lonely"]), "'lonely' in row 7"),
+    ):
+        (root / "val_labels.txt").write_text(text)
+        with pytest.raises(UserError, match=message):
+            sources.load("imagenet", str(root), say=print)
+
+
+def test_imagenet_wants_both_splits(imagenet):
+    root, _ = imagenet
+    shutil.rmtree(root / "val" / WNIDS[1])
+    with pytest.raises(UserError, match=f"Missing: '{WNIDS[1]}'"):
+        sources.load("imagenet", str(root), say=print)
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match="no val/<class>/"):
+        sources.load("imagenet", str(root), say=print)
+    shutil.rmtree(root / "train")
+    with pytest.raises(UserError, match="no train/<wnid>/ and val/"):
+        sources.load("imagenet", str(root), say=print)

@@ -1,0 +1,241 @@
+"""Where data is looked for, what is said when there is none, and the split in training and validation."""
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from resnet_tf.datasets import shapes10, sources, tfds
+from resnet_tf.datasets.cifar import CIFAR10
+from resnet_tf.datasets.splits import ArraySplit, canonical, fingerprint
+from resnet_tf.errors import UserError
+from resnet_tf.presets.catalogue import DATASETS
+
+
+@pytest.fixture
+def tree(tmp_path, draw_split, write_tree):
+    for name, seed in (("train", 0), ("test", 1)):
+        write_tree(tmp_path / "tree" / name, draw_split(seed, 20), CIFAR10.class_names)
+    return tmp_path / "tree"
+
+
+def test_unknown_data_set_names_the_nearest():
+    with pytest.raises(UserError, match=r"unknown data set 'cifar-10'\. Did you mean 'cifar10'"):
+        sources.load("cifar-10")
+
+
+def test_data_comes_before_the_variable_and_the_variable_before_the_rest(
+    tree, tmp_path, monkeypatch, draw_split, write_tree
+):
+    other = tmp_path / "other"
+    for name, seed in (("train", 2), ("test", 3)):
+        write_tree(other / name, draw_split(seed, 20), CIFAR10.class_names)
+    monkeypatch.setattr(tfds, "find", None)  # would fail if it were called
+    monkeypatch.setenv("RESNET_DATA", str(other))
+    assert sources.load("cifar10", str(tree), say=print).source == f"image folder {tree}"
+    assert sources.load("cifar10", say=print).source == f"image folder {other}"
+
+
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_a_given_place_that_does_not_serve_is_an_error_by_itself(by, tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds, "find", None)
+    empty = tmp_path / "empty"
+    (empty / "holiday").mkdir(parents=True)
+    for place, message in (
+        (tmp_path / "nowhere", "does not exist"),
+        (empty, r"holds no cifar10\. Found in it: holiday"),
+    ):
+        said = "--data" if by == "argument" else "RESNET_DATA"
+        if by == "variable":
+            monkeypatch.setenv("RESNET_DATA", str(place))
+        with pytest.raises(UserError, match=f"{said} '{place}' {message}.*cifar-10-python") as caught:
+            sources.load("cifar10", str(place) if by == "argument" else None, say=print)
+        assert "\n" not in str(caught.value)
+
+
+def test_one_folder_can_hold_several_data_sets(tree, tmp_path):
+    tree.rename(tmp_path / "cifar10")
+    assert sources.load("cifar10", str(tmp_path), say=print).source == f"image folder {tmp_path / 'cifar10'}"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+def test_one_split_points_to_the_folder_above(name, tree):
+    with pytest.raises(UserError, match=f"it is one split of {tree}"):
+        sources.load(name, str(tree / "train"), say=print)
+
+
+def test_one_split_of_an_own_folder_is_taken_but_not_in_silence(tree):
+    lines = []
+    assert len(sources.load("folder", str(tree / "train"), say=lines.append).train) < 20
+    assert f"one split of {tree}" in lines[0]
+
+
+def test_spelling_of_the_splits_does_not_matter(tree):
+    before = sources.load("cifar10", str(tree), say=print).fingerprint
+    for name in ("train", "test"):
+        (tree / name).rename(tree / name.title())
+    assert sources.load("cifar10", str(tree), say=print).fingerprint == before
+
+
+@pytest.mark.parametrize("form", ["tree", "files", "archive"])
+def test_another_published_data_set_points_to_its_presets(form, tmp_path, draw_split, write_tree):
+    given = tmp_path / "given"
+    if form == "tree":
+        for seed, part in enumerate(("train", "test")):
+            write_tree(given / part, draw_split(seed, 100, classes=100), DATASETS["cifar100"].class_names)
+    elif form == "files":
+        (given / "cifar-100-binary").mkdir(parents=True)
+    else:
+        given.mkdir()
+        (given / "cifar-100-python.tar.gz").write_bytes(b"")
+    for place in [given, *([given / "cifar-100-python.tar.gz"] if form == "archive" else [])]:
+        with pytest.raises(UserError, match=r"holds cifar100, not cifar10\..*--preset resnet34-cifar100") as caught:
+            sources.load("cifar10", str(place), say=print)
+        assert "apple" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["folder", "imagenet"])
+def test_sets_that_cannot_be_downloaded_say_what_they_want(name):
+    with pytest.raises(UserError, match=f"{name} was not found: --data and RESNET_DATA are not set.*Give --data PATH"):
+        sources.load(name)
+
+
+def test_unreadable_place_is_one_line(tree, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(tree / "train"))
+
+    monkeypatch.setattr(sources, "scan", refuse)
+    with pytest.raises(UserError, match=f"--data '{tree}' cannot be read: {tree}/train: Permission denied"):
+        sources.load("cifar10", str(tree), say=print)
+
+
+def test_shapes10_is_drawn_once_and_cached(monkeypatch):
+    draw, asked = shapes10.draw, []
+    monkeypatch.setattr(shapes10, "draw", lambda *sizes: asked.append(sizes) or draw(*sizes))
+    description = dataclasses.replace(sources.DATASETS["shapes10"], train_size=30, test_size=20)
+    monkeypatch.setitem(sources.DATASETS, "shapes10", description)
+    first, second = (sources.load("shapes10", say=lambda line: None) for _ in range(2))
+    assert asked == [(0, 30, 20)]
+    assert first.title == "shapes10"
+    assert first.official
+    assert first.class_names == shapes10.CLASS_NAMES
+    assert second.fingerprint == first.fingerprint
+    drawn = {image.tobytes(): label for image, label in zip(*draw(0, 30, 20)[:2], strict=True)}
+    found = {image.tobytes(): label for image, label in zip(second.train.images, second.train.labels, strict=True)}
+    assert found == drawn
+    with pytest.raises(UserError, match="takes no data"):
+        sources.load("shapes10", "somewhere")
+
+
+def test_shapes10_of_another_size_is_drawn_again(monkeypatch):
+    for size in (30, 40):
+        description = dataclasses.replace(sources.DATASETS["shapes10"], train_size=size, test_size=20)
+        monkeypatch.setitem(sources.DATASETS, "shapes10", description)
+        assert len(sources.load("shapes10", say=lambda line: None).train) == size
+
+
+def test_descriptions_fit_the_data_sets():
+    assert list(sources.DATASETS) == ["shapes10", "cifar10", "cifar100", "stl10", "imagenet", "folder"]
+    facts = {name: (d.classes, d.image_size, d.train_size, d.test_size) for name, d in sources.DATASETS.items()}
+    assert facts["cifar10"] == (10, 32, 50_000, 10_000)
+    assert facts["cifar100"] == (100, 32, 50_000, 10_000)
+    assert facts["stl10"] == (10, 96, 5_000, 8_000)
+    assert facts["imagenet"] == (1_000, None, 1_281_167, 50_000)
+    for description in sources.DATASETS.values():
+        assert "\n" not in description.wants
+        if description.class_names:
+            assert len(description.class_names) == description.classes
+
+
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_the_catalogue_names_the_files_that_are_taken(name):
+    official, about = sources.OFFICIAL[name], DATASETS[name]
+    for form in official.archives:
+        assert f" {form.file} or its folder {form.folder}" in about.wants
+    assert f"{official.side}x{official.side} images" in about.wants
+    for part, sums in official.sums.items():
+        assert sums.images == (about.train_size if part == "train" else about.test_size)
+
+
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_every_split_of_a_published_data_set_has_its_sums(name):
+    assert set(sources.OFFICIAL[name].sums) == {"train", "test"}
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+@pytest.mark.parametrize("name", sources.OFFICIAL)
+def test_a_copy_of_which_a_split_cannot_be_checked_is_never_official(
+    name, missing, tmp_path, monkeypatch, draw_split, shrink, write_tree
+):
+    classes, side = DATASETS[name].classes, DATASETS[name].image_size
+    splits = {part: draw_split(seed, classes, side, classes) for seed, part in enumerate(("train", "test"))}
+    known = shrink(name, **splits)
+    for part, split in splits.items():
+        write_tree(tmp_path / part, split, known.class_names)
+    assert sources.load(name, str(tmp_path), say=lambda line: None).official
+    sums = {part: value for part, value in known.sums.items() if part != missing}
+    monkeypatch.setitem(sources.OFFICIAL, name, dataclasses.replace(known, sums=sums))
+    assert not sources.load(name, str(tmp_path), say=lambda line: None).official  # nor is what the cache holds
+
+
+@pytest.mark.parametrize(("module", "more"), [("datasets.sources", set()), ("presets.catalogue", {"numpy"})])
+def test_what_a_listing_needs_imports_nothing_heavy(module, more):
+    heavy = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "PIL"} | more
+    program = f"import sys; from resnet_tf.{module} import DATASETS; print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_fingerprint_and_order_are_what_is_written(draw_split):
+    train, test = draw_split(0, 20), draw_split(1, 10)
+
+    def hashes(split):
+        rows = zip(split.images, split.labels, strict=True)
+        parts = [image.tobytes() + int(label).to_bytes(4, "little") for image, label in rows]
+        return sorted(hashlib.sha256(part).digest() for part in parts)
+
+    content = b"train 20\n" + b"".join(hashes(train)) + b"test 10\n" + b"".join(hashes(test))
+    (ordered, train_hashes), (_, test_hashes) = canonical(train), canonical(test)
+    assert fingerprint(train_hashes, test_hashes) == hashlib.sha256(content).hexdigest()
+    assert train_hashes == hashes(ordered) == hashes(train)
+
+
+def test_take_gives_examples_in_the_order_asked_for(draw_split):
+    split = draw_split(0, 20)
+    taken = split.take(np.array([7, 2]))
+    assert isinstance(taken, ArraySplit)
+    assert len(taken) == 2
+    np.testing.assert_array_equal(taken.images, split.images[[7, 2]])
+    np.testing.assert_array_equal(taken.labels, split.labels[[7, 2]])
+
+
+def test_validation_split_is_stratified_by_largest_remainder():
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [50, 30, 13, 7]))
+    train, validation = sources.split_train_validation(labels, 21, seed=0)
+    # quotas 10.5, 6.3, 2.73, 1.47: 10 + 6 + 2 + 1, and the two left over go to .73 and .5
+    assert np.bincount(labels[validation]).tolist() == [11, 6, 3, 1]
+    assert sorted([*train, *validation]) == list(range(100))
+    assert np.all(np.diff(train) > 0)
+    assert np.all(np.diff(validation) > 0)
+
+
+def test_validation_split_depends_on_the_seed_alone():
+    labels = np.tile(np.arange(10), 20)
+    first, again, other = (sources.split_train_validation(labels, 30, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    # Philox's raw stream, written down: the same on any machine and with any NumPy
+    assert sources.split_train_validation(labels, 5, 7)[1].tolist() == [13, 52, 130, 181, 184]
+
+
+def test_validation_split_of_nothing_and_out_of_range():
+    labels = np.tile(np.arange(10), 2)
+    train, validation = sources.split_train_validation(labels, 0, 0)
+    assert (len(train), len(validation)) == (20, 0)
+    for size in (-1, 20):
+        with pytest.raises(UserError, match=f"validation_size must be 0 to 19.* {size}"):
+            sources.split_train_validation(labels, size, 0)
+    for seed in (-1, 2**40):
+        with pytest.raises(UserError, match="seed must be 0 to 1,099,511,627,775"):
+            sources.split_train_validation(labels, 1, seed)

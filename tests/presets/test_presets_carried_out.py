@@ -1,0 +1,143 @@
+"""Every preset in `presets/` trains and is scored, on small generated images of its own input size.
+
+What is reduced is said where it is.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_tf.datasets.sources import DATASETS
+from resnet_tf.presets import storage, variants
+from resnet_tf.runs import ledger
+
+NAMES = storage.names()
+
+# Per class: training images, test images. Not one class of ImageNet's 1,000 matters here: a tree of three is read too.
+WNIDS = ("n01440764", "n01443537", "n01484850")
+COUNTS = {"shapes10": (500, 200), "cifar10": (4, 2), "cifar100": (2, 1), "stl10": (4, 2), "imagenet": (4, 2)}
+VALIDATION = {"shapes10": 10, "cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 3}
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """Returns a function from a data set's name to a folder tree of a few images a class, of its own input size."""
+    made = {}
+
+    def tree(dataset):
+        if dataset == "shapes10":
+            return None  # it is drawn by the package, in full
+        if dataset not in made:
+            made[dataset] = tmp_path_factory.mktemp(dataset)
+            draw_tree(made[dataset], dataset)
+        return str(made[dataset])
+
+    return tree
+
+
+def draw_tree(root, dataset):
+    """Writes soft random pictures: PNG of the data set's size, or for ImageNet JPEG of varying sizes."""
+    draws = np.random.default_rng(0)
+    side = DATASETS[dataset].image_size
+    test = "val" if dataset == "imagenet" else "test"
+    for name in DATASETS[dataset].class_names or WNIDS:
+        for split, count in zip(("train", test), COUNTS[dataset], strict=True):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                size = (side, side) if side else tuple(draws.integers(200, 400, 2).tolist())
+                picture = Image.fromarray(draws.integers(0, 256, (6, 6, 3), np.uint8)).resize(size)
+                picture.save(folder / f"{number}.{'png' if side else 'jpg'}")
+
+
+def shallow(preset):
+    """Returns what makes a network one unit a stage."""
+    if preset.model.num_residual_units is not None:
+        return ["model.num_residual_units=1"]
+    return [f"model.stage_sizes={[1] * len(preset.model.filters)}"]
+
+
+def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
+    """Does what a user does: a dry run, a training of `steps` steps in each phase, an evaluation on the test split."""
+    import keras
+
+    from resnet_tf.evaluation.evaluate import evaluate
+    from resnet_tf.training.dry_run import dry_run
+    from resnet_tf.training.train import train
+
+    written = storage.load_preset(name)
+    phases = max(1, len(written.phases))
+    lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(written.phases) + 1)]
+    sizes = [f"train.batch_size={batch_size}", f"data.validation_size={VALIDATION[written.data.dataset]}"]
+    sizes += [
+        f"phases.{number}.train.batch_size={batch_size}"
+        for number, phase in enumerate(written.phases, start=1)
+        if "batch_size" in phase.get("train", {})
+    ]
+    preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
+    said = []
+    dry_run(preset, data, say=said.append)
+    assert sum("images/s" in line for line in said) == phases
+    keras.utils.clear_session()  # each of the three is a process of its own to a user; their graphs are large
+    run = train(preset, data, runs, say=said.append)
+    assert run.about["status"] == "finished"
+    assert run.rows[-1]["step"] == phases * steps
+    assert all(math.isfinite(row[key]) for row in run.rows for key in ("loss", "validation_loss"))
+    keras.utils.clear_session()
+    result = evaluate(run, data=data, say=said.append)
+    keras.utils.clear_session()
+    images = len(run.about["class_names"]) * COUNTS[written.data.dataset][1]
+    assert (result["count"], result["steps"]) == (images, phases * steps)
+    assert result["view"] == written.evaluation.view
+    assert 0 < result["loss"] < math.inf
+    return run, result
+
+
+# One of each kind, with one unit a stage in place of all; everything else is the recipe's. Name -> pixels when scored,
+# what its source reports, in percent.
+SHALLOW = {
+    "resnet110-cifar10-paper": (32, 93.39),
+    "resnet18-small-stem-cifar10": (32, None),
+    "stl10": (120, 84.00),
+    "imagenet-resnet34-exp0-3": (224, 59.054),
+    "imagenet-resnet34-exp3": (224, 75.114),
+}
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path):
+    preset = storage.load_preset(name)
+    data = trees(preset.data.dataset)
+    run, result = carry_out(name, data, tmp_path, steps=3, settings=shallow(preset))
+    resolution, reported = SHALLOW[name]
+    assert result["resolution"] == resolution
+    assert (f"reference {reported:.2f}" if reported else "no reference") in result["verdict"]
+    if name == "stl10":
+        assert "split: test, the reference's is validation" in result["verdict"]
+        assert "split" not in ledger.verdict(run.preset, {**result, "split": "validation"})
+
+
+def first_of_each_network():
+    """Returns a preset for every network: those it shares with others need to be built in full but once."""
+    first = {}
+    for name in NAMES:
+        preset = storage.load_preset(name)
+        first.setdefault((preset.model, preset.data.image_size, preset.classes), name)
+    return list(first.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", first_of_each_network())
+def test_each_network_trains_in_full_depth_and_is_scored(name, trees, tmp_path):
+    # Tracing is what takes the time, of ResNet-1202 minutes.
+    steps, batch_size = (1, 1) if name == "resnet1202-cifar10-paper" else (10, 4)
+    carry_out(name, trees(storage.load_preset(name).data.dataset), tmp_path, steps, batch_size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*SHALLOW, *first_of_each_network()}])
+def test_the_other_presets_train_with_one_unit_a_stage_and_are_scored(name, trees, tmp_path):
+    preset = storage.load_preset(name)
+    carry_out(name, trees(preset.data.dataset), tmp_path, settings=shallow(preset))

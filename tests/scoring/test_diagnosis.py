@@ -1,0 +1,106 @@
+"""A diagnosis against a second computation, image by image, in plain Python."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_tf.evaluation.plots import MISTAKES, draw
+from resnet_tf.scoring.diagnosis import Diagnosis
+from resnet_tf.scoring.metrics import Scores, log_softmax
+
+IMAGES, CLASSES = 600, 4
+
+
+@pytest.fixture(scope="module")
+def logits() -> np.ndarray:
+    """Three times as sure as they ought to be: labels are drawn from a third of them."""
+    return 3 * np.random.default_rng(0).normal(size=(IMAGES, CLASSES))
+
+
+@pytest.fixture(scope="module")
+def labels(logits) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return np.array([rng.choice(CLASSES, p=np.exp(row / 3) / np.exp(row / 3).sum()) for row in logits], np.int32)
+
+
+@pytest.fixture(scope="module")
+def found(logits, labels) -> Diagnosis:
+    scores = Scores(CLASSES, keep_all=True)
+    for start in range(0, IMAGES, 250):
+        scores.update(log_softmax(logits[start : start + 250]), labels[start : start + 250])
+    return scores.diagnosis
+
+
+def test_confusion_precision_and_recall_are_counts(found, logits, labels):
+    pairs = [(int(label), int(np.argmax(row))) for label, row in zip(labels, logits, strict=True)]
+    for true in range(CLASSES):
+        for guess in range(CLASSES):
+            assert found.confusion[true, guess] == pairs.count((true, guess))
+        hits = pairs.count((true, true))
+        assert found.recall[true] == pytest.approx(100 * hits / sum(pair[0] == true for pair in pairs))
+        assert found.precision[true] == pytest.approx(100 * hits / sum(pair[1] == true for pair in pairs))
+
+
+def calibration_error(logits, labels, temperature: float) -> float:
+    """The definition of Guo et al. 2017, equation 3, with 15 bins."""
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for row, label in zip(logits / temperature, labels, strict=True):
+        shares = np.exp(row) / np.exp(row).sum()
+        bins.setdefault(min(int(shares.max() * 15), 14), []).append((shares.max(), shares.argmax() == label))
+    gaps = [abs(sum(sure for sure, _ in each) - sum(right for _, right in each)) for each in bins.values()]
+    return sum(gaps) / len(labels)
+
+
+def test_calibration_error_is_its_definition(found, logits, labels):
+    for temperature in (1.0, 3.0):
+        expected = calibration_error(logits, labels, temperature)
+        assert found.calibration(temperature).error == pytest.approx(expected, abs=1e-6)
+    assert found.calibration().error > 0.1
+    assert found.calibration().count.sum() == IMAGES
+
+
+def test_the_temperature_has_the_least_cross_entropy(found, logits, labels):
+    """Among a fine grid of them; and it is near the three by which the logits are too sure."""
+
+    def loss(temperature: float) -> float:
+        shares = np.exp(logits / temperature) / np.exp(logits / temperature).sum(axis=1, keepdims=True)
+        return float(-np.log(shares[np.arange(IMAGES), labels]).mean())
+
+    grid = np.linspace(1, 6, 2001)
+    best = grid[np.argmin([loss(temperature) for temperature in grid])]
+    assert found.temperature == pytest.approx(best, abs=0.005)
+    assert found.temperature == pytest.approx(3, rel=0.15)
+    assert found.calibration(found.temperature).error < found.calibration().error / 2
+
+
+def test_mistakes_are_the_surest_first(found, logits, labels):
+    places = found.mistakes(10)
+    certainty = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
+    sure = [certainty[i] for i in places]
+    assert sure == sorted(sure, reverse=True)
+    wrong = [i for i in range(IMAGES) if np.argmax(logits[i]) != labels[i]]
+    assert set(places) <= set(wrong)
+    assert (
+        sure[-1] >= sorted((np.exp(logits[i]).max() / np.exp(logits[i]).sum() for i in wrong), reverse=True)[9] - 1e-9
+    )
+
+
+def test_a_class_without_images_or_predictions_has_no_share():
+    found = Diagnosis(np.array([0, 0]), np.log([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
+    assert found.figures()["recall"] == [50.0, None, None]
+    assert found.figures()["precision"] == [100.0, 0.0, None]
+
+
+def test_pictures_show_the_diagnosis(found):
+    names = ["plane", "cost $^$\x1b[31m", "cat", "a very long name of a class"]
+    mistaken = np.random.default_rng(0).integers(0, 256, (MISTAKES, 8, 8, 3), np.uint8)
+    drawn = draw(found, mistaken, names, "a run")
+    assert set(drawn) == {"confusion", "calibration", "mistakes"}
+    for content in drawn.values():
+        picture = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        assert min(picture.shape[:2]) > 400
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    nothing_wrong = Diagnosis(np.array([0, 1]), np.log([[0.9, 0.1], [0.2, 0.8]]))
+    assert draw(nothing_wrong, mistaken[:0], ["a", "b"], "")["mistakes"]
