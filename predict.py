@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import plots
+from resnet_tf import log, plots
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.runs import run_folder
@@ -42,10 +42,8 @@ def main(arguments: list[str]) -> None:
 
     paths = photos.find(options.photos)
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if options.json else sys.stdout)
-
-    run = run_folder.choose(options.preset, options.run, options.runs, "predict", say)
+    log.print_handler.to_stderr = options.json
+    run = run_folder.choose(options.preset, options.run, options.runs, "predict")
     command.start_tensorflow()
     from resnet_tf.prediction import plot, table
     from resnet_tf.prediction.predict import predict_photos
@@ -63,7 +61,7 @@ def main(arguments: list[str]) -> None:
         print(table.as_json(rows))
     else:
         table.print_table(rows)
-    say(about)
+    log.logger.info(about)
     writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
     if options.figure:
         writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, about))

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from resnet_tf import log
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.prediction.table import save
@@ -30,6 +31,7 @@ def parser() -> command.Parser:
 def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
+    log.print_handler.to_stderr = True  # the report itself may go to standard output
     run_folder.check_folder(options.runs)
     if options.compare:
         if options.markdown or options.csv:
@@ -40,8 +42,8 @@ def main(arguments: list[str]) -> None:
         if options.html:
             write(options.html, page.comparison_page(ours, theirs, found, Path(options.html)))
         return
-    presets, runs = measured.shipped_presets(), run_folder.readable(run_folder.every(options.runs), say)
-    found = measured.gather(options.runs, presets, say)
+    presets, runs = measured.shipped_presets(), run_folder.readable(run_folder.every(options.runs))
+    found = measured.gather(options.runs, presets)
     writes = []
     if options.markdown:
         writes.append(lambda: write(options.markdown, tables.markdown(found, measured.groups(found))))
@@ -53,18 +55,13 @@ def main(arguments: list[str]) -> None:
     try_each(writes)
 
 
-def say(line: str) -> None:
-    """Says a line beside the report, which may be printed itself."""
-    print(line, file=sys.stderr)
-
-
 def write(name: str, content: str) -> None:
     """Writes a file and says so; "-" is standard output."""
     if name == "-":
         print(content, end="")
         return
     save(name, content)
-    say(f"written: {name}")
+    log.logger.info(f"written: {name}")
 
 
 if __name__ == "__main__":

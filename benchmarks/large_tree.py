@@ -58,7 +58,7 @@ def measure(root: str, batch_size: int, steps: int) -> dict:
 
     preset = load_preset("imagenet-resnet34-exp3", train={"batch_size": batch_size}, data={"validation_size": 0})
     began = time.perf_counter()
-    dataset = sources.load("imagenet", root, say=lambda line: None)
+    dataset = sources.load("imagenet", root)
     plan = make_plans(preset, dataset, seed=0)[0]
     batches = iter(plan.batches.dataset(0, plan.total_steps))
     next(batches)

@@ -12,6 +12,8 @@ import importlib
 import os
 from typing import Any
 
+from resnet_tf import log
+
 # Off by default on processors without AVX-512 VNNI, where it is worth a factor of 1.5. Read once, when TensorFlow is
 # first imported.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -28,6 +30,9 @@ __all__ = list(_HOMES)
 # 0.2.0: a seed means the same initial weights on every backend. 0.2.1: networks with leaky_relu are scored with their
 # own slope. 0.3.0: photos are cropped as evaluation crops, a resumed run keeps its recipe, the step is our own.
 __version__ = "0.3.0"
+
+
+log.start()
 
 
 def __getattr__(name: str) -> Any:

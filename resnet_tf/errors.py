@@ -7,9 +7,17 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one line: the rule, what came in, what to do."""
+    """A mistake the user can fix. The message is one line: the rule, what came in, what to do.
+
+    Attributes:
+        code: what went wrong, in words that stay when the message is reworded: "run-not-found".
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, code: str = ""):
+        super().__init__(message)
+        self.code = code
 
 
 class Stopped(Exception):
@@ -31,9 +39,9 @@ def try_each(actions: Iterable[Callable[[], None]]) -> None:
         try:
             action()
         except UserError as error:
-            failures.append(str(error))
+            failures.append(error)
     if failures:
-        raise UserError(" ".join(failures))
+        raise UserError(" ".join(map(str, failures)), failures[0].code)
 
 
 def shown(value: Any) -> str:
@@ -62,7 +70,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return best if best is not None and scores[best] >= 0.5 else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "", code: str = "unknown-name") -> UserError:
     """Returns the error for a name that is not known, with the nearest known one.
 
     Args:
@@ -78,4 +86,4 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
         line += f" Did you mean {suggestion!r}?"
     elif known:
         line += f" Known: {', '.join(map(str, known))}."
-    return UserError(f"{line} {hint}".rstrip())
+    return UserError(f"{line} {hint}".rstrip(), code)

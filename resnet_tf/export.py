@@ -17,6 +17,7 @@ import numpy as np
 from resnet_tf import files
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import dataset_of
+from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.views import evaluation_batches, photo_framing
@@ -79,7 +80,6 @@ def export(
     folder: Path,
     weights: str | None = None,
     data: str | None = None,
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Writes a run's network for other programs, and a JSON file that tells how to use it; returns the network's path.
 
@@ -115,7 +115,7 @@ def export(
         raise UserError(f"an export needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
     preset = run.preset.in_phases[-1]
     photo_framing(preset)  # raises before any work where the file beside the network could not say how to frame a photo
-    dataset = dataset_of(run, data, say)
+    dataset = dataset_of(run, data)
     chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
     batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
     which = weights or preset.evaluation.weights
@@ -129,7 +129,7 @@ def export(
             warnings.simplefilter("ignore", FutureWarning)  # tf2onnx meets a NumPy newer than itself
             model.export(str(made), format=form.keras_name, verbose=False)
         difference = compare(model.predict_on_batch, form.load(made), batches)
-        say(f"the same class for {len(chosen):,} images of the test split, probabilities to {difference:.1e}")
+        logger.info(f"the same class for {len(chosen):,} images of the test split, probabilities to {difference:.1e}")
         how = _how_to_use(run, batches.size, dataset.classes)
         how |= {"weights": which, **about, "checked": {"images": len(chosen), "largest_difference": difference}}
         if target.exists():

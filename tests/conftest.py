@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from messages import stop_listening
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,6 +12,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 DEVELOPERS_DATA = os.environ.pop("RESNET_DATA", None)  # it must not change a test unawares
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 24, 7
+
+
+@pytest.fixture(autouse=True)
+def no_listener_outlives_its_test():
+    yield
+    stop_listening()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -191,7 +191,7 @@ def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
     preset = resnet_tf.load_preset(values)
     run = resnet_tf.train(preset, data=str(tmp_path / "two"), runs=tmp_path / "runs")
     photo, said = next((image_tree / "test" / "cat").iterdir()), []
-    (row,) = resnet_tf.predict([photo], run=run.name, runs=tmp_path / "runs", say=said.append)
+    (row,) = resnet_tf.predict([photo], run=run.name, runs=tmp_path / "runs")
     assert run.name in said[0]
     assert {entry["class"] for entry in row["top"]} == {"cat", "dog"}
 
@@ -252,7 +252,7 @@ def test_a_class_that_no_terminal_can_show_is_scored_and_told(home, image_tree, 
     assert "\x1b" not in told
 
 
-def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, image_tree, tmp_path):
+def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, image_tree, tmp_path, capsys):
     import resnet_tf
     from resnet_tf.evaluation.show import show
 
@@ -261,9 +261,9 @@ def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, ima
     with np.load(run.last) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "__about__"}
     np.savez(run.last, **arrays)
-    said = []
-    show(resnet_tf.evaluate(run, data=str(image_tree)), said.append)
-    assert said[0] == "tiny/bare, last weights (of unknown length), 1-crop"
+    capsys.readouterr()
+    show(resnet_tf.evaluate(run, data=str(image_tree)))
+    assert capsys.readouterr().out.splitlines()[0] == "tiny/bare, last weights (of unknown length), 1-crop"
 
 
 def test_a_broken_image_is_named_when_batch_norm_is_measured_anew(home, image_tree, tmp_path, monkeypatch):
@@ -272,7 +272,7 @@ def test_a_broken_image_is_named_when_batch_norm_is_measured_anew(home, image_tr
     from resnet_tf.evaluation import evaluate
 
     run = run_folder.every(home / "runs")[0]
-    dataset = sources.load("cifar10", str(image_tree), say=str)
+    dataset = sources.load("cifar10", str(image_tree))
     path = tmp_path / "broken.png"
     path.write_bytes(b"no picture")
     plan = make_plans(run.preset, dataset, 0)[-1]
@@ -280,7 +280,7 @@ def test_a_broken_image_is_named_when_batch_norm_is_measured_anew(home, image_tr
     broken = replace(plan, batches=replace(plan.batches, split=split, chain=parse("resize(32) | center_crop(32)")))
     monkeypatch.setattr(evaluate, "make_plans", lambda *arguments: [broken])
     with pytest.raises(UserError, match=re.escape(str(path))):
-        evaluate.evaluate(run, data=str(image_tree), recalibrate=True, say=str)
+        evaluate.evaluate(run, data=str(image_tree), recalibrate=True)
 
 
 def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
@@ -297,7 +297,7 @@ def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
         np.asarray(Image.open(row["file"])).tobytes(): {entry["class"]: entry["probability"] for entry in row["top"]}
         for row in rows
     }
-    dataset = sources.load("cifar10", str(image_tree), say=lambda line: None)
+    dataset = sources.load("cifar10", str(image_tree))
     model, _ = load_network(run.preset, 10, run.last)
     for views, _ in evaluation_batches(run.preset, dataset.test).dataset():
         images = views[:, 0].numpy()

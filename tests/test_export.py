@@ -22,7 +22,7 @@ from resnet_tf.training.train import train
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_preset, image_tree):
     folder = tmp_path_factory.mktemp("runs")
-    train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), folder, say=str)
+    train(load_preset(tiny_preset, train={"epochs": 1}), str(image_tree), folder)
     return folder
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from messages import interrupting
 
 import sweep as sweep_door
 from resnet_tf import files
@@ -62,23 +63,19 @@ def tiny(tiny_preset, tmp_path):
 
 def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs"), str(image_tree)
-    images = trials.fingerprints([trial], data, say=str)["cifar10"]
+    images = trials.fingerprints([trial], data)["cifar10"]
     assert trials.run_of(trial, runs, images) is None
 
-    def stop(line):
-        if line.startswith("epoch 1/2"):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(Stopped):
-        trials.carry_out(trial, runs, images, data, say=stop)
+    with pytest.raises(Stopped), interrupting("epoch 1/2"):
+        trials.carry_out(trial, runs, images, data)
     stopped = trials.run_of(trial, runs, images)
     assert stopped.about["status"] == "stopped"
     assert not trials.is_over(stopped, runs)
-    finished = trials.carry_out(trial, runs, images, data, say=str)
+    finished = trials.carry_out(trial, runs, images, data)
     assert finished == stopped
     assert trials.is_over(finished, runs)
     assert finished.about["changed"] == {"train.epochs": [2, 3]}
-    trials.carry_out(trial, runs, images, data, say=str)
+    trials.carry_out(trial, runs, images, data)
     assert [run.name for run in run_folder.every(runs)] == [finished.name]
     for log in (ledger.TRAINED, ledger.EVALUATED):
         assert len(files.read_rows(Path(runs) / log)[0]) == 1
@@ -101,20 +98,20 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
 
     # Grown longer, it has not been scored at that length.
     longer = Trial.of(tiny, 3, ("train.epochs=3",))
-    train(longer.recipe, data, runs, resume=finished.name, say=str)
+    train(longer.recipe, data, runs, resume=finished.name)
     assert not finished.predictions.exists()  # its shorter self's, which a paired test would take for its own
     assert trials.run_of(longer, runs, images) == finished
     assert not trials.is_over(finished, runs)
-    trials.carry_out(longer, runs, images, data, say=str)
+    trials.carry_out(longer, runs, images, data)
     assert trials.is_over(finished, runs)
     assert trials.test_row(finished, runs)["steps"] == 30
 
 
 def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
-    images = trials.fingerprints([trial], data, say=str)["cifar10"]
+    images = trials.fingerprints([trial], data)["cifar10"]
     with pytest.raises(UserError, match="must stay finite"):
-        trials.carry_out(trial, runs, images, data, say=str)
+        trials.carry_out(trial, runs, images, data)
     other = tmp_path / "runs" / "tiny" / "20200101T000000Z-s0"
     other.mkdir()
     (other / "run.json").write_text('{"seed": 0}')

@@ -14,6 +14,7 @@ import numpy as np
 
 from resnet_tf.datasets.splits import ArraySplit, Dataset
 from resnet_tf.files import locked, sync_folder, write_atomically
+from resnet_tf.log import logger
 
 _FORM = 1  # raised when what is stored, or how it is read, changes
 
@@ -45,7 +46,7 @@ def key_of(source: str, files: Iterable[File] = ()) -> str:
     return digest.hexdigest()
 
 
-def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset], say: Callable) -> Dataset:
+def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset]) -> Dataset:
     """Returns the cached data set, or builds it and caches it.
 
     Of several processes that start at once, one builds and the others wait for it. Where the cache cannot be written,
@@ -56,7 +57,6 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
         name: the data set's name.
         key: see `key_of`.
         build: makes the data set, with an ArraySplit for each split.
-        say: takes a line of text for the user.
     """
     entry = folder / f"{name}-{key[:20]}"
     cached = _open(entry)
@@ -67,7 +67,9 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder / f".{name}.lock"))
         except OSError as error:
-            say(f"the cache {folder} cannot be written ({error.strerror}): {name} will be read again at the next start")
+            logger.info(
+                f"the cache {folder} cannot be written ({error.strerror}): {name} will be read again at the next start"
+            )
             return build()
         cached = _open(entry)  # another process may have written it while this one waited
         if cached is not None:
@@ -76,7 +78,9 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
         try:
             _write(entry, dataset)
         except OSError as error:
-            say(f"{name} could not be cached in {folder} ({error.strerror}): it will be read again at the next start")
+            logger.info(
+                f"{name} could not be cached in {folder} ({error.strerror}): it will be read again at the next start"
+            )
             return dataset
         return _open(entry) or dataset
 

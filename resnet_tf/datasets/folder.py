@@ -11,7 +11,7 @@ are read as they are stored, as everybody reads them.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from resnet_tf.datasets.shared_images import report_shared_files
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, fingerprint
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.format import printable
+from resnet_tf.log import logger
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VALIDATION = ("val", "validation", "valid")  # what the folder of a validation split may be called
@@ -35,7 +36,7 @@ _EIGHT_BIT_MODES = ("RGB", "L", "P", "RGBA")  # Pillow turns these to RGB withou
 Tree = Mapping[str, list[File]]  # the image files of each class, both in the order of their names
 
 
-def scan(folder: Path, say: Callable) -> Tree:
+def scan(folder: Path) -> Tree:
     """Lists the image files of every class folder in `folder`, with sizes and times; says which others there are."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -44,7 +45,7 @@ def scan(folder: Path, say: Callable) -> Tree:
     if others:
         kinds = [f"{count:,} {printable(kind)}" for kind, count in others.most_common(6)]
         told = ", ".join([*kinds, *(["..."] if len(others) > 6 else [])])
-        say(f"left out of {folder}, where {', '.join(SUFFIXES)} are read: {told}")
+        logger.info(f"left out of {folder}, where {', '.join(SUFFIXES)} are read: {told}")
     return {name: files for name, (files, _) in zip(names, found, strict=True)}
 
 
@@ -138,7 +139,7 @@ def _missing_hint(missing: list[str]) -> str:
     return f"Missing: {', '.join(map(repr, missing))}. Every class needs a folder with its name." if missing else ""
 
 
-def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int, say: Callable) -> ArraySplit:
+def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int) -> ArraySplit:
     """Decodes a split of equally sized images.
 
     Raises:
@@ -158,7 +159,7 @@ def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int, say: Callab
         try:
             for stop in pool.map(decode_portion, range(0, len(files), _PORTION)):
                 if stop % (10 * _PORTION) == 0:
-                    say(f"decoded {stop:,} of {len(files):,} images")
+                    logger.info(f"decoded {stop:,} of {len(files):,} images")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -234,7 +235,7 @@ def _hash(name: str, file: File) -> bytes:
     return hashlib.sha256(f"{name}/{os.path.basename(file.path)}".encode("utf-8", "surrogateescape")).digest()
 
 
-def load_folder(root: Path, say: Callable) -> Dataset:
+def load_folder(root: Path) -> Dataset:
     """Reads any image folder as the data set "folder"; its class names are its folders', sorted.
 
     Images that stand in two splits are reported.
@@ -244,7 +245,7 @@ def load_folder(root: Path, say: Callable) -> Dataset:
     """
     folders, title, trees = find_splits(root, ("test", *VALIDATION)), "folder", {}
     if folders is None:
-        tree = scan(root, say)
+        tree = scan(root)
         _check_count(tree, root)
         check_classes(tree, tree, root)
         trees["training"], trees["test"] = hold_out(tree)
@@ -253,19 +254,19 @@ def load_folder(root: Path, say: Callable) -> Dataset:
         instead = folders.test.name.lower() in VALIDATION  # of a test/ that is not there
         validation = _only_one(root, sorted([*folders.validation, *([folders.test] if instead else [])]))
         by_name = {"training": folders.train, "validation": None if instead else validation, "test": folders.test}
-        trees = {split: scan(folder, say) for split, folder in by_name.items() if folder is not None}
+        trees = {split: scan(folder) for split, folder in by_name.items() if folder is not None}
         _check_count(trees["training"], folders.train)
         for split, tree in trees.items():
             check_classes(tree, trees["training"], by_name[split])
         if instead:
-            say(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
+            logger.info(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
     names = tuple(trees["training"])
     files = {split: [file for name in names for file in tree[name]] for split, tree in trees.items()}
     if "validation" in trees:
         title = "folder (with a validation split of its own)"
         count = f"{len(files['validation']):,} images"
-        say(f"validation: the {count} of {by_name['validation']}; data.validation_size is not applied")
-    report_shared_files(files, say)
+        logger.info(f"validation: the {count} of {by_name['validation']}; data.validation_size is not applied")
+    report_shared_files(files)
     splits = {split: to_split(tree, names, upright=True) for split, tree in trees.items()}
     return Dataset(
         name="folder",

@@ -15,7 +15,6 @@ only the kit's meta.mat tells.
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from resnet_tf.datasets.cache import File
@@ -37,7 +36,7 @@ LABEL_FILES = ("val_labels.txt", "val.txt", "LOC_val_solution.csv")
 _REFUSED = "ILSVRC2012_validation_ground_truth.txt"
 
 
-def load_imagenet(root: Path, say: Callable, source: str | None = None) -> Dataset:
+def load_imagenet(root: Path, source: str | None = None) -> Dataset:
     """Reads an ImageNet tree; official means here that the numbers of classes and images are the published ones.
 
     Args:
@@ -49,13 +48,13 @@ def load_imagenet(root: Path, say: Callable, source: str | None = None) -> Datas
     """
     flat = (root / "val").is_dir() and not has_folders(root / "val")
     if flat and has_folders(root / "train"):
-        train = scan(root / "train", say)
+        train = scan(root / "train")
         test = _label_flat(root, tuple(train))
     else:
         splits = find_splits(root, ("val",))
         if splits is None:
             raise UserError(f"image folder {root} has no train/<wnid>/ and val/ folders, which imagenet wants.")
-        train, test = (scan(folder, say) for folder in (splits.train, splits.test))
+        train, test = (scan(folder) for folder in (splits.train, splits.test))
     names = tuple(train)
     check_classes(train, names, root / "train")
     check_classes(test, names, root / "val")

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
@@ -11,12 +11,13 @@ import numpy as np
 from resnet_tf.datasets.cache import File
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.format import printable
+from resnet_tf.log import logger
 
 _THREADS = 8  # hide the disk's latency
 _TAIL = 4096  # bytes; of photos of one size few end alike
 
 
-def report_shared_files(splits: Mapping[str, Sequence[File]], say: Callable) -> None:
+def report_shared_files(splits: Mapping[str, Sequence[File]]) -> None:
     """Says how many files of a split have the very bytes of a file in an earlier one.
 
     Args:
@@ -26,20 +27,22 @@ def report_shared_files(splits: Mapping[str, Sequence[File]], say: Callable) -> 
         pairs = shared_files(first, second)
         if pairs:
             such = "the same bytes, such as {} and {}".format(*map(printable, pairs[0]))
-            say(_warning(earlier, later, len(pairs), len(first), len(second), such))
+            logger.warning(_warning(earlier, later, len(pairs), len(first), len(second), such))
 
 
-def report_shared_images(dataset: Dataset, say: Callable) -> None:
+def report_shared_images(dataset: Dataset) -> None:
     """Says how many test images have the very pixels of a training image, as it was counted when they were read."""
     if dataset.shared:
-        say(_warning("training", "test", dataset.shared, len(dataset.train), len(dataset.test), "the same pixels"))
+        logger.info(
+            _warning("training", "test", dataset.shared, len(dataset.train), len(dataset.test), "the same pixels")
+        )
 
 
 def _warning(earlier: str, later: str, count: int, first: int, second: int, how: str) -> str:
     if count == second == first:
-        return f"warning: the {later} split is the {earlier} split ({count:,} images): it says nothing about new images"
+        return f"the {later} split is the {earlier} split ({count:,} images): it says nothing about new images"
     return (
-        f"warning: {count:,} of {second:,} {later} images are also in the {earlier} split ({how}): the accuracy on new "
+        f"{count:,} of {second:,} {later} images are also in the {earlier} split ({how}): the accuracy on new "
         f"images is lower than on these"
     )
 

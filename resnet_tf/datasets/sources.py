@@ -33,6 +33,7 @@ from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, canonical,
 from resnet_tf.datasets.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.files import sha256_of_file
+from resnet_tf.log import logger
 from resnet_tf.presets import storage
 from resnet_tf.presets.catalogue import DATASETS
 
@@ -42,7 +43,7 @@ _COMPARED = " compared"  # in the key of a copy: an entry from before its splits
 OFFICIAL: dict[str, Official] = {official.name: official for official in (CIFAR10, CIFAR100, STL10)}
 
 
-def load(name: str, data: str | None = None, cache: str | None = None, say: Callable[[str], None] = print) -> Dataset:
+def load(name: str, data: str | None = None, cache: str | None = None) -> Dataset:
     """Finds and reads a data set.
 
     Looked for in `data`, else RESNET_DATA, else what tensorflow-datasets has tfds, else its download. A place that
@@ -53,7 +54,6 @@ def load(name: str, data: str | None = None, cache: str | None = None, say: Call
         data: a folder or an archive; see each data set's `wants`. It may also be a folder that holds such a folder or
             archive, or one named after the data set that does.
         cache: where decoded arrays are kept; default: RESNET_CACHE, else ~/.cache/resnet_tf.
-        say: takes a line of text about slow work.
 
     Returns:
         The data set: `imagenet` and `folder` as FileSplits, the others as ArraySplits mapped from the cache.
@@ -65,20 +65,20 @@ def load(name: str, data: str | None = None, cache: str | None = None, say: Call
         raise unknown("data set", name, DATASETS)
     folder = caching.default_folder(cache)
     if name == "shapes10":
-        return _load_shapes10(data, folder, say)
+        return _load_shapes10(data, folder)
     given = data if data is not None else os.environ.get("RESNET_DATA") or None
     if given is not None:
         said = f"{'--data' if data is not None else 'RESNET_DATA'} {given!r}"
         try:
-            return _load_given(name, Path(given).expanduser(), said, folder, say)
+            return _load_given(name, Path(given).expanduser(), said, folder)
         except OSError as error:
             raise UserError(f"{said} cannot be read: {error.filename}: {error.strerror}.") from error
     if name in OFFICIAL:
-        return _load_unnamed(OFFICIAL[name], folder, say)
+        return _load_unnamed(OFFICIAL[name], folder)
     if name == "imagenet" and (version := tfds.find("imagenet2012")):
         tree = folder / f"imagenet-{key_of(str(version), tfds.files_of(version))[:20]}"
-        tfds.unpack_imagenet(version, tree, say)
-        return load_imagenet(tree, say, f"tensorflow-datasets {version}")
+        tfds.unpack_imagenet(version, tree)
+        return load_imagenet(tree, f"tensorflow-datasets {version}")
     looked = f"; no imagenet2012 is prepared in {tfds.folder()}" if name == "imagenet" else ""
     raise UserError(f"{name} was not found: --data and RESNET_DATA are not set{looked}. {_help(name)}")
 
@@ -87,46 +87,46 @@ def _help(name: str) -> str:
     return f"Give --data PATH or set RESNET_DATA to {DATASETS[name].wants}."
 
 
-def _load_shapes10(data: str | None, folder: Path, say: Callable) -> Dataset:
+def _load_shapes10(data: str | None, folder: Path) -> Dataset:
     """Draws `shapes10`, or takes it from the cache as long as the code that draws it is the same."""
     if data is not None:
         raise UserError(f"shapes10 is drawn by the package and takes no data. Received: --data {data!r}. Leave it out.")
     about = DATASETS["shapes10"]
 
     def build() -> Dataset:
-        say(f"shapes10: drawing {about.train_size + about.test_size:,} images (once)")
+        logger.info(f"shapes10: drawing {about.train_size + about.test_size:,} images (once)")
         drawn = shapes10.draw(0, about.train_size, about.test_size)
         splits = ArraySplit(*drawn[:2]), ArraySplit(*drawn[2:])
         return _assemble("shapes10", "shapes10", "drawn by resnet_tf", shapes10.CLASS_NAMES, splits, True)
 
     key = key_of(f"shapes10 {about} {sha256_of_file(shapes10.__file__)}")
-    return load_or_build(folder, "shapes10", key, build, say)
+    return load_or_build(folder, "shapes10", key, build)
 
 
-def _load_given(name: str, root: Path, said: str, folder: Path, say: Callable) -> Dataset:
+def _load_given(name: str, root: Path, said: str, folder: Path) -> Dataset:
     """Reads a data set from the place the user gave."""
     if not root.exists():
         raise UserError(f"{said} does not exist. {_help(name)}")
     whole = _divided_parent(root)
     if name in OFFICIAL:
-        place = _find_official(OFFICIAL[name], root.resolve(), said, say)
+        place = _find_official(OFFICIAL[name], root.resolve(), said)
         if place is None:
             if whole:
                 raise UserError(f"{said} holds no {name}: it is one split of {whole}. Give that folder.")
             raise UserError(f"{said} holds no {name}. {_inside(root)} {_help(name)}")
-        return _load_place(OFFICIAL[name], place, folder, say)
+        return _load_place(OFFICIAL[name], place, folder)
     if not root.is_dir():
         raise UserError(f"{said} is not a folder. {_help(name)}")
     if name == "folder":
         if whole:
-            say(
+            logger.info(
                 f"{said} is one split of {whole}: give that folder for its splits; here a fifth is held out as the test"
             )
-        return load_folder(root.resolve(), say)
+        return load_folder(root.resolve())
     if whole:
         raise UserError(f"{said} holds no {name}: it is one split of {whole}. Give that folder.")
     inner = root / name
-    return load_imagenet((inner if inner.is_dir() and not (root / "train").exists() else root).resolve(), say)
+    return load_imagenet((inner if inner.is_dir() and not (root / "train").exists() else root).resolve())
 
 
 def _divided_parent(root: Path) -> Path | None:
@@ -164,7 +164,7 @@ class _Place:
     checked: bool
 
 
-def _find_official(official: Official, root: Path, said: str, say: Callable) -> _Place | None:
+def _find_official(official: Official, root: Path, said: str) -> _Place | None:
     """Finds a published data set as `_find_place` does.
 
     Raises:
@@ -174,7 +174,7 @@ def _find_official(official: Official, root: Path, said: str, say: Callable) -> 
     place = mistake = None
     try:
         if other is None or root.is_dir():  # any file would be taken for an archive
-            place = _find_place(official, root, say)
+            place = _find_place(official, root)
     except UserError as error:
         mistake = error
     if place is None and other is not None:
@@ -203,7 +203,7 @@ def _holds(official: Official, root: Path) -> bool:
     return classes == set(official.class_names)
 
 
-def _find_place(official: Official, root: Path, say: Callable) -> _Place | None:
+def _find_place(official: Official, root: Path) -> _Place | None:
     """Finds a data set in what the user gave: official files first, then an image folder."""
     if root.is_file():
         return _archive_place(official, root)
@@ -224,7 +224,7 @@ def _find_place(official: Official, root: Path, say: Callable) -> _Place | None:
                 return _archive_place(official, folder / form.file)
     for folder in roots:
         if folder.is_dir() and (splits := find_splits(folder)):
-            return _tree_place(official, folder, splits, say)
+            return _tree_place(official, folder, splits)
     return None
 
 
@@ -238,15 +238,15 @@ def _archive_place(official: Official, path: Path) -> _Place:
     )
 
 
-def _tree_place(official: Official, root: Path, splits: SplitFolders, say: Callable) -> _Place:
+def _tree_place(official: Official, root: Path, splits: SplitFolders) -> _Place:
     import PIL
 
     for unused in splits.validation:
-        say(f"left out: {unused}, as validation is split off the training images of {official.name}")
-    train, test = (scan(folder, say) for folder in (splits.train, splits.test))
+        logger.info(f"left out: {unused}, as validation is split off the training images of {official.name}")
+    train, test = (scan(folder) for folder in (splits.train, splits.test))
 
     def read() -> tuple[ArraySplit, ArraySplit]:
-        return tuple(read_arrays(tree, official.class_names, official.side, say) for tree in (train, test))
+        return tuple(read_arrays(tree, official.class_names, official.side) for tree in (train, test))
 
     for tree, folder in ((train, splits.train), (test, splits.test)):
         check_classes(tree, official.class_names, folder)
@@ -255,11 +255,11 @@ def _tree_place(official: Official, root: Path, splits: SplitFolders, say: Calla
     return _Place(f"image folder {root}", "folder copy", [*files, decoder], read, checked=False)
 
 
-def _load_unnamed(official: Official, folder: Path, say: Callable) -> Dataset:
+def _load_unnamed(official: Official, folder: Path) -> Dataset:
     """Reads a data set that no place was given for: prepared by tensorflow-datasets, or downloaded by it now."""
     version = tfds.find(official.name)
     if version is None:
-        say(f"{official.name}: not prepared in {tfds.folder()}, downloading it with tensorflow-datasets")
+        logger.info(f"{official.name}: not prepared in {tfds.folder()}, downloading it with tensorflow-datasets")
         try:
             version = tfds.download(official)
         except UserError as error:
@@ -275,15 +275,15 @@ def _load_unnamed(official: Official, folder: Path, say: Callable) -> Dataset:
         read=lambda: tfds.read_arrays(version, official),
         checked=False,
     )
-    return _load_place(official, place, folder, say)
+    return _load_place(official, place, folder)
 
 
-def _load_place(official: Official, place: _Place, folder: Path, say: Callable) -> Dataset:
+def _load_place(official: Official, place: _Place, folder: Path) -> Dataset:
     """Reads a place, or takes what was read from it before from the cache."""
     name = official.name
 
     def build() -> Dataset:
-        say(f"{name}: reading {place.source} (once)")
+        logger.info(f"{name}: reading {place.source} (once)")
         splits = place.read()
         known = place.checked or is_official(official, *splits)
         title = name if known else f"{name} ({place.kind}, not the official bytes)"
@@ -292,8 +292,8 @@ def _load_place(official: Official, place: _Place, folder: Path, say: Callable) 
 
     # What decides whether a copy is official is part of the key: an entry from before it was known is not taken.
     by = "" if place.checked else f" {dict(official.sums)}{_COMPARED}"
-    dataset = load_or_build(folder, name, key_of(f"{name} {place.source}{by}", place.files), build, say)
-    report_shared_images(dataset, say)
+    dataset = load_or_build(folder, name, key_of(f"{name} {place.source}{by}", place.files), build)
+    report_shared_images(dataset)
     return dataset
 
 

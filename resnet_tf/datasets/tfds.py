@@ -13,6 +13,7 @@ from resnet_tf.datasets.cache import File, describe
 from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
 from resnet_tf.files import locked, write_atomically
+from resnet_tf.log import logger
 
 _BATCH = 500  # images decoded at a time
 _PATIENCE = 10  # seconds to wait for an answer before a download
@@ -91,7 +92,7 @@ def _read_split(builder: Any, split: str, side: int, labels: np.ndarray) -> Arra
     return ArraySplit(images, found)
 
 
-def unpack_imagenet(version: Path, out: Path, say: Callable) -> None:
+def unpack_imagenet(version: Path, out: Path) -> None:
     """Writes the images of a prepared `imagenet2012` as files `train/<wnid>/*` and `val/<wnid>/*`, bytes unchanged.
 
     Single images inside TFRecord files cannot be read by index. It is done once, takes as much disk space as the
@@ -104,11 +105,11 @@ def unpack_imagenet(version: Path, out: Path, say: Callable) -> None:
     with locked(out / ".lock"):
         if (out / _DONE).exists():
             return
-        _with_builder(version, lambda builder: _unpack(builder, out, say))
+        _with_builder(version, lambda builder: _unpack(builder, out))
         write_atomically(out / _DONE, "")
 
 
-def _unpack(builder: Any, out: Path, say: Callable) -> None:
+def _unpack(builder: Any, out: Path) -> None:
     import tensorflow_datasets as tfds
 
     needed, free = sum(builder.info.splits[split].num_bytes for split in ("train", "validation")), _free_bytes(out)
@@ -117,7 +118,7 @@ def _unpack(builder: Any, out: Path, say: Callable) -> None:
             f"unpacking imagenet to {out} needs {needed / 1e9:.1f} GB. Free: {free / 1e9:.1f} GB. "
             "Set RESNET_CACHE to a larger disk, or give a folder tree with --data PATH."
         )
-    say(f"imagenet: unpacking {needed / 1e9:.1f} GB of images to {out} (once)")
+    logger.info(f"imagenet: unpacking {needed / 1e9:.1f} GB of images to {out} (once)")
     wnids = builder.info.features["label"].names
     for split, part in (("train", "train"), ("validation", "val")):
         for wnid in wnids:
@@ -130,7 +131,7 @@ def _unpack(builder: Any, out: Path, say: Callable) -> None:
             if not path.exists() or path.stat().st_size != len(example["image"]):
                 path.write_bytes(example["image"])
             if count % 50_000 == 0:
-                say(f"imagenet: unpacked {count:,} images of {part}")
+                logger.info(f"imagenet: unpacked {count:,} images of {part}")
 
 
 def _free_bytes(out: Path) -> int:

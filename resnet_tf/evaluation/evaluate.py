@@ -14,6 +14,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.plots import MISTAKES, draw
+from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.views import evaluation_batches
@@ -24,7 +25,7 @@ from resnet_tf.runs.run_folder import Run
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
 from resnet_tf.training.plan import make_plans
-from resnet_tf.training.recalibration import recalibration_images
+from resnet_tf.training.recalibration import RECALIBRATION, recalibration_images
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
 
@@ -51,7 +52,6 @@ def evaluate(
     against: Preset | None = None,
     figures: bool = False,
     recalibrate: bool = False,
-    say: Callable[[str], None] = print,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:
     """Scores a run's network and returns the result, a dict of plain values; writes nothing.
@@ -65,7 +65,6 @@ def evaluate(
         against: the preset beside whose reference the result stands; default: the run's own.
         recalibrate: measure batch norm's statistics anew on the run's training images, see `models.recalibration`.
         figures: also diagnose: confusion, calibration and the most confident mistakes, in numbers and as pictures.
-        say: takes each line meant for people.
         advance: called with the images done and their total after every batch.
 
     Returns:
@@ -79,13 +78,14 @@ def evaluate(
     usual = (against or run.preset).in_phases[-1].evaluation
     which = weights or usual.weights
     path = run.weights(which)
-    dataset = dataset_of(run, data, say)
+    dataset = dataset_of(run, data)
     part, chosen = _images(run, dataset, split)
     images = dataset.train.take(chosen) if part == "train" else getattr(dataset, part)
     batches = evaluation_batches(preset, images, view or usual.view)
     training = None
     if recalibrate:
-        training = recalibration_images(make_plans(run.preset, dataset, about["seed"])[-1], say)
+        logger.info(f"measuring batch norm's statistics again on {RECALIBRATION:,} training images")
+        training = recalibration_images(make_plans(run.preset, dataset, about["seed"])[-1])
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began, done = time.monotonic(), 0
@@ -114,17 +114,17 @@ def evaluate(
     if figures and math.isfinite(scores.loss):
         _diagnose(found, scores, batches, dataset.class_names)
     elif figures:
-        say("no figures: there are images for which the network gives no number")
+        logger.info("no figures: there are images for which the network gives no number")
     return found
 
 
-def dataset_of(run: Run, data: str | None, say: Callable[[str], None]) -> Dataset:
+def dataset_of(run: Run, data: str | None) -> Dataset:
     """Returns the data set that a run was trained on, from where `data` says.
 
     Raises:
         UserError: it is not to be found, or has other classes.
     """
-    dataset = sources.load(run.preset.data.dataset, data, say=say)
+    dataset = sources.load(run.preset.data.dataset, data)
     if list(dataset.class_names) != run.about["class_names"]:
         found, wanted = (", ".join(names) for names in (dataset.class_names, run.about["class_names"]))
         raise UserError(f"a run is scored on the classes it was trained on: {wanted}. Received: {found}.")

@@ -3,7 +3,7 @@
 `recipe_rules` holds the rules. A preset silences those that it breaks on purpose: {"silence": ["imagenet-stem"]}.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -76,9 +76,7 @@ def check_on(preset: Preset, dataset: "Dataset", history: Sequence[dict] = ()) -
     return check(preset, max(0, len(dataset.train) - preset.data.validation_size), dataset.classes, history)
 
 
-def print_check(
-    preset: Preset, run: Run | None = None, data: str | None = None, say: Callable[[str], None] = print
-) -> int:
+def print_check(preset: Preset, run: Run | None = None, data: str | None = None) -> int:
     """Says all that the check finds in a preset, and returns an exit code: 2 where something cannot be carried out.
 
     Args:
@@ -93,17 +91,17 @@ def print_check(
     if data is not None:
         from resnet_tf.datasets import sources  # NumPy and Pillow, which the check does without otherwise
 
-        found = check_on(preset, sources.load(preset.data.dataset, data, say=say), rows)
+        found = check_on(preset, sources.load(preset.data.dataset, data), rows)
     else:
         found = check(preset, history=rows)
     for finding in found:
-        say(f"{finding}\n  case: {finding.case}")
+        print(f"{finding}\n  case: {finding.case}")
     if run is not None:
-        say(describe_replay(preset, rows, run.name))
+        print(describe_replay(preset, rows, run.name))
     counts = {word: sum(finding.severity == word for finding in found) for word in ("error", "warning")}
     told = ", ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count)
     silenced = f"; silenced by the preset: {', '.join(preset.silence)}" if preset.silence else ""
-    say(f"preset {preset.name}: {told or 'nothing found'} by {len(RULES)} rules{silenced}")
+    print(f"preset {preset.name}: {told or 'nothing found'} by {len(RULES)} rules{silenced}")
     return 2 if counts["error"] else 0
 
 

@@ -29,7 +29,6 @@ def predict(
     runs: str | Path = "runs",
     top: int | None = None,
     weights: str | None = None,
-    say: Callable[[str], None] = print,
 ) -> list[dict]:
     """Predicts the classes of photos: files, folders and glob patterns.
 
@@ -37,7 +36,6 @@ def predict(
         preset: whose best finished run predicts; or give `run`.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
-        say: takes the line on which run predicts, where that is chosen or named.
 
     Returns:
         One row a photo, in order: `file`, `error` (None or the reason), `width`, `height`, `top`: a list of
@@ -46,7 +44,7 @@ def predict(
     Raises:
         UserError: no such run, no photo found, or `top` out of range.
     """
-    found = run if isinstance(run, Run) else run_folder.choose(preset, run, runs, "predict", say)
+    found = run if isinstance(run, Run) else run_folder.choose(preset, run, runs, "predict")
     return [row for row, _ in predict_photos(photos.find([str(name) for name in names]), found, top, weights)]
 
 

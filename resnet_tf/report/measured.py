@@ -2,11 +2,12 @@
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_tf import files
+from resnet_tf.log import logger
 from resnet_tf.presets import storage
 from resnet_tf.presets.schema import LENGTH, Preset
 from resnet_tf.runs import ledger, run_folder
@@ -78,21 +79,18 @@ def shipped_presets() -> dict[str, Preset]:
     return {name: storage.load_preset(name) for name in storage.names()}
 
 
-def gather(
-    runs: str | Path, presets: dict[str, Preset], say: Callable[[str], None] = lambda line: None
-) -> list[Measured]:
+def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     """Returns all measurements, a preset's after another's in the order of `presets`, each by date.
 
     A result that a preset's file carries is added where the overall log has not got it. Rows of an older form, without
     what a comparison needs, are left out.
 
     Args:
-        say: takes a line on torn rows of the log, and one for each recipe of a run that cannot be read.
     """
     log = Path(runs) / ledger.EVALUATED
     rows, torn = files.read_rows(log)
     if torn:
-        say(f"{log}: {torn} torn row{'s' * (torn > 1)} passed over")
+        logger.info(f"{log}: {torn} torn row{'s' * (torn > 1)} passed over")
     rows += [from_recorded(preset, result) for preset in presets.values() for result in preset.results]
     rows = [row for row in rows if row.keys() >= NEEDED]
     latest: dict[tuple, dict] = {}
@@ -102,7 +100,7 @@ def gather(
             latest[key] = row
     measured = {row["run"] for row in latest.values()}
     known = {run.name: run for run in run_folder.every(runs) if run.name in measured}
-    recipes = {run.name: run.preset for run in run_folder.readable(list(known.values()), say, lambda run: run.preset)}
+    recipes = {run.name: run.preset for run in run_folder.readable(list(known.values()), lambda run: run.preset)}
     found = []
     for row in latest.values():
         run, preset, recipe = known.get(row["run"]), presets.get(row["preset"]), recipes.get(row["run"])

@@ -25,6 +25,7 @@ from pathlib import Path
 from resnet_tf import files
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import printable
+from resnet_tf.log import logger
 from resnet_tf.presets import schema, storage
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger
@@ -195,7 +196,7 @@ def find(name: str, runs: str | Path, shipped: bool = False) -> Run:
     )
 
 
-def choose(preset: str | None, run: str | None, runs: str | Path, use: str, say: Callable[[str], None] = print) -> Run:
+def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> Run:
     """Returns the run named, or the best finished one; says which it is, why, and how accurate.
 
     Of a preset's runs the best is, among those of its own recipe and whole length, the one with the highest validation
@@ -209,7 +210,6 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str, say:
     Args:
         preset: name or path.
         use: what the run is to do ("evaluate", "predict"), for the message when there is none.
-        say: takes a line on the run chosen, and one for each that cannot be read.
 
     Raises:
         UserError: there is none, the folder does not exist, or the run named is of another preset than the one named.
@@ -220,15 +220,15 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str, say:
         found = find(run, runs, shipped=True)
         if name not in (None, found.preset.name):
             raise UserError(f"a run must be of the preset named with it, {name}. Received: {found.name}.")
-        return _introduced(found, "as named", runs, say)
+        return _introduced(found, "as named", runs)
     check_folder(runs)
-    whole, trials, pretrained = _candidates(runs, written, say)
+    whole, trials, pretrained = _candidates(runs, written)
     if whole or (trials and not pretrained):
-        return _introduced(*_best(whole, trials), runs, say)
+        return _introduced(*_best(whole, trials), runs)
     if pretrained:
         lack = "finished run of its recipe" if trials or name else "finished run on images other than built-in ones"
         best = max(pretrained, key=lambda run: run.shipped["top1"])
-        return _introduced(best, f"pretrained, as {runs} holds no {lack}", runs, say)
+        return _introduced(best, f"pretrained, as {runs} holds no {lack}", runs)
     needed = f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
     raise UserError(
         f"{needed}{_other_ways(name, runs)} Received: no such run {f'of preset {name!r} ' if name else ''}in {runs}."
@@ -248,14 +248,14 @@ def _other_ways(preset: str | None, runs: str | Path) -> str:
     return ways
 
 
-def _candidates(runs: str | Path, written: Preset | None, say: Callable[[str], None]) -> tuple[list[Run], ...]:
+def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], ...]:
     """Returns, each oldest first, the finished runs of one preset's own recipe, its trials, and pretrained runs.
 
     Where no preset is given it is that of the newest run on other than built-in images, which count only where there is
     nothing else.
     """
     name = written and written.name
-    readable_runs = readable(every(runs, name), say, lambda run: (run.about, run.preset))
+    readable_runs = readable(every(runs, name), lambda run: (run.about, run.preset))
     own = [run for run in readable_runs if run.about.get("status") == "finished"]
     pretrained = [run for run in every(SHIPPED, name) if not _changes(run, written)]
     if written is None:
@@ -295,7 +295,7 @@ def _validation(run: Run) -> float | None:
     return top1 if isinstance(top1, int | float) else None
 
 
-def _introduced(run: Run, why: str, runs: str | Path, say: Callable[[str], None]) -> Run:
+def _introduced(run: Run, why: str, runs: str | Path) -> Run:
     """Says which run answers, why, and how accurate it is."""
     validation = _validation(run)
     test = run.shipped or test_row(run, runs) or next(iter(_test_rows(run, runs)), None)
@@ -304,7 +304,7 @@ def _introduced(run: Run, why: str, runs: str | Path, say: Callable[[str], None]
         known.append(f"test {test['top1']:.2f} % ({test['view']}, {test['weights']} weights)")
     changed = ", ".join(_changes(run))
     accuracy = ", ".join(known) or "not scored yet"
-    say(printable(f"run {run.name}, {why}{f' (another {changed})' if changed else ''}: {accuracy}"))
+    logger.info(printable(f"run {run.name}, {why}{f' (another {changed})' if changed else ''}: {accuracy}"))
     return run
 
 
@@ -340,9 +340,7 @@ def _age(run: Run) -> tuple[str, str]:
     return run.folder.name, run.folder.parent.name
 
 
-def readable(
-    runs: Sequence[Run], say: Callable[[str], None], read: Callable[[Run], object] = lambda run: run.about
-) -> list[Run]:
+def readable(runs: Sequence[Run], read: Callable[[Run], object] = lambda run: run.about) -> list[Run]:
     """Returns the runs of which something can be read, run.json where nothing else is said; names each other one."""
     found = []
     for run in runs:
@@ -350,7 +348,7 @@ def readable(
             read(run)
             found.append(run)
         except UserError as error:
-            say(printable(f"passed over: {run.name}: {error}"))
+            logger.info(printable(f"passed over: {run.name}: {error}"))
     return found
 
 

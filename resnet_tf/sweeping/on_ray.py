@@ -4,6 +4,7 @@ The machines of a cluster share the folder of runs, the images and this project,
 """
 
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import printable
+from resnet_tf.log import logger
 from resnet_tf.sweeping.trials import Outcome, Trial, carry_out
 
 # What a process of Ray's must know of the one that asks: the backend, and where images are.
@@ -147,8 +149,9 @@ def _in_a_process(trial: Trial, runs: str, fingerprint: str, data: str | None, t
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+    logger.setLevel(logging.ERROR)  # the table of trials shows how they fare
     try:
-        carry_out(trial, runs, fingerprint, data, say=str)
+        carry_out(trial, runs, fingerprint, data)
     except (UserError, Stopped) as error:
         return str(error)
     return ""

@@ -6,7 +6,7 @@ All that is known of a trial lies in the folder of runs, so a sweep that is star
 import itertools
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
     return found
 
 
-def fingerprints(trials: Iterable[Trial], data: str | None, say: Callable[[str], None] = print) -> dict[str, str]:
+def fingerprints(trials: Iterable[Trial], data: str | None) -> dict[str, str]:
     """Returns the fingerprint of each data set's images by its name.
 
     Raises:
@@ -139,7 +139,7 @@ def fingerprints(trials: Iterable[Trial], data: str | None, say: Callable[[str],
             f"--data is the place of one data set. Received: presets of {', '.join(names)}. Leave it out and set "
             "RESNET_DATA, or sweep each data set by itself."
         )
-    return {name: sources.load(name, data, say=say).fingerprint for name in names}
+    return {name: sources.load(name, data).fingerprint for name in names}
 
 
 def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
@@ -161,9 +161,7 @@ def is_over(run: Run, runs: str | Path) -> bool:
     return status == "diverged" or (status == "finished" and test_row(run, runs) is not None)
 
 
-def carry_out(
-    trial: Trial, runs: str, fingerprint: str, data: str | None = None, say: Callable[[str], None] = print
-) -> Run:
+def carry_out(trial: Trial, runs: str, fingerprint: str, data: str | None = None) -> Run:
     """Brings a trial to its end from wherever it stands: trains it, or goes on with it, and scores it; returns its run.
 
     Raises:
@@ -175,10 +173,10 @@ def carry_out(
     run = run_of(trial, runs, fingerprint)
     if run is None or run.about["status"] != "finished":
         resume = run.name if run else False
-        run = train(trial.recipe, data, runs, trial.seed, resume, say, trial.preset_file)
+        run = train(trial.recipe, data, runs, trial.seed, resume, trial.preset_file)
     if not is_over(run, runs):
         # The preset's own file is left alone: which result goes there is the person's choice.
-        record(run, evaluate(run, data=data, say=say), runs)
+        record(run, evaluate(run, data=data), runs)
     return run
 
 

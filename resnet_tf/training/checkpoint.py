@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,6 +24,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.errors import UserError
+from resnet_tf.log import logger
 
 MAX_STATES = 2
 
@@ -112,10 +112,10 @@ def save(folder: Path, state: State) -> Path:
     return folder / name
 
 
-def load(folder: Path, say: Callable[[str], None]) -> State | None:
+def load(folder: Path) -> State | None:
     """Loads the newest whole state; None where nothing was saved yet.
 
-    A damaged state is named with `say` and set aside as damaged-..., and the one before it is taken.
+    A damaged state is logged and set aside as damaged-..., and the one before it is taken.
 
     Raises:
         UserError: states are there, and every one is damaged; all are left as they are.
@@ -128,7 +128,7 @@ def load(folder: Path, say: Callable[[str], None]) -> State | None:
             raise
         except Exception as error:  # over a damaged file json, zipfile and numpy raise nearly anything
             damaged[saved] = " ".join(str(error).split()) or type(error).__name__
-            say(f"damaged state passed over: {saved} ({damaged[saved]})")
+            logger.info(f"damaged state passed over: {saved} ({damaged[saved]})")
             continue
         for spoilt in damaged:
             # Out of the way of the states to come: it must not count as one of the two that are kept.

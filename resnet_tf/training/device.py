@@ -2,11 +2,11 @@
 
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
+from resnet_tf.log import logger
 from resnet_tf.presets.schema import Preset
 
 
@@ -29,15 +29,15 @@ def device_description() -> str:
     return f"CPU: {_processor()}, {threads} threads"
 
 
-def warn_of_xla(preset: Preset, say: Callable[[str], None]) -> None:
+def warn_of_xla(preset: Preset) -> None:
     """Says that XLA is slow on this device, where the preset wants it and it is.
 
     JAX is never warned of: it has nothing but XLA.
     """
     wanted = any(phase.train.jit_compile for phase in preset.in_phases)
     if wanted and keras.backend.backend() == "tensorflow" and not _gpus():
-        say(
-            "warning: train.jit_compile=true makes a step several times slower here: XLA is for GPUs, and TensorFlow "
+        logger.warning(
+            "train.jit_compile=true makes a step several times slower here: XLA is for GPUs, and TensorFlow "
             "finds none. Train without it: --set train.jit_compile=false, in a new run."
         )
 

@@ -6,6 +6,7 @@ The others keep theirs in a temporary folder, so that nothing else needs to know
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.log import logger
 from resnet_tf.presets.schema import Train
 from resnet_tf.runs.run_folder import Run
 
@@ -102,20 +104,21 @@ class ProcessGroup:
         return dict(zip(values, _all_gather(np.array(list(values.values()), np.float32))[0].tolist(), strict=True))
 
     @contextmanager
-    def workplace(self, run: Run | None, runs: str | Path, say: Callable[[str], None]) -> Iterator[tuple]:
-        """Gives (run, runs, say) as this process is to use them.
+    def workplace(self, run: Run | None, runs: str | Path) -> Iterator[tuple]:
+        """Gives (run, runs) as this process is to use them.
 
         Any but the first gets a folder of runs of its own, in it a copy of the run to go on with, and shows nothing but
         its bar.
         """
         with tempfile.TemporaryDirectory() as folder:
             if self.rank:
-                runs, say = folder, str
+                runs = folder
+                logger.setLevel(logging.ERROR)
                 run = run and _copied(run, Path(folder))
             if self.world_size > 1:
                 _all_gather(np.zeros(1, np.int32))  # all have their copy before the first writes into the run
             try:
-                yield run, runs, say
+                yield run, runs
             except Stopped as stopped:
                 if self.rank:  # where it saved is gone in a moment
                     raise Stopped("stopped with the first process", stopped.exit_code - 128) from stopped

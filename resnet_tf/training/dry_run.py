@@ -1,7 +1,6 @@
 """What a training would be, without doing it: network, steps, learning rates, and time from a few timed steps."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -21,7 +20,6 @@ def dry_run(
     data: str | None = None,
     seed: int = 0,
     figure: str | None = None,
-    say: Callable[[str], None] = print,
 ) -> None:
     """Says what training a preset would do and cost; trains nothing.
 
@@ -31,24 +29,24 @@ def dry_run(
     Raises:
         UserError: as a training would, for its images.
     """
-    dataset = sources.load(preset.data.dataset, data, say=say)
+    dataset = sources.load(preset.data.dataset, data)
     plans = make_plans(preset, dataset, seed)
-    say(f"preset {preset.name}: {preset.title}")
-    say(describe_stages(network_size(preset.model, preset.data.image_size, dataset.classes)))
+    print(f"preset {preset.name}: {preset.title}")
+    print(describe_stages(network_size(preset.model, preset.data.image_size, dataset.classes)))
     held_out = len(plans[0].validation.split) if plans[0].validation else 0
-    say(f"images   {dataset.title}")
-    say(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
-    say(f"device   {device_description()}")
-    warn_of_xla(preset, say)
+    print(f"images   {dataset.title}")
+    print(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
+    print(f"device   {device_description()}")
+    warn_of_xla(preset)
     seconds = 0.0
     for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:
-            say(f"phase {number} of {len(plans)}, {plan.preset.data.image_size} px")
-        seconds += _tell_phase(plan, say)
-    say(f"in all   {duration(seconds)} of training, without validation and saving")
+            print(f"phase {number} of {len(plans)}, {plan.preset.data.image_size} px")
+        seconds += _tell_phase(plan)
+    print(f"in all   {duration(seconds)} of training, without validation and saving")
     if figure is not None:
         picture([_planned(plan) for plan in plans], figure, f"preset {preset.name}: {preset.title}")
-        say(f"figure   {figure}")
+        print(f"figure   {figure}")
 
 
 def _planned(plan: Plan) -> PlannedPhase:
@@ -56,16 +54,16 @@ def _planned(plan: Plan) -> PlannedPhase:
     return PlannedPhase(plan.preset.schedule, rate, plan.total_steps, plan.steps_per_epoch)
 
 
-def _tell_phase(plan: Plan, say: Callable[[str], None]) -> float:
+def _tell_phase(plan: Plan) -> float:
     """Says a phase's steps, rates and speed; returns the seconds it would take."""
     epochs = plan.total_steps / plan.steps_per_epoch
     batch = plan.preset.train.batch_size
-    say(f"steps    {plan.total_steps:,} of batch {batch} ({epochs:.4g} epochs of {plan.steps_per_epoch:,})")
-    say(f"rate     {plan.preset.schedule.describe()}")
+    print(f"steps    {plan.total_steps:,} of batch {batch} ({epochs:.4g} epochs of {plan.steps_per_epoch:,})")
+    print(f"rate     {plan.preset.schedule.describe()}")
     for step in landmarks(plan):
-        say(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.rates[step]:.3g}")
+        print(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.rates[step]:.3g}")
     first, step_seconds = timed_steps(plan)
-    say(f"time     first step {first:.1f} s, then {step_seconds:.3f} s a step, {batch / step_seconds:,.0f} images/s")
+    print(f"time     first step {first:.1f} s, then {step_seconds:.3f} s a step, {batch / step_seconds:,.0f} images/s")
     return first + (plan.total_steps - 1) * step_seconds
 
 

@@ -2,11 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable
 
 from rich import progress as rich_progress
 from rich.console import Console
 
+from resnet_tf.log import logger
 from resnet_tf.training.plan import Plan
 
 
@@ -16,11 +16,10 @@ class ProgressDisplay:
     Args:
         total_steps, epochs: of the whole run.
         step: updates done before this training started.
-        say: takes each epoch's line.
     """
 
-    def __init__(self, total_steps: int, epochs: int, step: int, say: Callable[[str], None]):
-        self.total_steps, self.epochs, self.step, self.say = total_steps, epochs, step, say
+    def __init__(self, total_steps: int, epochs: int, step: int):
+        self.total_steps, self.epochs, self.step = total_steps, epochs, step
         self.console = Console(file=sys.stderr)
         self.bar: rich_progress.Progress | None = None
         self.plan: Plan | None = None
@@ -74,7 +73,7 @@ class ProgressDisplay:
         if "validation_top1" in row:
             line += f"  validation {row['validation_loss']:.4f}, {row['validation_top1']:.2f} %"
         line += f"  rate {row['learning_rate']:.4g}  {row['timing']['images_per_second']:,.0f} images/s"
-        self.say(line + (f"  {self.time_left()} left" if self.step < self.total_steps else ""))
+        logger.info(line + (f"  {self.time_left()} left" if self.step < self.total_steps else ""))
 
     def stop_bar(self) -> None:
         """Takes the bar away, so that lines can be printed."""

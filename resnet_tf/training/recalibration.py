@@ -1,8 +1,9 @@
 """Measures batch norm's statistics again on training images, where the running ones lag behind the weights."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.recalibration import recalibrate
 from resnet_tf.pipeline.broken import naming_broken_files
@@ -15,7 +16,7 @@ RECALIBRATION = 10_000
 SHOWS = 0.9  # of the validation loss: what statistics measured again must reach to take the running ones' place
 
 
-def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> float | None:
+def mend_lag(run: Run, plan: Plan, row: dict) -> float | None:
     """Gives a run's last weights statistics measured again, where the running ones lag so far that it shows.
 
     Running statistics are averages over the last ten steps or so; after few steps at a high learning rate the weights
@@ -37,12 +38,12 @@ def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> flo
         return None
     network = plan.network()
     about = weights.load(network, run.last)
-    recalibrate(network, recalibration_images(plan, say=lambda line: None))
+    recalibrate(network, recalibration_images(plan))
     again = score(network, plan.validation, plan.dataset.classes)
     if again.loss >= SHOWS * found:
         return None
     weights.save(network, run.last, {**about, "validation_top1": again.top1, "recalibrated": True})
-    say(
+    logger.info(
         f"batch norm's running statistics lag behind the weights (validation loss {found:.3f}): the last weights get "
         f"statistics measured again ({again.loss:.3f}). A learning rate that falls to its end over more steps lets "
         "them keep up."
@@ -50,11 +51,10 @@ def mend_lag(run: Run, plan: Plan, row: dict, say: Callable[[str], None]) -> flo
     return again.top1
 
 
-def recalibration_images(plan: Plan, say: Callable[[str], None]) -> Iterator:
+def recalibration_images(plan: Plan) -> Iterator:
     """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
     size = plan.preset.train.batch_size
     steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
-    say(f"batch norm is measured anew on {steps * size:,} training images")
     with naming_broken_files(lambda: [plan.batches.split]):
         for images, _ in plan.batches.dataset(0, steps):
             yield images

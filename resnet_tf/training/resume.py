@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from resnet_tf import files
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
+from resnet_tf.log import logger
 from resnet_tf.presets import schema, variants
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import run_folder
@@ -57,7 +57,7 @@ def _newest(preset: Preset, runs: str | Path) -> Run:
     return run
 
 
-def recipe_of(run: Run, preset: Preset, say: Callable[[str], None]) -> Preset:
+def recipe_of(run: Run, preset: Preset) -> Preset:
     """Returns the recipe that a run goes on with: its own, with the overrides that `preset` was given, and no more.
 
     Where the preset itself is not what it was when the run began, a line says so.
@@ -72,7 +72,9 @@ def recipe_of(run: Run, preset: Preset, say: Callable[[str], None]) -> Preset:
         )
     since = [key for key in schema.changes(own, named) if key not in (run.about.get("changed") or {})]
     if since:
-        say(f"{run.name} keeps the recipe it began with; preset {own.name} has since changed in {', '.join(since)}")
+        logger.info(
+            f"{run.name} keeps the recipe it began with; preset {own.name} has since changed in {', '.join(since)}"
+        )
     return variants.apply(own, preset.overrides)
 
 
@@ -121,17 +123,17 @@ def check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def restore_files(run: Run, progress: Progress, best: bytes | None, say: Callable[[str], None]) -> None:
+def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
     """Brings a run's log and best weights to where its state stands; what came after is done again."""
     rows, torn = files.read_rows(run.log)
     if torn:
-        say(f"{run.log}: {torn} torn row{'s' * (torn > 1)} left out")
+        logger.info(f"{run.log}: {torn} torn row{'s' * (torn > 1)} left out")
     if torn or rows != progress.rows:
         kept = len(progress.rows)
         if rows[:kept] != progress.rows:
-            say(f"{run.log}: rows were missing or changed; the state's are put back")
+            logger.info(f"{run.log}: rows were missing or changed; the state's are put back")
         elif len(rows) > kept:
-            say(f"{run.log}: {len(rows) - kept} after the saved state left out, as those steps are done again")
+            logger.info(f"{run.log}: {len(rows) - kept} after the saved state left out, as those steps are done again")
         files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in progress.rows))
     if best is None:
         run.best.unlink(missing_ok=True)
@@ -139,7 +141,7 @@ def restore_files(run: Run, progress: Progress, best: bytes | None, say: Callabl
         files.write_atomically(run.best, best)
 
 
-def say_what_changed(before: dict, now: dict, say: Callable[[str], None]) -> None:
+def say_what_changed(before: dict, now: dict) -> None:
     """Says where software or device are not those that the steps before were done with.
 
     Args:
@@ -147,10 +149,10 @@ def say_what_changed(before: dict, now: dict, say: Callable[[str], None]) -> Non
     """
     changed = [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]
     if changed:
-        say(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
+        logger.info(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
 
 
-def take_recipe(run: Run, preset: Preset, grown: dict[str, list], step: int, say: Callable[[str], None]) -> None:
+def take_recipe(run: Run, preset: Preset, grown: dict[str, list], step: int) -> None:
     """Writes into a run what its recipe has become, and says what has changed.
 
     Where it has grown, what its shorter self predicted is dropped.
@@ -163,7 +165,7 @@ def take_recipe(run: Run, preset: Preset, grown: dict[str, list], step: int, say
     changed = _differences(before, preset, unhashed=True)
     if not changed:
         return
-    say(f"changed for {run.name}: {', '.join(f'{key}: {old} -> {new}' for key, (old, new) in changed.items())}")
+    logger.info(f"changed for {run.name}: {', '.join(f'{key}: {old} -> {new}' for key, (old, new) in changed.items())}")
     if grown:
         shutil.rmtree(run.predictions, ignore_errors=True)
         departs = dict(run.about.get("changed") or {})  # from the preset's file, as it was when the run began

@@ -1,7 +1,6 @@
 """A training session: the run, and what its steps share, from its opening to its row in the ledger."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import keras
 from resnet_tf import files
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import printable
+from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.runs import ledger
@@ -44,7 +44,6 @@ class Session:
         runs: the folder of all runs.
         plans: its phases.
         group: this process's place in a training by several.
-        say: takes each line meant for people.
         saved: the state that the session goes on from; None for a new run.
 
     Attributes:
@@ -62,10 +61,9 @@ class Session:
         runs: Path,
         plans: list[Plan],
         group: ProcessGroup,
-        say: Callable[[str], None],
         saved: State | None = None,
     ):
-        self.run, self.runs, self.plans, self.group, self.say, self.saved = run, runs, plans, group, say, saved
+        self.run, self.runs, self.plans, self.group, self.saved = run, runs, plans, group, saved
         self.preset, last = run.preset, plans[-1]
         self.progress, self.best = (Progress(), None) if saved is None else (saved.progress, saved.best)
         self.made_with = {
@@ -74,9 +72,9 @@ class Session:
             "backend": keras.backend.backend(),
         }
         # Whoever signals a process that prints nothing else must see that it was heard.
-        self.stop = StopSignal(print if group.rank else say)
-        self.display = ProgressDisplay(last.last_step, last.first_epoch + last.epochs, self.progress.step, say)
-        self.board = TensorBoardLog(run, say)
+        self.stop = StopSignal()
+        self.display = ProgressDisplay(last.last_step, last.first_epoch + last.epochs, self.progress.step)
+        self.board = TensorBoardLog(run)
 
     @property
     def total_steps(self) -> int:
@@ -95,22 +93,22 @@ class Session:
             **self.made_with,
         )
         if self.saved is not None:
-            self.say(f"resuming {self.run.name} after step {self.progress.step:,}")
-            resume.say_what_changed(self.saved.made_with, self.made_with, self.say)
-        resume.restore_files(self.run, self.progress, self.best, self.say)
+            logger.info(f"resuming {self.run.name} after step {self.progress.step:,}")
+            resume.say_what_changed(self.saved.made_with, self.made_with)
+        resume.restore_files(self.run, self.progress, self.best)
         self._introduce()
         plan = self.plans[0]
         size = network_size(plan.preset.model, self.preset.data.image_size, plan.dataset.classes)
         self.board.open(describe_stages(size))
 
     def _introduce(self) -> None:
-        about, preset, say = self.run.about, self.preset, self.say
-        say(f"run {self.run.folder}")
-        say(f"{preset.title}: {describe_network(preset, self.plans[0].dataset.classes)}")
-        say(f"images: {about['data']['title']}, from {printable(about['data']['source'])}")
+        about, preset = self.run.about, self.preset
+        logger.info(f"run {self.run.folder}")
+        logger.info(f"{preset.title}: {describe_network(preset, self.plans[0].dataset.classes)}")
+        logger.info(f"images: {about['data']['title']}, from {printable(about['data']['source'])}")
         means = f"{about['device']} ({about['backend']}, {about['precision']}{', XLA' * about['jit_compile']})"
         phases = f" in {len(self.plans)} phases" if len(self.plans) > 1 else ""
-        say(f"on {means}, seed {about['seed']}, {self.total_steps:,} steps{phases}")
+        logger.info(f"on {means}, seed {about['seed']}, {self.total_steps:,} steps{phases}")
 
     def stopped(self) -> Stopped:
         """Writes into the run that it stopped before its end; returns the exception that says so."""
@@ -142,10 +140,10 @@ class Session:
         about = {key: self.last[key] for key in ("step", "epoch", "validation_top1") if key in self.last}
         weights.save(network, self.run.last, about)
         # Written in any case: a run that is gone on with may have been mended at its earlier end.
-        top1 = None if self.group.devices else mend_lag(self.run, self.plans[-1], self.last, self.say)
+        top1 = None if self.group.devices else mend_lag(self.run, self.plans[-1], self.last)
         self.run.update(recalibrated=top1 is not None, recalibrated_top1=top1)
         self._close("finished", {})
-        self.say(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")
+        logger.info(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")
 
     @property
     def last(self) -> dict:
@@ -175,7 +173,7 @@ class Session:
         path = self.runs / ledger.TRAINED
         rows, torn = files.read_rows(path)
         if torn:
-            self.say(f"{path}: {torn} torn row{'s' * (torn > 1)} passed over")
+            logger.info(f"{path}: {torn} torn row{'s' * (torn > 1)} passed over")
         if not any(all(known.get(key) == row[key] for key in ("run", "step", "status")) for known in rows):
             ledger.append(self.runs, ledger.TRAINED, row)
         self.run.update(**ending, last=self.last)

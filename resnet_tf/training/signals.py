@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import contextmanager
+
+from resnet_tf.log import logger
 
 
 class StopSignal:
@@ -19,9 +20,8 @@ class StopSignal:
         signal: number of the first signal; None as long as none came.
     """
 
-    def __init__(self, say: Callable[[str], None]):
+    def __init__(self):
         self.signal: int | None = None
-        self._say = say
 
     @contextmanager
     def listening(self):
@@ -56,7 +56,7 @@ class StopSignal:
             came += 1
             if came == 1:
                 self._request(byte[0])
-                self._say("stopping after this step; press Ctrl-C again to stop at once")
+                logger.error("stopping after this step; press Ctrl-C again to stop at once")
             else:
                 _exit_now(byte[0])
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
+from resnet_tf.log import logger
 from resnet_tf.presets import schema
 from resnet_tf.runs.run_folder import Run
 
@@ -18,11 +19,10 @@ class TensorBoardLog:
 
     Args:
         run: whose folder takes them.
-        say: takes one warning if the event files cannot be written; training goes on.
     """
 
-    def __init__(self, run: Run, say: Callable[[str], None]):
-        self.run, self.say = run, say
+    def __init__(self, run: Run):
+        self.run = run
         self.writers: dict[str, tf.summary.SummaryWriter] = {}
         self.broken = False
 
@@ -44,7 +44,7 @@ class TensorBoardLog:
 
     def _attempt(self, write: Callable[[], None]) -> None:
         if not self.broken:
-            self.broken = not _succeeds(write, self.say)
+            self.broken = not _succeeds(write)
 
     def _open(self, overview: str) -> None:
         for part in ("train", "validation"):
@@ -74,17 +74,16 @@ class TensorBoardLog:
             writer.flush()
 
 
-def write_hparams(run: Run, metrics: dict[str, float], say: Callable[[str], None] = print) -> None:
+def write_hparams(run: Run, metrics: dict[str, float]) -> None:
     """Adds a run to TensorBoard's HParams table: what its preset chose beside its metrics ("validation_top1", ...).
 
     Args:
-        say: takes one warning if it cannot be written.
     """
-    _succeeds(lambda: _write_hparams(run, metrics), say)
+    _succeeds(lambda: _write_hparams(run, metrics))
 
 
-def write_pictures(run: Run, pictures: dict[str, bytes], say: Callable[[str], None] = print) -> None:
-    """Adds PNG pictures to a run's TensorBoard, by name; `say` takes one warning if they cannot be written."""
+def write_pictures(run: Run, pictures: dict[str, bytes]) -> None:
+    """Adds PNG pictures to a run's TensorBoard, by name; logs one warning if they cannot be written."""
 
     def write() -> None:
         writer = tf.summary.create_file_writer(str(run.tensorboard / "evaluation"))
@@ -94,16 +93,16 @@ def write_pictures(run: Run, pictures: dict[str, bytes], say: Callable[[str], No
         writer.close()
 
     if pictures:
-        _succeeds(write, say)
+        _succeeds(write)
 
 
-def _succeeds(write: Callable[[], None], say: Callable[[str], None]) -> bool:
+def _succeeds(write: Callable[[], None]) -> bool:
     """Writes event files and says whether that went well; no trouble with them may end a training."""
     try:
         write()
     except Exception as error:  # TensorFlow has an error of its own for each thing that a disk can do
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        say(f"warning: nothing more is written for TensorBoard ({reason}); all else goes on")
+        logger.warning(f"nothing more is written for TensorBoard ({reason}); all else goes on")
         return False
     return True
 

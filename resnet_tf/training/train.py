@@ -12,6 +12,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.lint import check
 from resnet_tf.lint.check import Finding
+from resnet_tf.log import logger
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, run_folder
 from resnet_tf.runs.run_folder import Run
@@ -30,7 +31,6 @@ def train(
     runs: str | Path = "runs",
     seed: int | None = None,
     resume: bool | str = False,
-    say: Callable[[str], None] = print,
     preset_file: Path | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
     on_step: Callable[[Phase], None] = lambda phase: None,
@@ -44,7 +44,6 @@ def train(
         data: where the images are; default: see `datasets.sources.load`.
         seed: of weights, order and augmentation; default: 0, or that of the run that goes on.
         resume: True for the preset's newest unfinished run, or a run's name or folder.
-        say: takes each line meant for people.
         preset_file: where the preset came from; kept in the run, so that a result finds its way back.
         group: this process's place in a training by several, see `distributed.join`.
         on_step: called after every update, before it is checked, logged or saved.
@@ -57,12 +56,12 @@ def train(
         Stopped: Ctrl-C or a TERM signal; the state is saved.
     """
     run = find_run(preset, runs, resume, seed) if resume is not False else None
-    with group.workplace(run, runs, say) as (run, runs, say):
+    with group.workplace(run, runs) as (run, runs):
         if run is None:
             seed = seed or 0
         else:
-            seed, preset = run.about["seed"], recipe_of(run, preset, say)
-        plans = make_plans(preset, sources.load(preset.data.dataset, data, say=say), seed)
+            seed, preset = run.about["seed"], recipe_of(run, preset)
+        plans = make_plans(preset, sources.load(preset.data.dataset, data), seed)
         warnings = _warnings(preset, plans[0])
         for plan in plans:
             group.check(plan.preset.train)
@@ -76,16 +75,16 @@ def train(
         )
         resumed, run = run is not None, run or _create(preset, plans, runs, preset_file)
         with _errors_in_one_line(run, preset), _sole_writer(run):
-            saved = checkpoint.load(run.state, say)
+            saved = checkpoint.load(run.state)
             if resumed:
                 step = saved.progress.step if saved else 0
                 check_data(run, plans[0].dataset)
-                take_recipe(run, preset, check_recipe(run, preset, plans, step), step, say)
-            session = Session(run, Path(runs), plans, group, say, saved)
+                take_recipe(run, preset, check_recipe(run, preset, plans, step), step)
+            session = Session(run, Path(runs), plans, group, saved)
             session.open()
-            warn_of_xla(preset, say)
+            warn_of_xla(preset)
             for finding in warnings:
-                say(str(finding))
+                logger.info(str(finding))
             with session.stop.listening():
                 network = train_phases(session, on_step)
             session.finish(network)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from messages import listen
 
 from resnet_tf.datasets import cache, sources
 from resnet_tf.datasets.cifar import CIFAR10
@@ -20,8 +21,8 @@ def tree(tmp_path, draw_split, write_tree):
     return tmp_path / "tree"
 
 
-def load(tree, lines=None, **keywords):
-    return sources.load("cifar10", str(tree), say=[].append if lines is None else lines.append, **keywords)
+def load(tree, **keywords):
+    return sources.load("cifar10", str(tree), **keywords)
 
 
 def entries(folder):
@@ -31,8 +32,8 @@ def entries(folder):
 def test_second_start_reads_no_image_and_gives_the_same(tree, tmp_path, monkeypatch):
     first = load(tree)
     monkeypatch.setattr(sources, "read_arrays", None)  # would fail if it were called
-    lines = []
-    second = load(tree, lines)
+    lines = listen()
+    second = load(tree)
     assert lines == []
     for name in ("name", "title", "source", "class_names", "fingerprint", "official"):
         assert getattr(second, name) == getattr(first, name)
@@ -76,11 +77,11 @@ def test_spoilt_entry_is_made_anew(spoil, tree, tmp_path):
         (entry / "about.json").write_text("")
     else:
         (entry / "test_labels.npy").unlink()
-    lines = []
-    assert load(tree, lines).fingerprint == first.fingerprint
+    lines = listen()
+    assert load(tree).fingerprint == first.fingerprint
     assert len(lines) == 1
     lines.clear()
-    assert load(tree, lines).fingerprint == first.fingerprint
+    assert load(tree).fingerprint == first.fingerprint
     assert lines == []
 
 
@@ -99,8 +100,8 @@ def test_failed_write_leaves_nothing_and_the_data_set_is_still_given(tree, tmp_p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache.np, "save", full)
-    lines = []
-    dataset = load(tree, lines)
+    lines = listen()
+    dataset = load(tree)
     assert len(dataset.train) == 20
     assert "could not be cached" in lines[-1]
     assert "No space left" in lines[-1]
@@ -110,8 +111,8 @@ def test_failed_write_leaves_nothing_and_the_data_set_is_still_given(tree, tmp_p
 
 def test_cache_that_cannot_be_made_is_said_and_done_without(tree, tmp_path):
     (tmp_path / "a file").write_text("")
-    lines = []
-    dataset = load(tree, lines, cache=str(tmp_path / "a file" / "cache"))
+    lines = listen()
+    dataset = load(tree, cache=str(tmp_path / "a file" / "cache"))
     assert len(dataset.train) == 20
     assert "cannot be written" in lines[0]
 

@@ -86,7 +86,7 @@ def test_archive_and_its_unpacked_folder_give_the_images(
         (unpacked / name).write_bytes(content)
 
     found = [
-        sources.load(official.name, str(place), say=lambda line: None)
+        sources.load(official.name, str(place))
         for place in (tmp_path / file, tmp_path, unpacked, unpacked / official.archives[form].folder)
     ]
     for dataset in found:
@@ -104,7 +104,7 @@ def test_archive_with_another_checksum_is_refused(tmp_path, draw_split, shrink, 
     received = write_archive(tmp_path / "cifar-10-python.tar.gz", python_members(train, test, tmp_path, CIFAR10))
     shrink("cifar10", train, test)
     with pytest.raises(UserError, match=f"MD5 of .*cifar-10-python.tar.gz is not .* Received: {received}"):
-        sources.load("cifar10", str(tmp_path), say=print)
+        sources.load("cifar10", str(tmp_path))
 
 
 def test_unpacked_file_with_another_checksum_is_refused(tmp_path, draw_split, shrink):
@@ -114,7 +114,7 @@ def test_unpacked_file_with_another_checksum_is_refused(tmp_path, draw_split, sh
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=r"data_batch_1 is not the official file\. MD5 expected: 0{32}"):
-        sources.load("cifar10", str(tmp_path), say=print)
+        sources.load("cifar10", str(tmp_path))
 
 
 def test_binary_folder_is_held_against_the_pixel_sums(tmp_path, draw_split, shrink):
@@ -125,7 +125,7 @@ def test_binary_folder_is_held_against_the_pixel_sums(tmp_path, draw_split, shri
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="not those of the official cifar-10-binary"):
-        sources.load("cifar10", str(tmp_path), say=print)
+        sources.load("cifar10", str(tmp_path))
 
 
 def test_missing_file_and_broken_archive_are_named(tmp_path, draw_split, shrink, write_archive):
@@ -135,11 +135,11 @@ def test_missing_file_and_broken_archive_are_named(tmp_path, draw_split, shrink,
     file = tmp_path / "cifar-10-binary.tar.gz"
     shrink("cifar10", train, test, {file.name: write_archive(file, members)})
     with pytest.raises(UserError, match=r"has no member 'cifar-10-batches-bin/test_batch\.bin'"):
-        sources.load("cifar10", str(file), say=print)
+        sources.load("cifar10", str(file))
     file.write_bytes(file.read_bytes()[:1000])
     shrink("cifar10", train, test, {file.name: hashlib.md5(file.read_bytes()).hexdigest()})
     with pytest.raises(UserError, match="cannot be read"):
-        sources.load("cifar10", str(file), say=print)
+        sources.load("cifar10", str(file))
 
 
 class Hostile:
@@ -177,7 +177,7 @@ def test_hostile_pickle_has_no_effect(tmp_path, draw_split, shrink, write_archiv
         md5 = write_archive(file, dict.fromkeys(names, content))
         shrink("cifar10", split, split, {"cifar-10-python.tar.gz": md5})
         with pytest.raises(UserError, match="its pickle is refused"):
-            sources.load("cifar10", str(file), say=print)
+            sources.load("cifar10", str(file))
         assert not target.exists()
 
 

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from messages import listen
 from PIL import Image
 
 from resnet_tf.datasets import sources
@@ -31,7 +32,7 @@ def tree(tmp_path, draw_split, write_tree):
 def test_lossless_copy_of_the_official_images_is_official(tree, shrink, same_content):
     root, train, test = tree
     shrink("cifar10", train, test)
-    dataset = sources.load("cifar10", str(root), say=print)
+    dataset = sources.load("cifar10", str(root))
     assert (dataset.title, dataset.official, dataset.classes) == ("cifar10", True, 10)
     assert dataset.train.images.dtype == np.uint8
     assert dataset.train.labels.dtype == np.int32
@@ -45,7 +46,7 @@ def test_jpeg_copy_is_named_as_one(tmp_path, tree, shrink, write_tree):
     root = tmp_path / "jpeg"
     write_tree(root / "train", train, CLASSES, ".jpg")
     write_tree(root / "test", test, CLASSES, ".JPG")
-    dataset = sources.load("cifar10", str(root), say=print)
+    dataset = sources.load("cifar10", str(root))
     assert dataset.title == "cifar10 (folder copy, not the official bytes)"
     assert not dataset.official
     some = dataset.test.images[0]
@@ -58,7 +59,7 @@ def test_order_of_files_does_not_matter(tmp_path, tree, write_tree):
     other = tmp_path / "other"
     write_tree(other / "train", train.take(np.arange(40)[::-1]), CLASSES)
     write_tree(other / "test", test.take(np.arange(20)[::-1]), CLASSES)
-    first, second = (sources.load("cifar10", str(place), say=print) for place in (root, other))
+    first, second = (sources.load("cifar10", str(place)) for place in (root, other))
     assert first.fingerprint == second.fingerprint
     np.testing.assert_array_equal(first.train.images, second.train.images)
     np.testing.assert_array_equal(first.train.labels, second.train.labels)
@@ -66,41 +67,41 @@ def test_order_of_files_does_not_matter(tmp_path, tree, write_tree):
 
 def test_content_and_split_change_the_fingerprint(tmp_path, tree):
     root, *_ = tree
-    before = sources.load("cifar10", str(root), say=print).fingerprint
+    before = sources.load("cifar10", str(root)).fingerprint
     moved = tmp_path / "moved"
     shutil.copytree(root, moved)
     victim = next((moved / "test" / "cat").iterdir())
     victim.rename(moved / "train" / "cat" / "9999.png")  # the same images, one in the other split
-    assert sources.load("cifar10", str(moved), say=print).fingerprint != before
+    assert sources.load("cifar10", str(moved)).fingerprint != before
     relabelled = tmp_path / "relabelled"
     shutil.copytree(root, relabelled)
     victim = next((relabelled / "test" / "cat").iterdir())
     victim.rename(relabelled / "test" / "dog" / "9999.png")  # the same images, one with another label
-    assert sources.load("cifar10", str(relabelled), say=print).fingerprint != before
+    assert sources.load("cifar10", str(relabelled)).fingerprint != before
 
 
 def test_missing_unknown_and_empty_classes_are_named(tree):
     root, *_ = tree
     (root / "test" / "frog").rename(root / "frogs away")
     with pytest.raises(UserError, match=r"lacks a class\. Missing: 'frog'"):
-        sources.load("cifar10", str(root), say=print)
+        sources.load("cifar10", str(root))
     (root / "frogs away").rename(root / "test" / "frogs")
     with pytest.raises(UserError, match=r"unknown class folder in .*'frogs'\. Did you mean 'frog'"):
-        sources.load("cifar10", str(root), say=print)
+        sources.load("cifar10", str(root))
     (root / "test" / "frogs").rename(root / "test" / ".hidden")
     (root / "test" / "frog").mkdir()
     with pytest.raises(UserError, match="frog holds no image"):
-        sources.load("cifar10", str(root), say=print)
+        sources.load("cifar10", str(root))
 
 
 def test_tree_with_one_split_says_which_is_missing(tree):
     root, *_ = tree
     shutil.rmtree(root / "test")
     with pytest.raises(UserError, match="no test/<class>/"):
-        sources.load("cifar10", str(root), say=print)
+        sources.load("cifar10", str(root))
     (root / "train").rename(root / "test")
     with pytest.raises(UserError, match="no train/<class>/"):
-        sources.load("cifar10", str(root), say=print)
+        sources.load("cifar10", str(root))
 
 
 def spoil_with_text(path):
@@ -125,7 +126,7 @@ def test_bad_image_is_named_and_nothing_is_cached(spoil, tree, tmp_path):
     victim = sorted((root / "train" / "ship").iterdir())[1]
     spoil(victim)
     with pytest.raises(UserError, match=f"ship/{victim.name}") as caught:
-        sources.load("cifar10", str(root), say=print)
+        sources.load("cifar10", str(root))
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "cache").glob("cifar10-*"))
 
@@ -136,7 +137,7 @@ def test_grey_and_palette_images_become_rgb(tree):
     grey = np.arange(1024, dtype=np.uint8).reshape(32, 32)
     Image.fromarray(grey).save(victims[0])
     Image.fromarray(np.stack([grey] * 3, -1)).quantize(256).save(victims[1])
-    images = sources.load("cifar10", str(root), say=print).train.images
+    images = sources.load("cifar10", str(root)).train.images
     matches = [image for image in images if np.array_equal(image, np.stack([grey] * 3, -1))]
     assert len(matches) == 2
 
@@ -155,8 +156,8 @@ def photos(tmp_path):
 
 
 def test_own_folder_holds_a_fifth_of_each_class_out(photos):
-    lines = []
-    dataset = sources.load("folder", str(photos), say=lines.append)
+    lines = listen()
+    dataset = sources.load("folder", str(photos))
     assert dataset.class_names == ("daisy", "rose", "tulip")
     assert np.bincount(dataset.test.labels).tolist() == [3, 2, 1]
     assert np.bincount(dataset.train.labels).tolist() == [12, 8, 4]
@@ -167,7 +168,7 @@ def test_own_folder_holds_a_fifth_of_each_class_out(photos):
     ranked = sorted(photos.glob("rose/*.jpg"), key=lambda path: hashlib.sha256(f"rose/{path.name}".encode()).digest())
     assert {path for path in dataset.test.paths if "/rose/" in path} == {str(path) for path in ranked[:2]}
     assert lines == [f"left out of {photos}, where .jpg, .jpeg, .png, .bmp, .webp are read: 1 .txt"]
-    again = sources.load("folder", str(photos), say=print)
+    again = sources.load("folder", str(photos))
     assert again.test.paths.tolist() == dataset.test.paths.tolist()
     assert again.fingerprint == dataset.fingerprint
 
@@ -176,8 +177,8 @@ def test_what_is_left_out_is_said_by_kind(photos):
     for name in ("1.heic", "2.HEIC", "3.tif", "4"):
         (photos / "rose" / name).write_bytes(b"not looked into")
     (photos / "daisy" / "more").mkdir()
-    lines = []
-    dataset = sources.load("folder", str(photos), say=lines.append)
+    lines = listen()
+    dataset = sources.load("folder", str(photos))
     assert len(dataset.train) + len(dataset.test) == 30
     assert len(lines) == 1
     kinds = lines[0].partition("are read: ")[2].split(", ")
@@ -195,7 +196,7 @@ def test_own_photos_are_turned_upright_and_those_of_imagenet_are_not(tmp_path, w
     for name in ("a", "b"):
         shutil.copytree(tmp_path / name, tmp_path / "train" / name)
         shutil.copytree(tmp_path / name, tmp_path / "val" / name)
-    own, published = (sources.load(name, str(tmp_path), say=print) for name in ("folder", "imagenet"))
+    own, published = (sources.load(name, str(tmp_path)) for name in ("folder", "imagenet"))
     for split in (own.train, own.test):
         noted = [int(os.path.basename(path)[0]) for path in split.paths]
         assert split.orientations.tolist() == noted
@@ -211,14 +212,14 @@ def test_a_bad_photo_is_named_before_the_work_begins(photos):
     (photos / "rose" / "3.jpg").write_bytes(b"")
     (photos / "tulip" / "4.jpg").write_bytes((photos / "tulip" / "4.jpg").read_bytes()[:-1])
     with pytest.raises(UserError, match=r"whole JPEG.*/(rose/3\.jpg \(empty\)|tulip/4\.jpg \(cut short\))") as caught:
-        sources.load("folder", str(photos), say=print)
+        sources.load("folder", str(photos))
     assert "\n" not in str(caught.value)
 
 
 def test_a_new_photo_leaves_the_others_where_they_are(photos):
-    before = set(sources.load("folder", str(photos), say=print).test.paths)
+    before = set(sources.load("folder", str(photos)).test.paths)
     Image.new("RGB", (9, 9)).save(photos / "rose" / "new.jpg")
-    after = sources.load("folder", str(photos), say=print)
+    after = sources.load("folder", str(photos))
     assert len(before ^ set(after.test.paths)) <= 2
     taken = after.test.take(np.array([2, 0]))
     assert taken.paths.tolist() == [after.test.paths[2], after.test.paths[0]]
@@ -247,7 +248,7 @@ def divide(photos, tmp_path):
 )
 def test_an_own_validation_folder_is_the_validation_split(train, validation, test, divide):
     root, lines = divide(train, validation, test), []
-    dataset = sources.load("folder", str(root), say=lines.append)
+    dataset = sources.load("folder", str(root))
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [24, 3, 3]
     assert all(f"/{validation}/" in path for path in dataset.validation.paths)
     assert sorted(dataset.validation.labels) == [0, 1, 2]
@@ -259,9 +260,9 @@ def test_an_own_validation_folder_is_the_validation_split(train, validation, tes
         assert selected is dataset.validation
     shutil.rmtree(root / validation / "rose")
     with pytest.raises(UserError, match="Missing: 'rose'"):
-        sources.load("folder", str(root), say=print)
+        sources.load("folder", str(root))
     shutil.rmtree(root / validation)
-    without = sources.load("folder", str(root), say=print)
+    without = sources.load("folder", str(root))
     assert without.validation is None
     assert without.fingerprint != dataset.fingerprint
     assert len(training_and_validation(without, 10, seed=0)[1]) == 10
@@ -271,14 +272,14 @@ def test_two_folders_for_one_split_are_refused(divide):
     root = divide("train", "val", "test")
     shutil.copytree(root / "val", root / "Valid")
     with pytest.raises(UserError, match=r"one folder for a split\. Received: Valid/ and val/"):
-        sources.load("folder", str(root), say=print)
+        sources.load("folder", str(root))
 
 
 def test_the_validation_folder_of_a_published_set_is_left_out_aloud(tree):
     root, *_ = tree
     shutil.copytree(root / "test", root / "val")
-    lines = []
-    assert sources.load("cifar10", str(root), say=lines.append).validation is None
+    lines = listen()
+    assert sources.load("cifar10", str(root)).validation is None
     assert any("left out" in line and "/val" in line for line in lines)
 
 
@@ -286,12 +287,12 @@ def test_validation_folders_that_nobody_reads_may_be_two(tree, imagenet):
     root, *_ = tree
     for name in ("val", "valid"):
         shutil.copytree(root / "test", root / name)
-    lines = []
-    assert len(sources.load("cifar10", str(root), say=lines.append).test) == 20
+    lines = listen()
+    assert len(sources.load("cifar10", str(root)).test) == 20
     assert sum("left out" in line for line in lines) == 2
     root, _ = imagenet
     shutil.copytree(root / "val", root / "validation")
-    assert len(sources.load("imagenet", str(root), say=print).test) == 6
+    assert len(sources.load("imagenet", str(root)).test) == 6
 
 
 def test_two_validation_folders_are_refused_where_one_would_be_the_test(divide):
@@ -299,19 +300,19 @@ def test_two_validation_folders_are_refused_where_one_would_be_the_test(divide):
     shutil.rmtree(root / "test")
     shutil.copytree(root / "val", root / "validation")
     with pytest.raises(UserError, match=r"Received: val/ and validation/"):
-        sources.load("folder", str(root), say=print)
+        sources.load("folder", str(root))
 
 
 def test_images_in_two_splits_are_counted(divide):
     root = divide("train", "val", "test")
-    lines = []
-    sources.load("folder", str(root), say=lines.append)
+    lines = listen()
+    sources.load("folder", str(root))
     assert not [line for line in lines if line.startswith("warning")]
     train = sorted((root / "train" / "rose").iterdir())
     shutil.copy(train[0], root / "test" / "rose" / "copy.jpg")
     shutil.copy(train[1], root / "test" / "daisy" / "copy.jpg")  # under another label
     shutil.copy(train[2], root / "val" / "rose" / "copy.jpg")
-    sources.load("folder", str(root), say=lines.append)
+    sources.load("folder", str(root))
     found = [line for line in lines if line.startswith("warning")]
     assert len(found) == 2
     assert "1 of 4 validation images" in found[0]
@@ -320,12 +321,12 @@ def test_images_in_two_splits_are_counted(divide):
     os.rename(root / "test" / "rose" / "copy.jpg", root / "test" / "rose" / "zz\n\x1b[2J.jpg")
     os.rename(root / "test" / "daisy" / "copy.jpg", root / "test" / "daisy" / "zz\n\x1b[2J.jpg")
     lines.clear()
-    sources.load("folder", str(root), say=lines.append)
+    sources.load("folder", str(root))
     assert "zz\\n\\x1b[2J.jpg" in "".join(lines)  # no terminal takes a name for a command
     assert all(line.isprintable() for line in lines)
     shutil.rmtree(root / "test")
     (root / "test").symlink_to(root / "train")
-    sources.load("folder", str(root), say=lines.append)
+    sources.load("folder", str(root))
     assert any("the test split is the training split (24 images)" in line for line in lines)
 
 
@@ -354,8 +355,8 @@ def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree, 
     write_tree(tmp_path / "copy" / "train", train, CLASSES)
     write_tree(tmp_path / "copy" / "test", test, CLASSES)
     for _ in range(2):  # read, then taken from the cache with the count
-        lines = []
-        sources.load("cifar10", str(tmp_path / "copy"), say=lines.append)
+        lines = listen()
+        sources.load("cifar10", str(tmp_path / "copy"))
         assert ["3 of 20 test images" in line for line in lines].count(True) == 1
         monkeypatch.setattr(sources, "shared_images", None)  # would fail if it were called
 
@@ -368,9 +369,9 @@ def test_a_copy_in_the_cache_that_was_not_compared_is_read_again(tree, monkeypat
     with monkeypatch.context() as earlier:
         earlier.setattr(sources, "_COMPARED", "")
         earlier.setattr(sources, "shared_images", lambda first, second: 0)
-        sources.load("cifar10", str(root), say=[].append)
-    lines = []
-    sources.load("cifar10", str(root), say=lines.append)
+        sources.load("cifar10", str(root))
+    lines = listen()
+    sources.load("cifar10", str(root))
     assert "1 of 20 test images" in lines[-1]
 
 
@@ -378,33 +379,33 @@ def test_own_folder_with_splits(photos, tmp_path):
     root = tmp_path / "divided"
     shutil.copytree(photos, root / "train")
     shutil.copytree(photos, root / "val")
-    dataset = sources.load("folder", str(root), say=print)
+    dataset = sources.load("folder", str(root))
     assert (dataset.name, len(dataset.train), len(dataset.test), dataset.official) == ("folder", 30, 30, False)
     assert all("/val/" in path for path in dataset.test.paths)
     shutil.rmtree(root / "val" / "tulip")
     with pytest.raises(UserError, match="Missing: 'tulip'"):
-        sources.load("folder", str(root), say=print)
+        sources.load("folder", str(root))
 
 
 def test_fingerprint_of_files_follows_name_size_and_class_but_not_place(photos, tmp_path):
-    first = sources.load("folder", str(photos), say=print).fingerprint
+    first = sources.load("folder", str(photos)).fingerprint
     copy = tmp_path / "elsewhere"
     shutil.copytree(photos, copy)
-    assert sources.load("folder", str(copy), say=print).fingerprint == first
+    assert sources.load("folder", str(copy)).fingerprint == first
     with open(copy / "rose" / "1.jpg", "ab") as file:
         file.write(b"\0")
-    assert sources.load("folder", str(copy), say=print).fingerprint != first
+    assert sources.load("folder", str(copy)).fingerprint != first
 
 
 def test_folder_without_two_classes_is_refused(tmp_path):
     (tmp_path / "one" / "cats").mkdir(parents=True)
     with pytest.raises(UserError, match=r"two classes or more\. Received: cats"):
-        sources.load("folder", str(tmp_path / "one"), say=print)
+        sources.load("folder", str(tmp_path / "one"))
     for name in ("cats", "dogs"):
         (tmp_path / "one" / name).mkdir(exist_ok=True)
         Image.new("RGB", (9, 9)).save(tmp_path / "one" / name / "a.png")
     with pytest.raises(UserError, match="needs two images or more"):
-        sources.load("folder", str(tmp_path / "one"), say=print)
+        sources.load("folder", str(tmp_path / "one"))
 
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
@@ -450,11 +451,11 @@ def label_lines(form, labels):
 @pytest.mark.parametrize("form", ["name and wnid", "name and place", "wnids alone", "Kaggle's table"])
 def test_flat_validation_images_equal_foldered_ones(form, imagenet):
     root, labels = imagenet
-    foldered = sources.load("imagenet", str(root), say=print)
+    foldered = sources.load("imagenet", str(root))
     flatten(root)
     name, lines = label_lines(form, labels)
     (root / name).write_text("\n".join(lines) + "\n")
-    flat = sources.load("imagenet", str(root.parent), say=print)
+    flat = sources.load("imagenet", str(root.parent))
     for dataset in (foldered, flat):
         assert dataset.class_names == WNIDS
         assert len(dataset.train) == 12
@@ -472,7 +473,7 @@ def test_flat_validation_images_need_a_sound_list(imagenet):
     root, labels = imagenet
     flatten(root)
     with pytest.raises(UserError, match=r"needs a list of labels.*val_labels\.txt"):
-        sources.load("imagenet", str(root), say=print)
+        sources.load("imagenet", str(root))
     _, lines = label_lines("name and wnid", labels)
     for text, message in (
         ("\n".join(lines[1:]), "no label for the image"),
@@ -483,17 +484,17 @@ def test_flat_validation_images_need_a_sound_list(imagenet):
     ):
         (root / "val_labels.txt").write_text(text)
         with pytest.raises(UserError, match=message):
-            sources.load("imagenet", str(root), say=print)
+            sources.load("imagenet", str(root))
 
 
 def test_imagenet_wants_both_splits(imagenet):
     root, _ = imagenet
     shutil.rmtree(root / "val" / WNIDS[1])
     with pytest.raises(UserError, match=f"Missing: '{WNIDS[1]}'"):
-        sources.load("imagenet", str(root), say=print)
+        sources.load("imagenet", str(root))
     shutil.rmtree(root / "val")
     with pytest.raises(UserError, match="no val/<class>/"):
-        sources.load("imagenet", str(root), say=print)
+        sources.load("imagenet", str(root))
     shutil.rmtree(root / "train")
     with pytest.raises(UserError, match="no train/<wnid>/ and val/"):
-        sources.load("imagenet", str(root), say=print)
+        sources.load("imagenet", str(root))

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from messages import listen
 
 from resnet_tf.datasets import shapes10, sources, tfds
 from resnet_tf.datasets.cifar import CIFAR10
@@ -35,8 +36,8 @@ def test_data_comes_before_the_variable_and_the_variable_before_the_rest(
         write_tree(other / name, draw_split(seed, 20), CIFAR10.class_names)
     monkeypatch.setattr(tfds, "find", None)  # would fail if it were called
     monkeypatch.setenv("RESNET_DATA", str(other))
-    assert sources.load("cifar10", str(tree), say=print).source == f"image folder {tree}"
-    assert sources.load("cifar10", say=print).source == f"image folder {other}"
+    assert sources.load("cifar10", str(tree)).source == f"image folder {tree}"
+    assert sources.load("cifar10").source == f"image folder {other}"
 
 
 @pytest.mark.parametrize("by", ["argument", "variable"])
@@ -52,32 +53,32 @@ def test_a_given_place_that_does_not_serve_is_an_error_by_itself(by, tmp_path, m
         if by == "variable":
             monkeypatch.setenv("RESNET_DATA", str(place))
         with pytest.raises(UserError, match=f"{said} '{place}' {message}.*cifar-10-python") as caught:
-            sources.load("cifar10", str(place) if by == "argument" else None, say=print)
+            sources.load("cifar10", str(place) if by == "argument" else None)
         assert "\n" not in str(caught.value)
 
 
 def test_one_folder_can_hold_several_data_sets(tree, tmp_path):
     tree.rename(tmp_path / "cifar10")
-    assert sources.load("cifar10", str(tmp_path), say=print).source == f"image folder {tmp_path / 'cifar10'}"
+    assert sources.load("cifar10", str(tmp_path)).source == f"image folder {tmp_path / 'cifar10'}"
 
 
 @pytest.mark.parametrize("name", ["cifar10", "imagenet"])
 def test_one_split_points_to_the_folder_above(name, tree):
     with pytest.raises(UserError, match=f"it is one split of {tree}"):
-        sources.load(name, str(tree / "train"), say=print)
+        sources.load(name, str(tree / "train"))
 
 
 def test_one_split_of_an_own_folder_is_taken_but_not_in_silence(tree):
-    lines = []
-    assert len(sources.load("folder", str(tree / "train"), say=lines.append).train) < 20
+    lines = listen()
+    assert len(sources.load("folder", str(tree / "train")).train) < 20
     assert f"one split of {tree}" in lines[0]
 
 
 def test_spelling_of_the_splits_does_not_matter(tree):
-    before = sources.load("cifar10", str(tree), say=print).fingerprint
+    before = sources.load("cifar10", str(tree)).fingerprint
     for name in ("train", "test"):
         (tree / name).rename(tree / name.title())
-    assert sources.load("cifar10", str(tree), say=print).fingerprint == before
+    assert sources.load("cifar10", str(tree)).fingerprint == before
 
 
 @pytest.mark.parametrize("form", ["tree", "files", "archive"])
@@ -93,7 +94,7 @@ def test_another_published_data_set_points_to_its_presets(form, tmp_path, draw_s
         (given / "cifar-100-python.tar.gz").write_bytes(b"")
     for place in [given, *([given / "cifar-100-python.tar.gz"] if form == "archive" else [])]:
         with pytest.raises(UserError, match=r"holds cifar100, not cifar10\..*--preset resnet34-cifar100") as caught:
-            sources.load("cifar10", str(place), say=print)
+            sources.load("cifar10", str(place))
         assert "apple" not in str(caught.value)
 
 
@@ -109,7 +110,7 @@ def test_unreadable_place_is_one_line(tree, monkeypatch):
 
     monkeypatch.setattr(sources, "scan", refuse)
     with pytest.raises(UserError, match=f"--data '{tree}' cannot be read: {tree}/train: Permission denied"):
-        sources.load("cifar10", str(tree), say=print)
+        sources.load("cifar10", str(tree))
 
 
 def test_shapes10_is_drawn_once_and_cached(monkeypatch):
@@ -117,7 +118,7 @@ def test_shapes10_is_drawn_once_and_cached(monkeypatch):
     monkeypatch.setattr(shapes10, "draw", lambda *sizes: asked.append(sizes) or draw(*sizes))
     description = dataclasses.replace(sources.DATASETS["shapes10"], train_size=30, test_size=20)
     monkeypatch.setitem(sources.DATASETS, "shapes10", description)
-    first, second = (sources.load("shapes10", say=lambda line: None) for _ in range(2))
+    first, second = (sources.load("shapes10") for _ in range(2))
     assert asked == [(0, 30, 20)]
     assert first.title == "shapes10"
     assert first.official
@@ -134,7 +135,7 @@ def test_shapes10_of_another_size_is_drawn_again(monkeypatch):
     for size in (30, 40):
         description = dataclasses.replace(sources.DATASETS["shapes10"], train_size=size, test_size=20)
         monkeypatch.setitem(sources.DATASETS, "shapes10", description)
-        assert len(sources.load("shapes10", say=lambda line: None).train) == size
+        assert len(sources.load("shapes10").train) == size
 
 
 def test_descriptions_fit_the_data_sets():
@@ -175,10 +176,10 @@ def test_a_copy_of_which_a_split_cannot_be_checked_is_never_official(
     known = shrink(name, **splits)
     for part, split in splits.items():
         write_tree(tmp_path / part, split, known.class_names)
-    assert sources.load(name, str(tmp_path), say=lambda line: None).official
+    assert sources.load(name, str(tmp_path)).official
     sums = {part: value for part, value in known.sums.items() if part != missing}
     monkeypatch.setitem(sources.OFFICIAL, name, dataclasses.replace(known, sums=sums))
-    assert not sources.load(name, str(tmp_path), say=lambda line: None).official  # nor is what the cache holds
+    assert not sources.load(name, str(tmp_path)).official  # nor is what the cache holds
 
 
 @pytest.mark.parametrize(("module", "more"), [("datasets.sources", set()), ("presets.catalogue", {"numpy"})])

@@ -49,7 +49,7 @@ def test_archive_folder_and_image_tree_are_the_same_data(
     write_tree(tree / "train", train, STL10.class_names)
     write_tree(tree / "test", test, STL10.class_names)
 
-    found = [sources.load("stl10", str(place), say=lambda line: None) for place in (file, unpacked, tree)]
+    found = [sources.load("stl10", str(place)) for place in (file, unpacked, tree)]
     assert len({dataset.fingerprint for dataset in found}) == 1
     for dataset in found:
         assert dataset.title == "stl10"
@@ -64,7 +64,7 @@ def test_file_with_another_checksum_is_refused(tmp_path, draw_split, shrink):
         (tmp_path / name).write_bytes(content)
     shrink("stl10", train, test)
     with pytest.raises(UserError, match=r"train_X\.bin is not the official file"):
-        sources.load("stl10", str(tmp_path), say=print)
+        sources.load("stl10", str(tmp_path))
 
 
 def test_lengths_and_labels_are_checked():
@@ -95,7 +95,7 @@ def test_a_tree_whose_images_were_changed_is_not_official(spoil, tmp_path, draw_
     (train if spoil == "train split" else test).images[:] = 0
     write_tree(tmp_path / "train", train, STL10.class_names)
     write_tree(tmp_path / "test", test, STL10.class_names)
-    dataset = sources.load("stl10", str(tmp_path), say=lambda line: None)
+    dataset = sources.load("stl10", str(tmp_path))
     assert not dataset.official
     assert "not the official bytes" in dataset.title
 

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from messages import listen
 
 from resnet_tf.datasets import sources, tfds
 from resnet_tf.datasets.cifar import CIFAR10
@@ -66,7 +67,7 @@ def test_prepared_cifar10_is_the_same_data_set_as_a_folder(
     folder = prepare_images(
         CIFAR10, train, test, names=tuple(reversed(CIFAR10.class_names))
     )  # labels counted otherwise
-    dataset = sources.load("cifar10", say=lambda line: None)
+    dataset = sources.load("cifar10")
     assert dataset.class_names == CIFAR10.class_names
     assert same_content(dataset.train, train)
     assert same_content(dataset.test, test)
@@ -74,7 +75,7 @@ def test_prepared_cifar10_is_the_same_data_set_as_a_folder(
     assert dataset.source == f"tensorflow-datasets {folder}"
     for name, split in (("train", train), ("test", test)):
         write_tree(tmp_path / "tree" / name, split, CIFAR10.class_names)
-    copy = sources.load("cifar10", str(tmp_path / "tree"), say=lambda line: None)
+    copy = sources.load("cifar10", str(tmp_path / "tree"))
     assert copy.fingerprint == dataset.fingerprint
     np.testing.assert_array_equal(copy.train.images, dataset.train.images)
 
@@ -83,7 +84,7 @@ def test_prepared_stl10_with_other_pixels_is_named_as_a_copy(draw_split, shrink,
     train, test = draw_split(0, 10, side=96), draw_split(1, 10, side=96)
     shrink("stl10", test, train)
     prepare_images(STL10, train, test, "1.0.0")
-    dataset = sources.load("stl10", say=lambda line: None)
+    dataset = sources.load("stl10")
     assert dataset.title == "stl10 (tensorflow-datasets copy, not the official bytes)"
     assert dataset.train.images.shape == (10, 96, 96, 3)
 
@@ -104,7 +105,7 @@ def test_prepared_files_that_are_spoilt_are_named(draw_split, shrink, prepare_im
     (records,) = folder.glob("*-train*")
     os.truncate(records, 9_000)
     with pytest.raises(UserError, match=r"cifar10/3\.0\.2 cannot be read") as caught:
-        sources.load("cifar10", say=print)
+        sources.load("cifar10")
     assert "\n" not in str(caught.value)
 
 
@@ -113,7 +114,7 @@ def test_prepared_set_of_other_classes_is_refused(draw_split, prepare_images):
     split = draw_split(0, 10)
     prepare_images(CIFAR10, split, split, names=names)
     with pytest.raises(UserError, match=r"other classes\. Differing: car"):
-        sources.load("cifar10", say=print)
+        sources.load("cifar10")
 
 
 def test_prepared_imagenet_is_unpacked_once(tmp_path, prepare):
@@ -136,8 +137,8 @@ def test_prepared_imagenet_is_unpacked_once(tmp_path, prepare):
         "validation": [example(number, f"ILSVRC2012_val_{number:08d}.JPEG") for number in range(4)],
     }
     prepare("imagenet2012", "5.1.0", features, examples)
-    lines = []
-    dataset = sources.load("imagenet", say=lines.append)
+    lines = listen()
+    dataset = sources.load("imagenet")
     assert "unpacking" in lines[0]
     assert dataset.class_names == wnids
     assert dataset.source.startswith("tensorflow-datasets")
@@ -149,7 +150,7 @@ def test_prepared_imagenet_is_unpacked_once(tmp_path, prepare):
     heights = {os.path.basename(path): Image.open(path).height for path in dataset.train.paths}
     assert heights == {example["file_name"]: len(example["image"]) for example in examples["train"]}
     lines.clear()
-    assert sources.load("imagenet", say=lines.append).fingerprint == dataset.fingerprint
+    assert sources.load("imagenet").fingerprint == dataset.fingerprint
     assert lines == []
 
 
@@ -165,7 +166,7 @@ def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(prepare, monkeypat
     prepare("imagenet2012", "5.1.0", features, {"train": examples, "validation": examples})
     monkeypatch.setattr(tfds, "_free_bytes", lambda out: 10)
     with pytest.raises(UserError, match="Set RESNET_CACHE to a larger disk"):
-        sources.load("imagenet", say=print)
+        sources.load("imagenet")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_download_without_network_is_one_complete_line(failure, reason, monkeypa
 
     monkeypatch.setattr(requests, "head", fail)
     with pytest.raises(UserError) as caught:
-        sources.load("cifar10", say=print)
+        sources.load("cifar10")
     line = str(caught.value)
     assert "\n" not in line
     for part in (
@@ -218,6 +219,6 @@ def test_download_prepares_and_reads(draw_split, shrink, prepare_images, monkeyp
 
     monkeypatch.setattr(requests, "head", lambda url, **_: Answer())
     monkeypatch.setattr(tfds, "builder", Builder)
-    dataset = sources.load("cifar10", say=print)
+    dataset = sources.load("cifar10")
     assert asked == ["answered", ("cifar10", str(tfds.folder()))]
     assert same_content(dataset.train, train)

@@ -272,35 +272,35 @@ def folder(tmp_path):
     return draw
 
 
-def test_the_images_given_are_part_of_the_check(folder, monkeypatch):
-    data, lines = folder(train=40, test=4), []
-    assert check.print_check(preset(**FRAMED), say=lines.append) == 0  # nobody knows how many there are
+def test_the_images_given_are_part_of_the_check(folder, monkeypatch, capsys):
+    data = folder(train=40, test=4)
+    assert check.print_check(preset(**FRAMED)) == 0  # nobody knows how many there are
     small = preset(**FRAMED, train={"batch_size": 16})
-    assert check.print_check(small, data=data, say=lines.append) == 0
-    lines.clear()
-    assert check.print_check(preset(**FRAMED, train={"batch_size": 32}), data=data, say=lines.append) == 2
-    assert "data.validation_size=10" in lines[0]
+    assert check.print_check(small, data=data) == 0
+    capsys.readouterr()
+    assert check.print_check(preset(**FRAMED, train={"batch_size": 32}), data=data) == 2
+    assert "data.validation_size=10" in capsys.readouterr().out.partition("\n")[0]
     # The variable may mean another data set: only images that are asked for are read.
     monkeypatch.setenv("RESNET_DATA", data + "/cifar-10-python.tar.gz")
-    assert check.print_check(small, say=lines.append) == 0
+    assert check.print_check(small) == 0
 
 
 def test_an_own_validation_folder_is_something_to_select_by(folder):
     best = {**FRAMED, "evaluation": {**FRAMED["evaluation"], "weights": "best"}, "train": {"batch_size": 16}}
     best["data"] = {**best["data"], "validation_size": 0}
     assert broken_rules(**best) == ["nothing-to-select-by"]
-    assert check.print_check(preset(**best), data=folder(train=40, validation=6, test=4), say=str) == 0
+    assert check.print_check(preset(**best), data=folder(train=40, validation=6, test=4)) == 0
 
 
 def test_only_images_that_are_cut_off_can_be_given_back(folder):
-    dataset = sources.load("folder", folder(train=40, validation=12, test=4), say=str)
+    dataset = sources.load("folder", folder(train=40, validation=12, test=4))
     (finding,) = check.check_on(preset(**FRAMED, train={"batch_size": 64}), dataset)
     assert finding.rule == "batch-too-large"
     assert "validation_size" not in finding.remedy
 
 
 def test_the_noise_of_an_own_validation_folder_is_that_of_its_images(folder):
-    dataset = sources.load("folder", folder(train=40, validation=12, test=4), say=str)
+    dataset = sources.load("folder", folder(train=40, validation=12, test=4))
     (finding,) = check.check_on(preset(**FRAMED, train={"batch_size": 16}, schedule=PLATEAU), dataset)
     assert "a mean over 12 images" in finding.reason
 

@@ -162,7 +162,7 @@ def photos(tmp_path, write_photo) -> Dataset:
         for number in range(count):
             path = tmp_path / part / "ab"[number % 2] / f"{number}.{'png' if number % 3 == 0 else 'jpg'}"
             write_photo(path, rng.integers(0, 256, (24, 24, 3), np.uint8), number % 8 + 1)
-    return sources.load("folder", str(tmp_path), say=print)
+    return sources.load("folder", str(tmp_path))
 
 
 def seen(path: str) -> np.ndarray:

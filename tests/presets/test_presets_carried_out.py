@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from messages import listen
 from PIL import Image
 
 from resnet_tf.datasets.sources import DATASETS
@@ -77,16 +78,16 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
         if "batch_size" in phase.get("train", {})
     ]
     preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
-    said = []
-    dry_run(preset, data, say=said.append)
+    said = listen()
+    dry_run(preset, data)
     assert sum("images/s" in line for line in said) == phases
     keras.utils.clear_session()  # each of the three is a process of its own to a user; their graphs are large
-    run = train(preset, data, runs, say=said.append)
+    run = train(preset, data, runs)
     assert run.about["status"] == "finished"
     assert run.rows[-1]["step"] == phases * steps
     assert all(math.isfinite(row[key]) for row in run.rows for key in ("loss", "validation_loss"))
     keras.utils.clear_session()
-    result = evaluate(run, data=data, say=said.append)
+    result = evaluate(run, data=data)
     keras.utils.clear_session()
     images = len(run.about["class_names"]) * COUNTS[written.data.dataset][1]
     assert (result["count"], result["steps"]) == (images, phases * steps)

@@ -127,7 +127,7 @@ def refuse_all(kind: str, folder: Path, pipe) -> None:
     read: dict[str, Callable] = {
         "weights": lambda path: weights.load(model, path),
         "presets": lambda path: load_preset(str(path)),
-        "archives": lambda path: sources.load("cifar10", str(path), cache=str(folder.parent / "cache"), say=str),
+        "archives": lambda path: sources.load("cifar10", str(path), cache=str(folder.parent / "cache")),
     }
     os.chdir(folder)
     model = network() if kind == "weights" else None

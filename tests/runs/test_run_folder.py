@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from messages import listen
 from told import told
 
 from resnet_tf import files
@@ -176,8 +177,8 @@ def variant(name="mine", **sections):
 
 def chosen(tmp_path, preset=None, run=None) -> tuple[run_folder.Run, str]:
     """Returns what answers, and the last line that is said of it."""
-    said = []
-    found = run_folder.choose(preset, run, tmp_path / "runs", "predict", said.append)
+    said = listen()
+    found = run_folder.choose(preset, run, tmp_path / "runs", "predict")
     assert found.name in said[-1]
     return found, said[-1]
 
@@ -304,8 +305,8 @@ def test_a_run_that_cannot_be_read_is_named_and_passed_over(tmp_path, finished, 
     good, broken = finished(50.0), finished(99.0)
     (broken.folder / file).write_text("{")
     for preset in (mine, None):
-        said = []
-        assert run_folder.choose(preset, None, tmp_path / "runs", "predict", said.append).name == good.name
+        said = listen()
+        assert run_folder.choose(preset, None, tmp_path / "runs", "predict").name == good.name
         assert str(broken.folder / file) in said[0]
 
 

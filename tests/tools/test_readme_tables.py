@@ -9,7 +9,7 @@ import resnet_tf
 from resnet_tf.presets import storage
 from tools import readme_tables
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()
 
 

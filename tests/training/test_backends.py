@@ -25,7 +25,7 @@ from resnet_tf.training.plan import make_plans
 
 path, data, steps, every, folder, what = sys.argv[1:]
 preset = load_preset(path)
-plan = make_plans(preset, sources.load(preset.data.dataset, data or None, say=str), seed=0)[0]
+plan = make_plans(preset, sources.load(preset.data.dataset, data or None), seed=0)[0]
 train, losses = plan.build_step(), []
 if what == "nudged":  # every weight by its last bit, up or down
     for weight in train.network.trainable_variables:

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from messages import listen
 
 from resnet_tf import files
 from resnet_tf.errors import UserError
@@ -32,8 +33,8 @@ def assert_is(found: State, step: int) -> None:
 
 
 def load(folder) -> tuple[State | None, list[str]]:
-    said = []
-    return checkpoint.load(folder, said.append), said
+    said = listen()
+    return checkpoint.load(folder), said
 
 
 def test_newest_of_two_kept_states_wins(tmp_path):

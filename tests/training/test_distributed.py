@@ -57,7 +57,7 @@ def test_where_a_process_starts_is_among_what_must_be_alike(
     at_step(4, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     for resume in (False, True):
         with contextlib.suppress(Stopped):
-            train(preset, str(image_tree), tmp_path, resume=resume, say=str, on_step=on_step)
+            train(preset, str(image_tree), tmp_path, resume=resume, on_step=on_step)
     (run,) = run_folder.every(tmp_path)
     assert [(told["run"], told["step"]) for told in facts] == [("a new one", 0), (run.name, 4)]
 

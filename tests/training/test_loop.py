@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from messages import listen
 from PIL import Image
 
 from resnet_tf.errors import Stopped
@@ -24,9 +25,9 @@ from resnet_tf.training.train import train as train_preset
 def train(image_tree, tiny_preset, tmp_path, on_step):
     """Trains the tiny preset with changes, in a folder of this test's own."""
 
-    def start(resume=False, say=str, seed=7, **changes):
+    def start(resume=False, seed=7, **changes):
         preset = load_preset(tiny_preset, **changes)
-        return train_preset(preset, str(image_tree), tmp_path, seed, resume, say, on_step=on_step)
+        return train_preset(preset, str(image_tree), tmp_path, seed, resume, on_step=on_step)
 
     return start
 
@@ -68,8 +69,8 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
         with pytest.raises(Stopped, match=f"stopped at step {step} of 30") as stopped:
             train(resume=step > 4)
         assert stopped.value.exit_code == 128 + number
-    said = []
-    assert_same_run(trained, train(resume=True, say=said.append))
+    said = listen()
+    assert_same_run(trained, train(resume=True))
     assert len(run_folder.every(tmp_path)) == 1
     assert any("after step 20" in line for line in said)
 
@@ -88,7 +89,7 @@ def test_a_signal_that_comes_while_processes_agree_stops_at_the_next_step(image_
     group = SignalledWhileAsking()
     object.__setattr__(group, "asked", [])
     with pytest.raises(Stopped, match="stopped at step 5 of 30"):
-        train_preset(load_preset(tiny_preset), str(image_tree), tmp_path, say=str, group=group)
+        train_preset(load_preset(tiny_preset), str(image_tree), tmp_path, group=group)
 
 
 def test_an_epochs_figures_are_the_means_of_its_steps(train, on_step):
@@ -115,8 +116,8 @@ def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):
 def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_preset, tmp_path, trained, choice):
     """The same recipe within 8 bits of precision: its first epoch ends near float32's."""
     preset = load_preset(tiny_preset, train={"epochs": 1, **choice})
-    said = []
-    run = train_preset(preset, str(image_tree), tmp_path, seed=7, say=said.append)
+    said = listen()
+    run = train_preset(preset, str(image_tree), tmp_path, seed=7)
     assert run.about["precision"] == choice.get("precision", "float32")
     assert run.about["jit_compile"] == choice.get("jit_compile", False)
     assert sum("train.jit_compile=false" in line for line in said) == run.about["jit_compile"]
@@ -126,17 +127,17 @@ def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_prese
 
 
 def test_xla_is_warned_of_on_a_processor_alone(tiny_preset, monkeypatch):
-    said = []
+    said = listen()
     compiled = load_preset({**tiny_preset, "phases": [{}, {"train": {"jit_compile": True}}]})
-    device.warn_of_xla(load_preset(tiny_preset), said.append)
+    device.warn_of_xla(load_preset(tiny_preset))
     assert said == []
-    device.warn_of_xla(compiled, said.append)
+    device.warn_of_xla(compiled)
     assert len(said) == 1
     with monkeypatch.context() as patch:
         patch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-        device.warn_of_xla(compiled, said.append)
+        device.warn_of_xla(compiled)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    device.warn_of_xla(compiled, said.append)
+    device.warn_of_xla(compiled)
     assert len(said) == 1
 
 
@@ -144,11 +145,11 @@ def test_a_square_window_of_a_wide_resized_crop_is_trained_on(image_tree, tiny_p
     wide = "random_resized_crop(36, width=68) | random_crop(32) | flip_horizontal"
     steps = {"steps": 2, "epochs": None}
     preset = load_preset(tiny_preset, data={"augment": wide}, train=steps)
-    run = train_preset(preset, str(image_tree), tmp_path, seed=7, say=str)
+    run = train_preset(preset, str(image_tree), tmp_path, seed=7)
     assert [(row["step"], run.about["status"]) for row in run.rows] == [(2, "finished")]
     assert np.isfinite([run.rows[0]["loss"], run.rows[0]["validation_loss"]]).all()
     narrow = load_preset(preset, data={"augment": wide.replace(", width=68", "")})
-    other = train_preset(narrow, str(image_tree), tmp_path, seed=7, say=str)
+    other = train_preset(narrow, str(image_tree), tmp_path, seed=7)
     assert run.rows[0]["loss"] != other.rows[0]["loss"]  # the network saw other pixels
 
 
@@ -157,7 +158,7 @@ def test_a_whitened_stem_is_set_from_the_images_and_stays_fixed(image_tree, tiny
     phases = [{}, {"optimizer": {"learning_rate": 0.01}}]
     preset = load_preset(tiny_preset, model=model, train={"epochs": 1})
     preset = load_preset({**schema.to_dict(preset), "phases": phases})
-    run = train_preset(preset, str(image_tree), tmp_path, say=str)
+    run = train_preset(preset, str(image_tree), tmp_path)
     with np.load(run.last) as arrays:
         kernel, mean, deviation = (
             arrays[name] for name in ("whitening/kernel", "normalization/mean", "normalization/deviation")

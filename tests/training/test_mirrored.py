@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from messages import listen
 
 from resnet_tf.presets.storage import load_preset
 from resnet_tf.runs import run_folder
@@ -58,10 +59,10 @@ def train_in_halves(tiny_preset, image_tree, tmp_path):
 
 def test_two_devices_begin_and_one_goes_on(train_in_halves, tiny_preset, image_tree, tmp_path):
     preset = load_preset(tiny_preset, train={"epochs": 1})
-    wanted = train(preset, str(image_tree), tmp_path / "alone", seed=7, say=str)
+    wanted = train(preset, str(image_tree), tmp_path / "alone", seed=7)
     train_in_halves(tmp_path / "runs", "--set", "train.epochs=1", signalled_at=6)
-    said = []
-    run = train(preset, str(image_tree), tmp_path / "runs", resume=True, say=said.append)
+    said = listen()
+    run = train(preset, str(image_tree), tmp_path / "runs", resume=True)
     assert any("the last bits may differ" in line and "distributed over 2 devices" in line for line in said)
     (row,), (other,) = run.rows, wanted.rows
     assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)

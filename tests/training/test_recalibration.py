@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from messages import listen
 
 from resnet_tf.datasets import sources
 from resnet_tf.evaluation.evaluate import evaluate, record
@@ -25,23 +26,21 @@ def lagging(trained, image_tree, tmp_path):
     with np.load(run.last) as stored:
         arrays = {name: stored[name] / 100 if name.endswith("running_variance") else stored[name] for name in stored}
     np.savez(run.last, **arrays)
-    dataset = sources.load("cifar10", str(image_tree), say=str)
+    dataset = sources.load("cifar10", str(image_tree))
     return run, make_plans(run.preset, dataset, run.about["seed"])[-1]
 
 
 def test_lag_is_mended_and_said(lagging, image_tree):
     run, plan = lagging
-    scored = {
-        again: evaluate(run, "validation", str(image_tree), recalibrate=again, say=str) for again in (False, True)
-    }
+    scored = {again: evaluate(run, "validation", str(image_tree), recalibrate=again) for again in (False, True)}
     found, again = scored[False]["loss"], scored[True]["loss"]
     assert again < 0.9 * found
-    said = []
-    top1 = recalibration.mend_lag(run, plan, {"loss": 0.1, "validation_loss": found}, said.append)
+    said = listen()
+    top1 = recalibration.mend_lag(run, plan, {"loss": 0.1, "validation_loss": found})
     (line,) = said
     assert f"{found:.3f}" in line
     assert f"{again:.3f}" in line
-    mended = evaluate(run, "validation", str(image_tree), say=str)
+    mended = evaluate(run, "validation", str(image_tree))
     assert mended["loss"] == pytest.approx(again, rel=1e-3)
     assert mended["validation_top1"] == pytest.approx(mended["top1"]) == pytest.approx(top1)
     assert mended["epochs"] == scored[False]["epochs"]
@@ -52,9 +51,9 @@ def test_lag_is_mended_and_said(lagging, image_tree):
 def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
     run, plan = lagging
     before = run.last.read_bytes()
-    again = evaluate(run, "validation", str(image_tree), recalibrate=True, say=str)["loss"]
+    again = evaluate(run, "validation", str(image_tree), recalibrate=True)["loss"]
     row = {"loss": 0.1, "validation_loss": max(1.05 * again, 2.31)}
-    assert recalibration.mend_lag(run, plan, row, pytest.fail) is None
+    assert recalibration.mend_lag(run, plan, row) is None
     assert run.last.read_bytes() == before
 
 
@@ -68,24 +67,22 @@ def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
 )
 def test_an_ordinary_end_costs_no_look(lagging, row, monkeypatch):
     monkeypatch.setattr(recalibration, "recalibrate", lambda *arguments: pytest.fail("looked"))
-    assert recalibration.mend_lag(*lagging, row, pytest.fail) is None
+    assert recalibration.mend_lag(*lagging, row) is None
 
 
 def test_a_training_that_ends_so_is_mended_and_grows_as_if_it_had_not_been(
     image_tree, tiny_preset, tmp_path, monkeypatch, trained, assert_same_run
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(
-            session, "mend_lag", lambda run, plan, row, say: recalibration.mend_lag(run, plan, row | BAD, say)
-        )
+        patch.setattr(session, "mend_lag", lambda run, plan, row: recalibration.mend_lag(run, plan, row | BAD))
         short = load_preset(tiny_preset, train={"epochs": 2})
-        run = train(short, str(image_tree), tmp_path, seed=7, say=str)
+        run = train(short, str(image_tree), tmp_path, seed=7)
     assert run.about["recalibrated"] is True
-    scored = evaluate(run, data=str(image_tree), say=str)
+    scored = evaluate(run, data=str(image_tree))
     assert run.about["recalibrated_top1"] == scored["validation_top1"]  # the figure that goes with the weights
     record(run, scored, tmp_path)
     assert trials.test_row(run, tmp_path)["weights"] == "last-recalibrated"  # or a sweep would score it for ever
     longer = load_preset(tiny_preset, train={"epochs": 3})
-    run = train(longer, str(image_tree), tmp_path, resume=run.name, say=str)
+    run = train(longer, str(image_tree), tmp_path, resume=run.name)
     assert (run.about["recalibrated"], run.about["recalibrated_top1"]) == (False, None)
     assert_same_run(trained, run)

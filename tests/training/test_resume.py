@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from messages import interrupting, listen
 from told import told
 
 from resnet_tf import files
@@ -23,16 +24,16 @@ from resnet_tf.training.train import train as train_preset
 def train(image_tree, tiny_preset, tmp_path, on_step):
     """Trains the tiny preset with changes, in a folder of this test's own."""
 
-    def start(resume=False, say=str, **changes):
+    def start(resume=False, **changes):
         preset = load_preset(tiny_preset, **changes)
-        return train_preset(preset, str(image_tree), tmp_path, 7, resume, say, on_step=on_step)
+        return train_preset(preset, str(image_tree), tmp_path, 7, resume, on_step=on_step)
 
     return start
 
 
 @pytest.fixture
 def plan(image_tree, tiny_preset):
-    dataset = sources.load("cifar10", str(image_tree), say=str)
+    dataset = sources.load("cifar10", str(image_tree))
     return make_plans(load_preset(tiny_preset), dataset, 7)[0]
 
 
@@ -51,7 +52,7 @@ def test_an_epoch_of_repeats_is_as_many_steps_longer_and_resumes_exactly(
     """Two epochs of 30 steps, three passes over 200 images each; the rate falls by the longer epoch."""
     long = {"train": {"epochs": 2, "repeats": 3}}
     runs = tmp_path / "unbroken"
-    unbroken = train_preset(load_preset(tiny_preset, **long), str(image_tree), runs, seed=7, say=str)
+    unbroken = train_preset(load_preset(tiny_preset, **long), str(image_tree), runs, seed=7)
     assert [(row["step"], round(row["learning_rate"], 6)) for row in unbroken.rows] == [(30, 0.05), (60, 0.04)]
     at_step(34, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
@@ -63,22 +64,22 @@ def test_a_spoilt_log_is_put_right_from_the_state_and_said(stopped, train, train
     good = stopped.log.read_text()
     stopped.log.write_text(good + '{"epoch": 2, "loss": 99}\n{"epo')
     stopped.best.write_bytes(b"spoilt")
-    said = []
-    assert_same_run(trained, train(resume=True, say=said.append))
+    said = listen()
+    assert_same_run(trained, train(resume=True))
     assert f"{stopped.log}: 1 torn row left out" in said
     assert f"{stopped.log}: 1 after the saved state left out, as those steps are done again" in said
 
 
 def test_files_are_brought_to_where_the_state_stands(stopped):
     row = stopped.rows[0]
-    said = []
+    said = listen()
     for content in ("", '{"epoch": 1}\n', json.dumps(row) + "\n" + json.dumps(row) + "\n"):
         stopped.log.write_text(content)
-        resume.restore_files(stopped, Progress(step=14, rows=[row]), b"best", said.append)
+        resume.restore_files(stopped, Progress(step=14, rows=[row]), b"best")
         assert files.read_rows(stopped.log) == ([row], 0)
         assert stopped.best.read_bytes() == b"best"
     assert ["put back" in line for line in said] == [True, True, False]
-    resume.restore_files(stopped, Progress(), None, said.append)
+    resume.restore_files(stopped, Progress(), None)
     assert stopped.rows == []
     assert not stopped.best.exists()
 
@@ -88,8 +89,8 @@ def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, t
     assert "optimizer.learning_rate: 0.05 -> 0.01, schedule.lr_decay: 0.8 -> 0.9" in line
     assert "only train.epochs and train.steps may grow" in line
     # What is no part of the recipe may change.
-    with pytest.raises(Stopped):
-        train(resume=True, title="another title", train={"epochs": 3, "state_minutes": 1}, say=interrupt)
+    with pytest.raises(Stopped), interrupting("epoch"):
+        train(resume=True, title="another title", train={"epochs": 3, "state_minutes": 1})
     stopped.update(data={"title": "other", "fingerprint": "0" * 64})
     assert "resumed on the images it began with: other" in told(train, resume=True)
 
@@ -115,17 +116,12 @@ def test_a_state_of_another_network_is_not_taken_up_in_part(spoil, told_of, plan
         np.testing.assert_array_equal(variable, before[name], err_msg=name)
 
 
-def interrupt(line: str) -> None:
-    if line.startswith("epoch"):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
 def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, assert_same_run):
     short = train(train={"epochs": 2})
     assert short.about["changed"] == {"train.epochs": [2, 3]}
     assert told(train, resume=short.name, train={"epochs": 2}).endswith(f"Received: {short.name}, which is finished.")
-    said = []
-    long = train(resume=short.name, say=said.append, train={"epochs": 3})
+    said = listen()
+    long = train(resume=short.name, train={"epochs": 3})
     assert f"changed for {short.name}: train.epochs: 2 -> 3" in said
     assert_same_run(trained, long)
     assert long.folder == short.folder
@@ -143,8 +139,8 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
 @pytest.fixture
 def stop_after_an_epoch(train):
     def start(**changes) -> None:
-        with pytest.raises(Stopped):
-            train(say=interrupt, **changes)
+        with pytest.raises(Stopped), interrupting("epoch"):
+            train(**changes)
 
     return start
 
@@ -152,8 +148,8 @@ def stop_after_an_epoch(train):
 def test_a_run_goes_on_with_the_recipe_it_began_with(train, stop_after_an_epoch, tmp_path):
     """Shorter than its preset it began, and so it ends, if nobody says otherwise with `resume`."""
     stop_after_an_epoch(train={"epochs": 2})
-    said = []
-    run = train(resume=True, say=said.append)
+    said = listen()
+    run = train(resume=True)
     assert (run.about["step"], run.about["steps_planned"], run.about["status"]) == (20, 20, "finished")
     assert run.about["changed"] == {"train.epochs": [2, 3]}
     assert "grown" not in run.about
@@ -166,8 +162,8 @@ def test_what_is_given_with_resume_changes_it_the_presets_own_value_too(
     train, stop_after_an_epoch, trained, assert_same_run
 ):
     stop_after_an_epoch(train={"epochs": 2})
-    said = []
-    run = train(resume=True, say=said.append, train={"epochs": 3, "state_minutes": 1})
+    said = listen()
+    run = train(resume=True, train={"epochs": 3, "state_minutes": 1})
     assert_same_run(trained, run)
     assert f"changed for {run.name}: train.epochs: 2 -> 3, train.state_minutes: 10.0 -> 1.0" in said
     assert (run.about["changed"], run.preset.train.state_minutes) == ({}, 1.0)
@@ -177,9 +173,9 @@ def test_a_preset_that_has_changed_since_is_said_and_not_taken(
     train, stop_after_an_epoch, trained, tiny_preset, image_tree, tmp_path, assert_same_run
 ):
     stop_after_an_epoch(train={"state_minutes": 1})
-    said, schedule = [], {"name": "constant"}
+    said, schedule = listen(), {"name": "constant"}
     now = load_preset({**tiny_preset, "train": {"batch_size": 10, "epochs": 2}, "schedule": schedule})
-    run = train_preset(now, str(image_tree), tmp_path, resume=True, say=said.append)
+    run = train_preset(now, str(image_tree), tmp_path, resume=True)
     assert_same_run(trained, run)
     (line,) = [line for line in said if "keeps the recipe it began with" in line]
     assert line.endswith("train.batch_size, train.epochs, schedule.name, schedule.lr_decay")
@@ -188,7 +184,7 @@ def test_a_preset_that_has_changed_since_is_said_and_not_taken(
     stop_after_an_epoch(train={"epochs": 2})
     said.clear()
     changed = load_preset({**tiny_preset, "train": {"batch_size": 20, "epochs": 5}})
-    train_preset(changed, str(image_tree), tmp_path, resume=True, say=said.append)
+    train_preset(changed, str(image_tree), tmp_path, resume=True)
     assert not any("keeps the recipe" in line for line in said)
 
 
@@ -200,14 +196,14 @@ def test_a_preset_under_another_name_resumes(train, at_step):
 
 
 def test_a_run_of_another_preset_does_not_resume(stopped, image_tree, tmp_path):
-    line = told(train_preset, load_preset("3"), str(image_tree), tmp_path, resume=stopped.name, say=str)
+    line = told(train_preset, load_preset("3"), str(image_tree), tmp_path, resume=stopped.name)
     assert line == f"a run goes on as the preset it began with, tiny. Received: 3 for {stopped.name}."
 
 
 @pytest.fixture
 def grown(image_tree, tiny_preset, tmp_path):
     """Says whether a run of `before` may go on as `now` after a step: what grew, or the one line of refusal."""
-    dataset = sources.load("cifar10", str(image_tree), say=str)
+    dataset = sources.load("cifar10", str(image_tree))
 
     def ask(before: dict, now: dict, step: int, status: str = "stopped"):
         run = run_folder.create(load_preset(tiny_preset, **before), 0, tmp_path)
@@ -255,8 +251,8 @@ def test_what_may_grow(grown):
 
 def test_other_software_or_device_is_said():
     before = {"versions": {"keras": "1"}, "device": "CPU: one", "backend": "tensorflow"}
-    said = []
-    resume.say_what_changed(before, before, said.append)
+    said = listen()
+    resume.say_what_changed(before, before)
     assert said == []
-    resume.say_what_changed(before, {**before, "device": "CPU: another"}, said.append)
+    resume.say_what_changed(before, {**before, "device": "CPU: another"})
     assert said == ["the last bits may differ from an unbroken run's: device CPU: one -> CPU: another"]

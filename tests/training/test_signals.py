@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from messages import listen
 
 from resnet_tf.training.signals import StopSignal
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LONG_STEP = """
 import hashlib, sys
 from resnet_tf.training.signals import StopSignal
-with StopSignal(lambda line: print(line, flush=True)).listening():
+with StopSignal().listening():
     print("listening", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
 """
@@ -25,8 +26,8 @@ with StopSignal(lambda line: print(line, flush=True)).listening():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_is_kept_and_the_handlers_come_back(number):
-    said, before = [], {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    stop = StopSignal(said.append)
+    said, before = listen(), {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    stop = StopSignal()
     with stop.listening():
         assert stop.signal is None
         os.kill(os.getpid(), number)
@@ -55,7 +56,7 @@ def test_second_signal_ends_the_process_at_once_in_the_middle_of_a_step(number):
 
 def test_in_a_thread_nothing_is_taken():
     def listen():
-        with StopSignal(print).listening():
+        with StopSignal().listening():
             found.append(signal.getsignal(signal.SIGINT))
 
     found, before = [], signal.getsignal(signal.SIGINT)

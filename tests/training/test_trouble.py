@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from messages import listen
 
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
@@ -26,7 +27,7 @@ def refused(image_tree, tiny_preset, tmp_path, on_step):
 
     def start(**changes) -> tuple[str, Run]:
         with pytest.raises(UserError) as caught:
-            train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, say=str, on_step=on_step)
+            train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, on_step=on_step)
         assert "\n" not in str(caught.value)
         (run,) = run_folder.every(tmp_path)
         return str(caught.value), run
@@ -102,9 +103,9 @@ def test_a_run_that_cannot_be_written_says_what_where_and_what_is_safe(refused, 
 
 def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset, tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "tensorboard", Path("/proc/nothing"))
-    said = []
+    said = listen()
     preset = load_preset(tiny_preset, train={"epochs": 1})
-    run = train(preset, str(image_tree), tmp_path, say=said.append)
+    run = train(preset, str(image_tree), tmp_path)
     assert run.about["status"] == "finished"
     (warning,) = (line for line in said if "TensorBoard" in line)
     assert warning.startswith("warning: nothing more is written for TensorBoard (")
@@ -114,14 +115,14 @@ def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset
 def test_validation_that_leaves_no_batch_is_named_as_the_cause(image_tree, tiny_preset, tmp_path):
     preset = load_preset(tiny_preset, data={"validation_size": 230})  # of 240 images; a batch has 20
     with pytest.raises(UserError, match=r"data\.validation_size=230, which leaves 10 of 240.*validation_size=48"):
-        train(preset, str(image_tree), tmp_path, say=str)
+        train(preset, str(image_tree), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_training_images_that_are_not_square_are_refused_before_anything_is_done(image_tree, tiny_preset, tmp_path):
     preset = load_preset(tiny_preset, data={"augment": "random_resized_crop(32, width=60)"})
     with pytest.raises(UserError, match=r"Received: 32 x 60 pixels") as caught:
-        train(preset, str(image_tree), tmp_path, say=str)
+        train(preset, str(image_tree), tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -130,7 +131,7 @@ def test_training_images_that_are_not_square_are_refused_before_anything_is_done
 def test_a_batch_may_be_as_large_as_the_rest_times_its_repeats(image_tree, tiny_preset, held_out, batch_size, steps):
     train = {"batch_size": batch_size, "repeats": 3}
     preset = load_preset(tiny_preset, data={"validation_size": held_out}, train=train)  # of 240 images
-    dataset = sources.load(preset.data.dataset, str(image_tree), say=str)
+    dataset = sources.load(preset.data.dataset, str(image_tree))
     if steps is None:
         with pytest.raises(UserError, match=r"leaves 9 of 240 for train\.batch_size=30 with train\.repeats=3\."):
             plan.make_plans(preset, dataset, seed=7)
@@ -151,10 +152,10 @@ def test_an_own_validation_folder_is_validated_on_and_evaluated(image_tree, tiny
     preset = load_preset(
         tiny_preset, data=data, evaluation={"frame": "resize(32) | center_crop(32)"}, train={"epochs": 1}
     )
-    run = train(preset, str(folder), tmp_path / "runs", say=str)
+    run = train(preset, str(folder), tmp_path / "runs")
     assert run.about["data"]["title"] == "folder (with a validation split of its own)"
     assert run.about["steps_planned"] == 12  # 240 images in batches of 20: nothing was held out
-    result = evaluate(run, "validation", str(folder), say=str)
+    result = evaluate(run, "validation", str(folder))
     assert result["count"] == 30
     assert result["top1"] == pytest.approx(run.rows[-1]["validation_top1"], abs=1e-4)
 
@@ -172,4 +173,4 @@ def test_a_picture_that_breaks_in_the_middle_of_a_training_is_named(
     data = {"dataset": "folder", "augment": "random_resized_crop(32)", "validation_size": 20}
     preset = load_preset(tiny_preset, data=data, evaluation={"frame": "resize(32) | center_crop(32)"})
     with pytest.raises(UserError, match=rf"{folder}/train/\w+/\d+\.png \(.*move them out of the data set\."):
-        train(preset, str(folder), tmp_path / "runs", say=str, on_step=on_step)
+        train(preset, str(folder), tmp_path / "runs", on_step=on_step)
