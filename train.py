@@ -39,9 +39,7 @@ def parser() -> command.Parser:
         "--distribute", action="store_true", help="over all devices, and the processes that KERAS_DISTRIBUTION_* names"
     )
     look = options.add_argument_group("look without training")
-    look.add_argument(
-        "--list", action="store_true", help="all presets: network, cost, schedule, reference, best result"
-    )
+    look.add_argument("--list", action="store_true", help="all presets: network, cost, reference, best result")
     look.add_argument("--summary", action="store_true", help="stages, output shapes, parameters and multiply-adds")
     look.add_argument(
         "--check",

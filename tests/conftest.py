@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from messages import stop_listening
+from PIL import ExifTags, Image
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -64,3 +66,22 @@ def tiny_preset() -> dict:
         "optimizer": {"name": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4},
         "schedule": {"name": "exponential", "lr_decay": 0.8},
     }
+
+
+@pytest.fixture
+def write_photo():
+    """Returns a writer of a photo as a camera held another way stores it: turned, with its EXIF orientation."""
+    lying = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 7: "TRANSVERSE"}
+    lying |= {6: "ROTATE_90", 8: "ROTATE_270"}  # the inverse of what turns it upright
+
+    def write(path: Path, upright: np.ndarray, orientation: int, **options) -> Path:
+        image = Image.fromarray(upright)
+        if orientation != 1:
+            image = image.transpose(Image.Transpose[lying[orientation]])
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, exif=exif, **options)
+        return path
+
+    return write

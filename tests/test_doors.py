@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from messages import listen
 from PIL import Image
 
 import eval as eval_door
@@ -80,7 +81,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
     run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", "--record", code=0)
-    assert len(re.findall(r"batch norm is measured anew on \d+ training images", capsys.readouterr().out)) == 1
+    assert len(re.findall(r"statistics are measured again on \d+ training images", capsys.readouterr().out)) == 1
     again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
     assert again["loss"] != row["loss"]
@@ -190,7 +191,7 @@ def test_of_two_classes_both_are_told(home, image_tree, tiny_preset, tmp_path):
     values["data"] |= {"augment": "random_crop(24)", "image_size": 24, "validation_size": 0}
     preset = resnet_tf.load_preset(values)
     run = resnet_tf.train(preset, data=str(tmp_path / "two"), runs=tmp_path / "runs")
-    photo, said = next((image_tree / "test" / "cat").iterdir()), []
+    photo, said = next((image_tree / "test" / "cat").iterdir()), listen()
     (row,) = resnet_tf.predict([photo], run=run.name, runs=tmp_path / "runs")
     assert run.name in said[0]
     assert {entry["class"] for entry in row["top"]} == {"cat", "dog"}

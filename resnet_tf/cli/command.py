@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.format import printable
+from resnet_tf.log import print_handler
 from resnet_tf.presets import schema, storage
 from resnet_tf.runs.run_folder import RUNS
 
@@ -110,6 +111,7 @@ def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | Non
         arguments: the command line without the program's name; default: this process's.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    print_handler.to_stderr = False  # an earlier command of this process may have set it
     # TensorFlow's start-up notices are of no use to the user; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for stream in (sys.stdout, sys.stderr):

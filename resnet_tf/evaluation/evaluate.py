@@ -25,7 +25,7 @@ from resnet_tf.runs.run_folder import Run
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
 from resnet_tf.training.plan import make_plans
-from resnet_tf.training.recalibration import RECALIBRATION, recalibration_images
+from resnet_tf.training.recalibration import recalibration_images, recalibration_steps
 from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
 
@@ -84,8 +84,10 @@ def evaluate(
     batches = evaluation_batches(preset, images, view or usual.view)
     training = None
     if recalibrate:
-        logger.info(f"measuring batch norm's statistics again on {RECALIBRATION:,} training images")
-        training = recalibration_images(make_plans(run.preset, dataset, about["seed"])[-1])
+        plan = make_plans(run.preset, dataset, about["seed"])[-1]
+        images = recalibration_steps(plan) * plan.preset.train.batch_size
+        logger.info(f"batch norm's statistics are measured again on {images:,} training images")
+        training = recalibration_images(plan)
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began, done = time.monotonic(), 0

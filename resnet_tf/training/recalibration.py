@@ -51,10 +51,14 @@ def mend_lag(run: Run, plan: Plan, row: dict) -> float | None:
     return again.top1
 
 
+def recalibration_steps(plan: Plan) -> int:
+    """Returns how many training batches hold `RECALIBRATION` images; all of an epoch's where it has fewer."""
+    return min(-(-RECALIBRATION // plan.preset.train.batch_size), plan.steps_per_epoch)
+
+
 def recalibration_images(plan: Plan) -> Iterator:
     """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
-    size = plan.preset.train.batch_size
-    steps = min(-(-RECALIBRATION // size), plan.steps_per_epoch)
+    steps = recalibration_steps(plan)
     with naming_broken_files(lambda: [plan.batches.split]):
         for images, _ in plan.batches.dataset(0, steps):
             yield images

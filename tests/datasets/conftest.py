@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import Image
 
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.archives import PixelSums
@@ -85,25 +85,6 @@ def write_archive():
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
         return hashlib.md5(path.read_bytes()).hexdigest()
-
-    return write
-
-
-@pytest.fixture
-def write_photo():
-    """Returns a writer of a photo as a camera held another way stores it: turned, with its EXIF orientation."""
-    lying = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 7: "TRANSVERSE"}
-    lying |= {6: "ROTATE_90", 8: "ROTATE_270"}  # the inverse of what turns it upright
-
-    def write(path: Path, upright: np.ndarray, orientation: int, **options) -> Path:
-        image = Image.fromarray(upright)
-        if orientation != 1:
-            image = image.transpose(Image.Transpose[lying[orientation]])
-        exif = Image.Exif()
-        exif[ExifTags.Base.Orientation] = orientation
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, exif=exif, **options)
-        return path
 
     return write
 

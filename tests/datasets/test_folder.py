@@ -247,7 +247,7 @@ def divide(photos, tmp_path):
     [("train", "val", "test"), ("Train", "Validation", "Test"), ("TRAIN", "valid", "test")],
 )
 def test_an_own_validation_folder_is_the_validation_split(train, validation, test, divide):
-    root, lines = divide(train, validation, test), []
+    root, lines = divide(train, validation, test), listen()
     dataset = sources.load("folder", str(root))
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [24, 3, 3]
     assert all(f"/{validation}/" in path for path in dataset.validation.paths)

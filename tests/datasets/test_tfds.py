@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from messages import listen
 
-from resnet_tf.datasets import sources, tfds
+from resnet_tf.datasets import sources
+from resnet_tf.datasets import tfds as prepared
 from resnet_tf.datasets.cifar import CIFAR10
 from resnet_tf.datasets.stl10 import STL10
 from resnet_tf.errors import UserError
@@ -18,7 +19,7 @@ def prepare():
     import tensorflow_datasets as tfds
 
     def write(name, version, features, examples):
-        folder = tfds.folder() / name / version
+        folder = prepared.folder() / name / version
         folder.mkdir(parents=True)
         about = tfds.core.DatasetInfo(
             builder=tfds.core.dataset_info.DatasetIdentity(
@@ -91,11 +92,11 @@ def test_prepared_stl10_with_other_pixels_is_named_as_a_copy(draw_split, shrink,
 
 def test_newest_version_is_taken(tmp_path):
     for version in ("3.0.2", "3.0.10", "incomplete"):
-        (tfds.folder() / "cifar10" / version).mkdir(parents=True)
-        (tfds.folder() / "cifar10" / version / "dataset_info.json").touch()
-    (tfds.folder() / "cifar10" / "4.0.0").mkdir()  # as a download leaves it when it is stopped
-    assert tfds.find("cifar10").name == "3.0.10"
-    assert tfds.find("cifar100") is None
+        (prepared.folder() / "cifar10" / version).mkdir(parents=True)
+        (prepared.folder() / "cifar10" / version / "dataset_info.json").touch()
+    (prepared.folder() / "cifar10" / "4.0.0").mkdir()  # as a download leaves it when it is stopped
+    assert prepared.find("cifar10").name == "3.0.10"
+    assert prepared.find("cifar100") is None
 
 
 def test_prepared_files_that_are_spoilt_are_named(draw_split, shrink, prepare_images):
@@ -164,7 +165,7 @@ def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(prepare, monkeypat
     }
     examples = [{"file_name": "a.JPEG", "image": np.zeros((9, 9, 3), np.uint8), "label": 0}]
     prepare("imagenet2012", "5.1.0", features, {"train": examples, "validation": examples})
-    monkeypatch.setattr(tfds, "_free_bytes", lambda out: 10)
+    monkeypatch.setattr(prepared, "_free_bytes", lambda out: 10)
     with pytest.raises(UserError, match="Set RESNET_CACHE to a larger disk"):
         sources.load("imagenet")
 
@@ -189,7 +190,7 @@ def test_download_without_network_is_one_complete_line(failure, reason, monkeypa
     assert "\n" not in line
     for part in (
         "--data and RESNET_DATA are not set",
-        str(tfds.folder()),
+        str(prepared.folder()),
         reason,
         "train/<class>/*, test/<class>/*",
         "cifar-10-python.tar.gz",
@@ -220,5 +221,5 @@ def test_download_prepares_and_reads(draw_split, shrink, prepare_images, monkeyp
     monkeypatch.setattr(requests, "head", lambda url, **_: Answer())
     monkeypatch.setattr(tfds, "builder", Builder)
     dataset = sources.load("cifar10")
-    assert asked == ["answered", ("cifar10", str(tfds.folder()))]
+    assert asked == ["answered", ("cifar10", str(prepared.folder()))]
     assert same_content(dataset.train, train)

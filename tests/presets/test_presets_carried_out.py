@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from messages import listen
 from PIL import Image
 
 from resnet_tf.datasets.sources import DATASETS
@@ -60,7 +59,7 @@ def shallow(preset):
     return [f"model.stage_sizes={[1] * len(preset.model.filters)}"]
 
 
-def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
+def carry_out(capsys, name, data, runs, steps=10, batch_size=4, settings=()):
     """Does what a user does: a dry run, a training of `steps` steps in each phase, an evaluation on the test split."""
     import keras
 
@@ -78,9 +77,9 @@ def carry_out(name, data, runs, steps=10, batch_size=4, settings=()):
         if "batch_size" in phase.get("train", {})
     ]
     preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
-    said = listen()
+    capsys.readouterr()
     dry_run(preset, data)
-    assert sum("images/s" in line for line in said) == phases
+    assert sum("images/s" in line for line in capsys.readouterr().out.splitlines()) == phases
     keras.utils.clear_session()  # each of the three is a process of its own to a user; their graphs are large
     run = train(preset, data, runs)
     assert run.about["status"] == "finished"
@@ -108,10 +107,10 @@ SHALLOW = {
 
 
 @pytest.mark.parametrize("name", SHALLOW)
-def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path):
+def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
     preset = storage.load_preset(name)
     data = trees(preset.data.dataset)
-    run, result = carry_out(name, data, tmp_path, steps=3, settings=shallow(preset))
+    run, result = carry_out(capsys, name, data, tmp_path, steps=3, settings=shallow(preset))
     resolution, reported = SHALLOW[name]
     assert result["resolution"] == resolution
     assert (f"reference {reported:.2f}" if reported else "no reference") in result["verdict"]
@@ -131,14 +130,14 @@ def first_of_each_network():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", first_of_each_network())
-def test_each_network_trains_in_full_depth_and_is_scored(name, trees, tmp_path):
+def test_each_network_trains_in_full_depth_and_is_scored(name, trees, tmp_path, capsys):
     # Tracing is what takes the time, of ResNet-1202 minutes.
     steps, batch_size = (1, 1) if name == "resnet1202-cifar10-paper" else (10, 4)
-    carry_out(name, trees(storage.load_preset(name).data.dataset), tmp_path, steps, batch_size)
+    carry_out(capsys, name, trees(storage.load_preset(name).data.dataset), tmp_path, steps, batch_size)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in {*SHALLOW, *first_of_each_network()}])
-def test_the_other_presets_train_with_one_unit_a_stage_and_are_scored(name, trees, tmp_path):
+def test_the_other_presets_train_with_one_unit_a_stage_and_are_scored(name, trees, tmp_path, capsys):
     preset = storage.load_preset(name)
-    carry_out(name, trees(preset.data.dataset), tmp_path, settings=shallow(preset))
+    carry_out(capsys, name, trees(preset.data.dataset), tmp_path, settings=shallow(preset))

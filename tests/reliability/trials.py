@@ -217,7 +217,7 @@ def outcome(runs: Path) -> dict:
     """Returns all that a finished run leaves, as plain values: to be equal to another's bit for bit."""
     (run,) = run_folder.every(runs)
     assert run.about["status"] == "finished"
-    saved = checkpoint.load(run.state, print)
+    saved = checkpoint.load(run.state)
     progress = {key: value for key, value in vars(saved.progress).items() if "seconds" not in key}
     progress["rows"] = [_without(row, "timing") for row in progress["rows"]]
     rows, torn = files.read_rows(runs / "train_overall.jsonl")

@@ -53,7 +53,7 @@ def test_best_weights_are_those_of_the_epoch_with_the_highest_validation_top1(tr
         about = json.loads(str(best["__about__"]))
         assert about["epoch"] == 1 + scores.index(max(scores))
         assert json.loads(str(last["__about__"]))["epoch"] == 3
-    assert checkpoint.load(trained.state, print).best == trained.best.read_bytes()
+    assert checkpoint.load(trained.state).best == trained.best.read_bytes()
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, train, assert_same_run):
