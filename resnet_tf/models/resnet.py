@@ -15,11 +15,11 @@ from keras import layers, ops
 
 from resnet_tf.models.layers import (
     BatchNormalization,
-    Drawn,
     GroupedConv2D,
     IdentityPad,
     InputNormalization,
     LeakyReLUOfSum,
+    NumpyInitializer,
 )
 from resnet_tf.presets.schema import Network
 
@@ -46,7 +46,7 @@ def resnet(
         classes: number of logits.
         statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
         seed: initial weights are a pure function of it and the layer's name.
-        folded: the inference form, whose norms right behind a convolution have become its bias; see `folding`.
+        folded: the form for inference, in which the norm after a convolution is part of it; see `folding`.
         overrides: keys of `Network` given directly; without `network`, the CIFAR form is the default.
 
     Returns:
@@ -72,7 +72,7 @@ def resnet(
 
 @contextmanager
 def _recursion(calls: int):
-    """Lets Python go `calls` deeper: Keras walks a finished network by recursion, for which ResNet-1202 is too long."""
+    """Raises Python's recursion limit by `calls`: Keras walks a network by recursion, and ResNet-1202 is too deep."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(limit + calls)
     try:
@@ -104,7 +104,7 @@ def _stem(x, network: Network, conv):
     x = _activation(network, name="stem_activation")(x)
     if stem.pool:
         if stem.pool_padding:
-            # Not zeros: after a leaky activation a border may hold only values below zero.
+            # Not zeros: after a leaky activation all values at a border may be below zero.
             border = (stem.pool_padding, stem.pool_padding)
             x = ops.pad(x, ((0, 0), border, border, (0, 0)), constant_values=-math.inf)
         x = layers.MaxPooling2D(stem.pool, stem.pool_strides, name="stem_pool")(x)
@@ -112,9 +112,9 @@ def _stem(x, network: Network, conv):
 
 
 def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
-    """A convolution to the next stage's width, and its pixels' maxima before the norm, which has a quarter to do then.
+    """A 3x3 convolution to the next stage's width, then 2x2 max-pooling, then batch norm, on a quarter of the pixels.
 
-    So the norm stays in the folded form too: where its scale is below 0 it turns maxima into minima.
+    Its norm is not folded into the convolution: a scale below 0 would turn the maxima into minima.
     """
     kernel = _he_normal(network, 9 * x.shape[-1], 9 * filters, seed, name)
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=kernel, name=name)(x)
@@ -124,9 +124,9 @@ def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
 
 
 def _head(x, classes: int, seed: int):
-    """The logits, in float32; initial kernel and bias as torch's linear layer: uniform within 1 / sqrt(inputs)."""
+    """The logits, in float32. Initial kernel and bias are torch's: uniform within +-1 / sqrt(inputs)."""
     bound = 1 / math.sqrt(x.shape[-1])
-    kernel, bias = (Drawn("uniform", bound, _layer_seed(seed, name)) for name in ("head", "head_bias"))
+    kernel, bias = (NumpyInitializer("uniform", bound, _layer_seed(seed, name)) for name in ("head", "head_bias"))
     return layers.Dense(classes, kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name="head")(x)
 
 
@@ -173,11 +173,11 @@ def _conv_norm(
     groups: int = 1,
     zero_scale: bool = False,
 ):
-    """A convolution, padded alike on both sides so that strided pixels line up with the shortcut's, and its norm."""
+    """A convolution and its norm. The padding is the same on all sides, so strided pixels match the shortcut's."""
     padding = kernel // 2 if padding is None else padding
     same, inputs = strides == 1 and kernel == 2 * padding + 1, x.shape[-1] // groups
     if padding and not same:
-        # "same" with a stride pads one side only in Keras and would shift the picture against the shortcut.
+        # With a stride, Keras's "same" pads one side more, which would shift the output against the shortcut.
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
     x = (layers.Conv2D if groups == 1 else GroupedConv2D)(
         filters,
@@ -195,7 +195,7 @@ def _conv_norm(
 
 
 def norm_name(name: str) -> str:
-    """Returns what the norm behind a convolution is called: "..._conv1" has "..._norm1", "stem" has "stem_norm"."""
+    """Returns the name of the norm after a convolution: "..._norm1" for "..._conv1", "stem_norm" for "stem"."""
     return name.replace("_conv", "_norm") if "_conv" in name else f"{name}_norm"
 
 
@@ -205,14 +205,14 @@ def _activation(network: Network, leaky: type[layers.LeakyReLU] = layers.LeakyRe
     return leaky(negative_slope=network.negative_slope, name=name)
 
 
-def _he_normal(network: Network, fan_in: int, fan_out: int, seed: int, name: str) -> Drawn:
+def _he_normal(network: Network, fan_in: int, fan_out: int, seed: int, name: str) -> NumpyInitializer:
     """He's normal initial values for a convolution, for ReLU or its leaky form (He et al. 2015, arXiv:1502.01852).
 
-    Of a convolution in groups the inputs of one group count, but the outputs of all, as torch counts them.
+    For a convolution in groups, `fan_in` counts one group and `fan_out` all, as in torch.
     """
     gain = 2.0 / (1.0 + network.negative_slope**2)
     fan = {"he_fan_in": fan_in, "he_fan_out": fan_out}[network.initializer]
-    return Drawn("normal", math.sqrt(gain / fan), _layer_seed(seed, name))
+    return NumpyInitializer("normal", math.sqrt(gain / fan), _layer_seed(seed, name))
 
 
 def _layer_seed(seed: int, name: str) -> int:

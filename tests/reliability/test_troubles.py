@@ -31,7 +31,7 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     assert line.startswith(f"a run's files must be writable. Received: {run.folder}")
     assert "No space left on device (0.0" in line
     reached = checkpoint.step_of(checkpoint.saved_states(run.state)[0])
-    assert f"Its state after step {reached} is whole: mend this, then go on with --resume {run.name}." in line
+    assert f"The state after step {reached} is saved. Fix this, then go on with --resume {run.name}." in line
 
     starts = [Trial(data, tmp_path, resume=run.name) for _ in range(4)]
     assert sorted(start.end() for start in starts) == [0, 2, 2, 2]

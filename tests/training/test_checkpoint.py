@@ -7,10 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+from assertions import user_error
 from messages import listen
 
 from resnet_tf import files
-from resnet_tf.errors import UserError
 from resnet_tf.training import checkpoint
 from resnet_tf.training.checkpoint import Progress, State
 
@@ -136,10 +136,10 @@ def test_all_damaged_is_refused_with_the_list_and_nothing_is_touched(tmp_path):
     for step in (10, 20):
         flip(checkpoint.save(folder, made(step)) / "arrays.npz")
     for _ in range(2):
-        with pytest.raises(UserError, match="one saved state must be whole") as caught:
-            load(folder)
+        error = user_error(load, folder)
+        assert error.code == "states-damaged"
         for name in ("000000010-0", "000000020-0"):
-            assert f"{name} (arrays.npz does not match its checksum)" in str(caught.value)
+            assert f"{name} (arrays.npz does not match its checksum)" in str(error)
     assert sorted(os.listdir(folder)) == ["000000010-0", "000000020-0"]
 
 

@@ -1,4 +1,4 @@
-"""Signals to a training: the first is a wish, the second an order, even while TensorFlow is deep in a step."""
+"""Signals to a training: the first asks it to stop, the second ends it, even while TensorFlow is deep in a step."""
 
 import os
 import signal
