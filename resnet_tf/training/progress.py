@@ -60,6 +60,9 @@ class ProgressDisplay:
                 figures += f"  {images_per_second:,.0f} images/s  {self._time_left()} left"
             self.bar.update(self.task, advance=1, figures=figures)
 
+    def _time_left(self) -> str:
+        return duration((self.total_steps - self.step) * (self.step_seconds or 0))
+
     def show_row(self, row: dict) -> None:
         """Logs an epoch's line."""
         line = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.4f}  top-1 {row['top1']:.2f} %"
@@ -74,12 +77,9 @@ class ProgressDisplay:
             self.bar.stop()
             self.bar = None
 
-    def _time_left(self) -> str:
-        return duration((self.total_steps - self.step) * (self.step_seconds or 0))
-
 
 def duration(seconds: float) -> str:
-    """Returns a short text for a time: "42 s", "7 min", "3 h 20 min", "2 d 4 h"."""
+    """Returns a time a person reads at a glance: "42 s", "7 min", "3 h 20 min", "2 d 4 h"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
