@@ -193,7 +193,7 @@ def test_what_cannot_be_carried_out_is_an_error(rule, breaking, sound):
     assert str(finding).count("\n") == 0
 
 
-# What the shipped presets break. In these it is their authors' own mistake, which must be said.
+# What the shipped presets break. In these it is their authors' own mistake, which must be reported.
 MISTAKES = {
     "imagenet-resnet34-exp0": {"plateau-in-noise"},
     "imagenet-resnet34-exp2": {"jittered-resized-crop"},
@@ -202,7 +202,7 @@ MISTAKES = {
         f"resnet32-cifar10-plateau-{form}": {"plateau-in-noise", "no-augmentation"} for form in ("200", "1000", "short")
     },
 }
-# Here it is the form that the source gives, or a default that the field uses: said, or silenced in the preset.
+# Here it is the form that the source gives, or a default that the field uses: reported, or silenced in the preset.
 KEPT = {
     "resnet32-cifar10-adam": {"decay-form"},
     "stl10": {"decay-form"},

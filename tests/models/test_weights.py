@@ -178,7 +178,7 @@ def test_a_broken_description_is_refused_before_anything_is_loaded(model, saved,
 
 
 def header(descr: str, shape: str) -> bytes:
-    """Returns the head of an .npy file, version 1.0, that claims what it is told to."""
+    """Returns the head of an .npy file, version 1.0, that claims any shape."""
     text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 

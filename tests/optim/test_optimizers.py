@@ -84,7 +84,7 @@ def assert_equal_weights(ours: list[np.ndarray], theirs: list[np.ndarray]) -> No
 @pytest.mark.parametrize(("decay", "weight_decay"), [("coupled", 0.0), ("coupled", 0.03), ("decoupled", 0.03)])
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 def test_sgd_equals_torch(torch, momentum, nesterov, decay, weight_decay, decay_on):
-    """The rate falls tenfold at step 20, where a rate kept inside the momentum buffer would show."""
+    """The learning rate falls tenfold at step 20, where a learning rate inside the momentum buffer would show."""
     rates = MultiStep(boundaries_steps=(20,)).rates(0.2, STEPS, 10)
     spec = SGDSpec(
         learning_rate=0.2,

@@ -35,9 +35,9 @@ def test_lagging_statistics_are_replaced_and_logged(lagging, image_tree):
     scored = {again: evaluate(run, "validation", str(image_tree), recalibrate=again) for again in (False, True)}
     found, again = scored[False]["loss"], scored[True]["loss"]
     assert again < 0.9 * found
-    said = listen()
+    logged = listen()
     top1 = recalibration.recalibrate_if_lagging(run, plan, {"loss": 0.1, "validation_loss": found})
-    (line,) = said
+    (line,) = logged
     assert f"{found:.3f}" in line
     assert f"{again:.3f}" in line
     recalibrated = evaluate(run, "validation", str(image_tree))

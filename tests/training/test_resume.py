@@ -64,21 +64,21 @@ def test_a_damaged_log_is_restored_from_the_state(stopped, train, trained, asser
     good = stopped.log.read_text()
     stopped.log.write_text(good + '{"epoch": 2, "loss": 99}\n{"epo')
     stopped.best.write_bytes(b"damaged")
-    said = listen()
+    logged = listen()
     assert_same_run(trained, train(resume=True))
-    assert f"{stopped.log}: 1 torn row left out" in said
-    assert f"{stopped.log}: 1 after the saved state left out, as those steps are done again" in said
+    assert f"{stopped.log}: 1 torn row left out" in logged
+    assert f"{stopped.log}: 1 after the saved state left out, as those steps are done again" in logged
 
 
 def test_log_and_best_weights_are_restored_to_the_state(stopped):
     row = stopped.rows[0]
-    said = listen()
+    logged = listen()
     for content in ("", '{"epoch": 1}\n', json.dumps(row) + "\n" + json.dumps(row) + "\n"):
         stopped.log.write_text(content)
         resume.restore_files(stopped, Progress(step=14, rows=[row]), b"best")
         assert files.read_rows(stopped.log) == ([row], 0)
         assert stopped.best.read_bytes() == b"best"
-    assert ["put back" in line for line in said] == [True, True, False]
+    assert ["put back" in line for line in logged] == [True, True, False]
     resume.restore_files(stopped, Progress(), None)
     assert stopped.rows == []
     assert not stopped.best.exists()
@@ -121,9 +121,9 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     short = train(train={"epochs": 2})
     assert short.about["changed"] == {"train.epochs": [2, 3]}
     assert user_error(train, resume=short.name, train={"epochs": 2}).code == "run-finished"
-    said = listen()
+    logged = listen()
     long = train(resume=short.name, train={"epochs": 3})
-    assert f"changed for {short.name}: train.epochs: 2 -> 3" in said
+    assert f"changed for {short.name}: train.epochs: 2 -> 3" in logged
     assert_same_run(trained, long)
     assert long.folder == short.folder
     assert long.about["grown"] == [{"after_step": 20, "train.epochs": [2, 3]}]
@@ -149,12 +149,12 @@ def stop_after_an_epoch(train):
 def test_a_run_goes_on_with_the_recipe_it_began_with(train, stop_after_an_epoch, tmp_path):
     """Shorter than its preset it began, and so it ends, if nobody says otherwise with `resume`."""
     stop_after_an_epoch(train={"epochs": 2})
-    said = listen()
+    logged = listen()
     run = train(resume=True)
     assert (run.about["step"], run.about["steps_planned"], run.about["status"]) == (20, 20, "finished")
     assert run.about["changed"] == {"train.epochs": [2, 3]}
     assert "grown" not in run.about
-    assert not any("changed" in line for line in said)
+    assert not any("changed" in line for line in logged)
     (row,) = files.read_rows(tmp_path / "train_overall.jsonl")[0]
     assert (row["step"], row["changed"]) == (20, {"train.epochs": [2, 3]})
 
@@ -163,10 +163,10 @@ def test_overrides_given_with_resume_apply_even_back_to_the_presets_own_value(
     train, stop_after_an_epoch, trained, assert_same_run
 ):
     stop_after_an_epoch(train={"epochs": 2})
-    said = listen()
+    logged = listen()
     run = train(resume=True, train={"epochs": 3, "state_minutes": 1})
     assert_same_run(trained, run)
-    assert f"changed for {run.name}: train.epochs: 2 -> 3, train.state_minutes: 10.0 -> 1.0" in said
+    assert f"changed for {run.name}: train.epochs: 2 -> 3, train.state_minutes: 10.0 -> 1.0" in logged
     assert (run.about["changed"], run.preset.train.state_minutes) == ({}, 1.0)
 
 
@@ -174,19 +174,19 @@ def test_a_preset_file_that_has_changed_since_is_reported_and_not_used(
     train, stop_after_an_epoch, trained, tiny_preset, image_tree, tmp_path, assert_same_run
 ):
     stop_after_an_epoch(train={"state_minutes": 1})
-    said, schedule = listen(), {"name": "constant"}
+    logged, schedule = listen(), {"name": "constant"}
     now = load_preset({**tiny_preset, "train": {"batch_size": 10, "epochs": 2}, "schedule": schedule})
     run = train_preset(now, str(image_tree), tmp_path, resume=True)
     assert_same_run(trained, run)
-    (line,) = [line for line in said if "keeps the recipe it began with" in line]
+    (line,) = [line for line in logged if "keeps the recipe it began with" in line]
     assert line.endswith("train.batch_size, train.epochs, schedule.name, schedule.lr_decay")
     assert run.about["changed"] == {}
     # What the run itself had changed is not the preset's doing.
     stop_after_an_epoch(train={"epochs": 2})
-    said.clear()
+    logged.clear()
     changed = load_preset({**tiny_preset, "train": {"batch_size": 20, "epochs": 5}})
     train_preset(changed, str(image_tree), tmp_path, resume=True)
-    assert not any("keeps the recipe" in line for line in said)
+    assert not any("keeps the recipe" in line for line in logged)
 
 
 def test_a_preset_under_another_name_resumes(train, at_step):

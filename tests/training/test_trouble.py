@@ -107,11 +107,11 @@ def test_a_run_that_cannot_be_written_names_the_file_and_the_saved_step(refused,
 
 def test_tensorboard_that_cannot_be_written_gives_one_warning(image_tree, tiny_preset, tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "tensorboard", Path("/proc/nothing"))
-    said = listen()
+    logged = listen()
     preset = load_preset(tiny_preset, train={"epochs": 1})
     run = train(preset, str(image_tree), tmp_path)
     assert run.about["status"] == "finished"
-    (warning,) = (line for line in said if "TensorBoard" in line)
+    (warning,) = (line for line in logged if "TensorBoard" in line)
     assert warning.startswith("warning: nothing more is written for TensorBoard (")
     assert "\n" not in warning
 
