@@ -63,12 +63,12 @@ class Phase:
         self.undistributed: keras.Model | None = None
         with session.group.scope():
             self.step = plan.build_step()
-        inside = bool(arrays) and self.steps_done > 0
         if arrays:
-            variables = self.step.variables.items()
+            inside, variables = self.steps_done > 0, self.step.variables.items()
             checkpoint.restore({name: each for name, each in variables if inside or name.startswith("model/")}, arrays)
-        for rule, state in zip(self.metric_rules, self.progress.watchers if inside else (), strict=inside):
-            rule.restore(state)
+            if inside:
+                for rule, state in zip(self.metric_rules, self.progress.watchers, strict=True):
+                    rule.restore(state)
 
     @property
     def steps_done(self) -> int:

@@ -69,10 +69,9 @@ class Session:
         )
         if self.saved is not None:
             logger.info(f"resuming {self.run.name} after step {self.progress.step:,}")
-            pairs = {key: (self.saved.made_with[key], now) for key, now in self.made_with.items()}
-            changed = "; ".join(f"{key} {before} -> {now}" for key, (before, now) in pairs.items() if before != now)
-            if changed:
-                logger.info(f"the last bits may differ from an unbroken run's: {changed}")
+            before, now = self.saved.made_with, self.made_with
+            if changed := [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]:
+                logger.info(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
         resume.restore_files(self.run, self.progress, self.best)
         self._log_header()
         size = network_size(self.preset.model, self.preset.data.image_size, self.plans[0].dataset.classes)

@@ -1,4 +1,4 @@
-"""Schedules against tables worked by hand and against torch.optim.lr_scheduler; the watchers' exact resume."""
+"""Schedules against tables worked by hand and against torch.optim.lr_scheduler; the metric rules' exact resume."""
 
 import json
 import math
@@ -185,7 +185,7 @@ def test_plateau_fires_one_check_after_patience():
     assert rule.scale == pytest.approx(0.1)
 
 
-def test_watchers_resume_exactly():
+def test_metric_rules_resume_exactly():
     """Stopped after any step, in the middle of a mean or of a cooldown too, the scales go on as if never stopped."""
     schedule = Plateau(patience=3, cooldown=3, metric="training_loss", every_steps=3, factor=0.5, threshold=0.0)
     series = noisy_series("training_loss", 300)
@@ -226,7 +226,7 @@ def test_warmup_until_ends_once():
     assert again.scale == 1
 
 
-def test_pure_schedules_have_no_watcher():
+def test_pure_schedules_have_no_metric_rule():
     for schedule, _ in BY_HAND:
         assert len(metric_rules(schedule, 0.1)) == isinstance(schedule, Plateau)
 
