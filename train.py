@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int | None:
     from resnet_tf.training import distributed
     from resnet_tf.training.train import train
 
-    group = distributed.join() if options.distribute else distributed.single_process()
+    group = distributed.process_group(options.distribute)
     run = train(
         preset,
         options.data,

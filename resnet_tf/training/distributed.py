@@ -122,30 +122,25 @@ class ProcessGroup:
 SINGLE_PROCESS = ProcessGroup()
 
 
-def single_process() -> ProcessGroup:
-    """Returns the group of a process that trains by itself on one device.
+def process_group(distribute: bool) -> ProcessGroup:
+    """Returns the group of this process: itself on one device, or with `distribute` all devices of all processes.
+
+    Keras's environment variables name several processes: KERAS_DISTRIBUTION_JOB_ADDRESSES (address and port of process
+    0), _NUM_PROCESSES and _PROCESS_ID.
 
     Raises:
-        UserError: the environment names several processes, each of which would train the whole by itself.
+        UserError: the variables are wrong or need `distribute`, the backend has no such thing, or the processes do not
+            find each other.
     """
-    if check_variables():
+    backend, several = keras.backend.backend(), check_variables()
+    if several and not distribute:
         raise UserError(
             f"processes that train together are started with --distribute. Received: {', '.join(VARIABLES)} without "
             "it. Add it, or unset them.",
             "distribute-missing",
         )
-    return SINGLE_PROCESS
-
-
-def join() -> ProcessGroup:
-    """Joins the processes that Keras's environment variables name, if any, and distributes batches over all devices.
-
-    These are KERAS_DISTRIBUTION_JOB_ADDRESSES (address and port of process 0), _NUM_PROCESSES and _PROCESS_ID.
-
-    Raises:
-        UserError: the backend cannot do that, or the processes do not find each other.
-    """
-    backend, several = keras.backend.backend(), check_variables()
+    if not distribute:
+        return SINGLE_PROCESS
     if backend == "tensorflow" and not several:
         import tensorflow as tf
 

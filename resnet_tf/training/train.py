@@ -44,7 +44,7 @@ def train(
         seed: of initial weights, order and augmentation; default: 0, or that of the resumed run.
         resume: True for the preset's newest unfinished run, or a run's name or folder.
         preset_file: the file of the preset, recorded in the run; its results are written there.
-        group: this process's place among several, see `distributed.join`.
+        group: this process's place among several, see `distributed.process_group`.
         on_step: called after every update, before it is checked, logged or saved.
 
     Returns:

@@ -63,10 +63,10 @@ def test_where_a_process_starts_is_among_what_must_be_alike(
 
 
 def test_a_process_that_was_not_told_to_distribute_refuses_others_variables(monkeypatch):
-    assert distributed.single_process() == ProcessGroup()
+    assert distributed.process_group(distribute=False) == ProcessGroup()
     for name, value in zip(distributed.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
-    assert user_error(distributed.single_process).code == "distribute-missing"
+    assert user_error(distributed.process_group, distribute=False).code == "distribute-missing"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_wrong_process_variables_are_refused(values, message, monkeypatch):
 def test_several_processes_are_refused_on_tensorflow(monkeypatch):
     for name, value in zip(distributed.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
-    assert user_error(distributed.join).code == "backend-single-process"
+    assert user_error(distributed.process_group, distribute=True).code == "backend-single-process"
 
 
 @pytest.fixture
