@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Train a residual network as a preset says.", EXAMPLES)
     what = options.add_argument_group("what to train")
     what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
@@ -56,16 +56,16 @@ def parser() -> command.Parser:
 
 
 def main(arguments: list[str]) -> int | None:
-    """Carries out the command line; returns an exit code where it is not 0."""
+    """Runs the command line; returns an exit code where it is not 0."""
     options = parser().parse_args(arguments)
     if options.list:
         return print_presets()
     looks = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
     for look in (look for look, wanted in looks.items() if wanted and options.resume is not None):
-        raise UserError(f"{look} looks at a recipe without training, --resume trains. Received: both; leave one out.")
+        raise UserError(f"{look} does not train, --resume does. Received: both; leave one out.", "options-conflict")
     preset, path = recipe(options)
     if options.figure and not options.dry_run:
-        raise UserError("--figure draws what --dry-run tells. Received: --figure without --dry-run.")
+        raise UserError("--figure needs --dry-run. Received: --figure without it.", "option-missing")
     if options.figure:
         plots.check_place(options.figure)
     if options.summary:
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int | None:
         return check.print_check(preset, run, options.data)
     if options.dry_run:
         if options.distribute:
-            raise UserError("--dry-run times a single device. Received: --dry-run and --distribute.")
+            raise UserError("--dry-run times one device. Received: --dry-run, --distribute.", "options-conflict")
         command.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int | None:
     from resnet_tf.training import distributed
     from resnet_tf.training.train import train
 
-    group = distributed.join() if options.distribute else distributed.single_process()
+    group = distributed.process_group(options.distribute)
     run = train(
         preset,
         options.data,
@@ -110,8 +110,8 @@ def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
     if isinstance(options.resume, str):
         return variants.apply_settings(run_folder.find(options.resume, options.runs).preset, options.set), None
     if options.resume:
-        raise UserError("say what to go on with: --preset NAME for its newest unfinished run, or --resume RUN.")
-    raise UserError("choose what to train with --preset NAME; see the names with --list.")
+        raise UserError("name a preset (--preset NAME) or a run (--resume RUN) to go on with.", "preset-missing")
+    raise UserError("choose what to train with --preset NAME; see the names with --list.", "preset-missing")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that a kill, a full disk or a second writer cannot spoil: atomic writes, appended rows, locks, hashes."""
+"""Writes files safely against kills, full disks and second writers: atomic writes, appended rows, locks, hashes."""
 
 import contextlib
 import errno
@@ -15,45 +15,43 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     import numpy as np
 
-
-MOST_ARRAYS = 20_000  # in a file that is read; ResNet-1202 has 6,000
+MAX_ARRAYS = 20_000  # in a file that is read; ResNet-1202 has 6,000
 
 
 class WriteError(OSError):
-    """A file could not be written; says which, why and, where the disk is full, how much room it needed."""
+    """A file could not be written; the message says why and, on a full disk, how much space was needed."""
 
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike, size: int) -> Iterator[None]:
-    """Turns what goes wrong while a file or folder of `size` bytes is written into a WriteError."""
+    """Turns an OSError while a file or folder of `size` bytes is written into a WriteError."""
     try:
         yield
     except OSError as error:
         if error.errno is None or isinstance(error, WriteError):
             raise
-        room = ""
+        reason, free = os.strerror(error.errno), ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            room = f" ({size / 1e6:,.3f} MB needed"
             with contextlib.suppress(OSError):
-                room += f", {shutil.disk_usage(Path(path).parent).free / 1e6:,.3f} MB free"
-            room += ")"
-        raise WriteError(error.errno, os.strerror(error.errno) + room, os.fspath(path)) from error
+                free = f", {shutil.disk_usage(Path(path).parent).free / 1e6:,.3f} MB free"
+            reason += f" ({size / 1e6:,.3f} MB needed{free})"
+        raise WriteError(error.errno, reason, os.fspath(path)) from error
 
 
 def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
-    """Replaces a file so that a reader, or a kill at any moment, meets the old content or the new, never a mix.
+    """Replaces a file so that a reader, or a kill at any moment, finds the old content or the new, never a mix.
 
-    Written beside the target, flushed to the disk, then renamed over it; the folder's entry is flushed last.
+    The content goes to a temporary file and is flushed to the disk; the file is then renamed over the target.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with writing(path, len(data)):
         try:
-            write_synced(aside, data)
-            os.replace(aside, path)
+            write_synced(temporary, data)
+            os.replace(temporary, path)
         except BaseException:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 
@@ -84,7 +82,7 @@ def _opened(path: str | os.PathLike, flags: int) -> Iterator[int]:
 def append_row(path: str | os.PathLike, row: dict) -> None:
     """Appends one JSON row with a single write, so that rows of many processes never mix.
 
-    A torn last line, left by a writer that was killed, is closed first: it costs that row alone.
+    If a killed writer left an incomplete last line, the row starts on a new one: only the incomplete row is lost.
     """
     line = (json.dumps(row, allow_nan=False) + "\n").encode()
     with writing(path, len(line)), _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
@@ -106,28 +104,21 @@ def read_rows(path: str | os.PathLike) -> tuple[list[dict], int]:
     Returns:
         The rows in order, and how many lines were unreadable (torn by a kill) and skipped. No file: no rows.
     """
-    rows, torn = [], 0
     try:
-        lines = Path(path).read_bytes().split(b"\n")
+        lines = [line for line in Path(path).read_bytes().split(b"\n") if line.strip()]
     except FileNotFoundError:
         return [], 0
+    rows = []
     for line in lines:
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            torn += 1
-    return rows, torn
+        with contextlib.suppress(ValueError):
+            if isinstance(row := json.loads(line), dict):
+                rows.append(row)
+    return rows, len(lines) - len(rows)
 
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
-    """Holds an exclusive lock on a folder, or on a file (made if missing); the kernel frees it when the process ends.
+    """Holds an exclusive lock on a folder or a file (made if missing); the kernel frees it when the process ends.
 
     Raises:
         BlockingIOError: `wait` is false and another process holds it.
@@ -159,7 +150,7 @@ def unpack_arrays(content: bytes | BinaryIO) -> dict[str, "np.ndarray"]:
     """Returns the arrays in an .npz file, given as its bytes or opened.
 
     Raises:
-        ValueError, zipfile.BadZipFile: not such a file, or one that holds anything but plain arrays.
+        ValueError, zipfile.BadZipFile: not such a file, or it holds something else than plain arrays.
     """
     import numpy as np
 
@@ -168,26 +159,26 @@ def unpack_arrays(content: bytes | BinaryIO) -> dict[str, "np.ndarray"]:
 
 
 def array_headers(file: BinaryIO) -> dict[str, tuple[tuple[int, ...], "np.dtype"]]:
-    """Returns name, shape and dtype of each array in an opened .npz file: nothing of their size is allocated.
+    """Returns {name: (shape, dtype)} of the arrays in an opened .npz file, without reading the arrays.
 
     Raises:
-        ValueError, zipfile.BadZipFile: not such a file, or one in which two members could stand for one array.
+        ValueError, zipfile.BadZipFile: not such a file, or one with two arrays of the same name.
     """
     import zipfile
 
     from numpy.lib import format as npy
 
-    found = {}
+    headers = {}
     with zipfile.ZipFile(file) as archive:
-        if len(archive.namelist()) > MOST_ARRAYS:
-            raise ValueError(f"it holds more than {MOST_ARRAYS:,} arrays")
+        if len(archive.namelist()) > MAX_ARRAYS:
+            raise ValueError(f"it holds more than {MAX_ARRAYS:,} arrays")
         for member in archive.namelist():
             name = member.removesuffix(".npy")
-            if name == member or name in found:
-                raise ValueError(f"{name} is no array, or comes twice")
+            if name == member or name in headers:
+                raise ValueError(f"{name} is not an array, or occurs twice")
             with archive.open(member) as content:
                 version = npy.read_magic(content)
                 read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                 shape, _, dtype = read(content)
-                found[name] = (shape, dtype)
-    return found
+                headers[name] = (shape, dtype)
+    return headers

@@ -55,6 +55,21 @@ QUICK = (
 )
 
 
+# Larger than the limits below allow, until they are split.
+ALLOWED_LINES = {
+    "resnet_tf.pipeline.augment": 353,
+    "resnet_tf.presets.augmentation_steps": 355,
+    "resnet_tf.runs.run_folder": 376,
+}
+ALLOWED_PARAMETERS = {
+    "resnet_tf.datasets.shared_images._warning",
+    "resnet_tf.datasets.sources._assemble",
+    "resnet_tf.prediction.plot._box",
+    "resnet_tf.prediction.plot._picture",
+    "resnet_tf.sweeping.on_ray._in_a_process",
+}
+
+
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -212,9 +227,9 @@ def forbidden(tree: ast.AST) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_nothing_runs_what_a_file_says(name):
-    assert forbidden(TREES[name]) == []
+def test_nothing_runs_what_a_file_says():
+    offenders = [f"{name}: {what}" for name, tree in TREES.items() for what in forbidden(tree)]
+    assert not offenders, "\n".join(offenders)
 
 
 @pytest.mark.parametrize(
@@ -242,11 +257,50 @@ def test_the_rule_above_can_fail(code):
     assert forbidden(ast.parse(code))
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_sizes_stay_readable(name):
-    lines = len(SOURCES[name].read_text().splitlines())
-    assert lines < 120 if name in COMMANDS else lines <= 380
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.FunctionDef):
-            length = node.end_lineno - node.lineno + 1
-            assert length <= 75, f"{name}.{node.name} has {length} lines"
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def required_parameters(function: ast.FunctionDef) -> list[str]:
+    """Returns the parameters without a default, by name or by place; not `self` and `cls`."""
+    arguments = function.args
+    by_place = [*arguments.posonlyargs, *arguments.args]
+    required = by_place[: len(by_place) - len(arguments.defaults)]
+    required += [
+        one for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None
+    ]
+    return [parameter.arg for parameter in required if parameter.arg not in ("self", "cls")]
+
+
+def test_modules_and_functions_stay_readable():
+    """Modules have at most 350 lines, commands fewer than 120, functions at most 75."""
+    offenders = []
+    for name, path in SOURCES.items():
+        lines, most = len(path.read_text().splitlines()), 119 if name in COMMANDS else ALLOWED_LINES.get(name, 350)
+        offenders += [f"{name} has {lines} lines"] * (lines > most)
+        for function in functions(TREES[name]):
+            length = function.end_lineno - function.lineno + 1
+            offenders += [f"{name}.{function.name} has {length} lines"] * (length > 75)
+    assert not offenders, "\n".join(offenders)
+
+
+def test_functions_have_at_most_five_required_parameters():
+    offenders = [
+        f"{name}.{function.name}: {', '.join(parameters)}"
+        for name, tree in TREES.items()
+        for function in functions(tree)
+        if len(parameters := required_parameters(function)) > 5 and f"{name}.{function.name}" not in ALLOWED_PARAMETERS
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_every_user_error_has_a_code():
+    offenders = [
+        f"{name}, line {node.lineno}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+        if ast.unparse(node.exc.func) == "UserError"
+        if len(node.exc.args) < 2 and not any(keyword.arg == "code" for keyword in node.exc.keywords)
+    ]
+    assert not offenders, "\n".join(offenders)

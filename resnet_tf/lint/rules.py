@@ -1,134 +1,71 @@
-"""The rules of the recipe check (`lint`), each with the case behind it: a failure that somebody reported.
+"""The rules of the recipe check, each with its case: a failure that somebody reported.
 
-A rule is a function of a `Recipe` that yields what is wrong and what to do about it; `RULES` names them.
+A rule is a function of a `Recipe` that yields what is wrong and what to do about it.
 
-Other reported failures need no rule, as no preset can express them: a ReLU after the head and a projection without
-batch norm (both ended all learning); a mean subtracted in training but not at the test (pytorch-cifar-models issue 8;
-torchvision issue 6506), since normalisation is a layer of the network; selection on the test split (pytorch-cifar issue
-145; pytorch-cifar100 issue 60), which `eval.py` alone reads; two schedules at once.
+Other reported failures need no rule, because no preset can express them: a ReLU after the head and a projection without
+batch norm (nothing is learned any more); a mean subtracted in training but not in the test (pytorch-cifar-models issue
+8; torchvision issue 6506), since normalisation is a layer of the network; selection on the test split (pytorch-cifar
+issue 145; pytorch-cifar100 issue 60), which only `eval.py` reads; two schedules at once.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from resnet_tf.lint.image_rules import images_of_one_size
+from resnet_tf.errors import UserError
+from resnet_tf.lint.recipe import Problem, Recipe, rule
 from resnet_tf.models.cost import network_size
-from resnet_tf.optim.plateau import PlateauWatcher
+from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
+from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.optimizer import AdamSpec
 from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
-from resnet_tf.presets.schema import Preset
-
-Problem = tuple[str, str]  # what is wrong, what to do about it
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a rule looks at: one phase of a preset, and what is known of its images and its past.
-
-    Attributes:
-        preset: of one phase.
-        images: of the training split, without validation; None where only a folder tells.
-        classes: None likewise.
-        history: rows of a run's log to judge by; may be empty.
-        own_validation: images of the validation split that the data set has of its own; None: it has none, and
-            data.validation_size of its training images are cut off.
-    """
-
-    preset: Preset
-    images: int | None
-    classes: int | None
-    history: Sequence[dict] = ()
-    own_validation: int | None = None
-
-    @property
-    def validation(self) -> int:
-        """The number of images to select by."""
-        return self.preset.data.validation_size if self.own_validation is None else self.own_validation
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        train = self.preset.train
-        return None if self.images is None else self.images * train.repeats // train.batch_size
-
-    @property
-    def epochs(self) -> float | None:
-        """Length in epochs; None where that takes the number of images."""
-        train = self.preset.train
-        if train.epochs is not None or not self.steps_per_epoch:
-            return train.epochs
-        return train.steps / self.steps_per_epoch
-
-    @property
-    def steps(self) -> int | None:
-        """Length in steps; None where that takes the number of images."""
-        train = self.preset.train
-        if train.steps is not None or self.steps_per_epoch is None:
-            return train.steps
-        return train.epochs * self.steps_per_epoch
-
-    @property
-    def plateau(self) -> Plateau | None:
-        return self.preset.schedule if isinstance(self.preset.schedule, Plateau) else None
-
-    @property
-    def plateau_checks(self) -> int | None:
-        """How often a plateau looks at its metric."""
-        if self.plateau.every_steps is not None:
-            return None if self.steps is None else self.steps // self.plateau.every_steps
-        return None if self.epochs is None else math.ceil(self.epochs)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule and the reported failure behind it; `impossible`: what it finds cannot be carried out at all."""
-
-    look: Callable[[Recipe], Iterator[Problem]]
-    case: str
-    impossible: bool = False
 
 
 def log_key(plateau: Plateau) -> str:
-    """Returns what a run's log calls the metric of a plateau."""
+    """Returns the key of a plateau's metric in a run's log."""
     return plateau.metric.removeprefix("training_")
 
 
 def measured_noise(values: Sequence[float]) -> float:
-    """Returns the standard deviation of what is neither level nor slope in the later half of a series.
+    """Returns the standard deviation of the noise in the later half of a series, around its level and slope.
 
     The second differences of white noise have six times its variance, and those of a straight line are 0. Their median
-    is taken, a normal distribution's being 0.6745 deviations, so that one spike does not count for all.
+    (0.6745 standard deviations of a normal distribution) ignores a single spike.
     """
     later = np.asarray(values, np.float64)[len(values) // 2 :]
     return float(np.median(np.abs(np.diff(later, 2))) / 0.6745 / math.sqrt(6))
 
 
+@rule("imagenet-resnet34-exp0 never fired; keras-cv pull request 723")
 def plateau_cannot_fire(recipe: Recipe) -> Iterator[Problem]:
     plateau, checks = recipe.plateau, recipe.plateau_checks if recipe.plateau else None
     if plateau is None:
         return
-    first = plateau.patience + 2  # the first check sets the mark; one more than `patience` must miss it
+    first = plateau.patience + 2  # the first check sets the best value; one more than `patience` must miss it
     if checks is not None and first >= checks:
         yield (
-            f"the plateau can lower the rate after its check {thousands(first)} at the earliest, of {thousands(checks)}"
-            " in the whole run.",
+            f"the plateau can lower the learning rate after its check {thousands(first)} at the earliest, and the run "
+            f"has {thousands(checks)}.",
             "Lower schedule.patience or train longer.",
         )
     rate = recipe.preset.optimizer.learning_rate
-    if rate - max(rate * plateau.factor, plateau.minimum) <= PlateauWatcher.smallest_change:
+    if rate - max(rate * plateau.factor, plateau.minimum) <= PlateauRule.smallest_change:
         yield (
-            f"the plateau cannot lower the rate {rate:g}, as schedule.minimum is {plateau.minimum:g}.",
+            f"the plateau cannot lower the learning rate {rate:g}, as schedule.minimum is {plateau.minimum:g}.",
             "Lower schedule.minimum.",
         )
 
 
+@rule(
+    "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau-1000 had not at 1e-5 in 875 "
+    "epochs"
+)
 def plateau_in_noise(recipe: Recipe) -> Iterator[Problem]:
     plateau = recipe.plateau
-    noise, how = (_noise(recipe) if plateau else None) or (0.0, "")
+    noise, source = (_noise(recipe) if plateau else None) or (0.0, "")
     if plateau is None or plateau.threshold >= noise:
         return
     relative = plateau.threshold_mode == "relative"
@@ -136,20 +73,20 @@ def plateau_in_noise(recipe: Recipe) -> Iterator[Problem]:
     digits = math.floor(math.log10(noise))
     enough = math.ceil(noise / 10**digits) * 10.0**digits
     yield (
-        f"{plateau.metric} is uncertain by about {noise:.2g} {unit} ({how}), so an improvement by the "
-        f"schedule.threshold of {plateau.threshold:g} means nothing, and any lucky value starts the patience of "
-        f"{thousands(plateau.patience)} anew: the rate may fall late or never.",
+        f"{plateau.metric} is uncertain by about {noise:.2g} {unit} ({source}), so an improvement by the "
+        f"schedule.threshold of {plateau.threshold:g} means nothing, and any lucky value restarts the patience of "
+        f"{thousands(plateau.patience)}: the learning rate may fall late or never.",
         f"Use a threshold of {enough:g} or more{', or a larger schedule.every_steps' if plateau.every_steps else ''}.",
     )
 
 
 def _noise(recipe: Recipe) -> tuple[float, str] | None:
-    """Returns how uncertain a plateau's metric is, in the threshold's unit, and how that is known.
+    """Returns how uncertain a plateau's metric is, in the threshold's unit, and where the figure comes from.
 
-    Measured where there is a history. Else the standard error of a mean over the images looked at: an image's loss
-    spreads about as widely as its mean (taken as 1 nat), and its being right by at most 50 points.
+    It is measured in an earlier run's log, if there is one. Otherwise it is the standard error of a mean over the
+    images: an image's loss varies about as much as its mean (taken as 1 nat), its correctness by at most 50 points.
     """
-    plateau = recipe.plateau
+    plateau, train = recipe.plateau, recipe.preset.train
     relative = plateau.threshold_mode == "relative"
     values = [row[log_key(plateau)] for row in recipe.history if log_key(plateau) in row]
     if plateau.every_steps is None and len(values) >= 8:
@@ -157,16 +94,17 @@ def _noise(recipe: Recipe) -> tuple[float, str] | None:
         return measured_noise(values) / level, "measured in the run given"
     if plateau.metric.startswith("validation"):
         images = recipe.validation
+    elif plateau.every_steps:
+        images = train.batch_size * plateau.every_steps
     else:
-        train = recipe.preset.train
-        seen = recipe.images and recipe.images * train.repeats  # in an epoch
-        images = train.batch_size * plateau.every_steps if plateau.every_steps else seen
+        images = recipe.images and recipe.images * train.repeats
     if not images:
         return None
     spread = 1.0 if plateau.metric.endswith("loss") else 0.5 if relative else 50.0
     return spread / math.sqrt(images), f"a mean over {images:,} images"
 
 
+@rule("bshall/Tacotron issue 3: milestones in steps, taken for epochs")
 def milestones_past_end(recipe: Recipe) -> Iterator[Problem]:
     schedule, train = recipe.preset.schedule, recipe.preset.train
     if not isinstance(schedule, MultiStep):
@@ -176,13 +114,15 @@ def milestones_past_end(recipe: Recipe) -> Iterator[Problem]:
     end = recipe.steps if in_steps else recipe.epochs
     past = [] if end is None else [boundary for boundary in boundaries if boundary >= end]
     if past:
-        why = f", as train.epochs={train.epochs} of batch {train.batch_size} leave" if in_steps and train.epochs else ""
+        cause = f" (train.epochs={train.epochs}, batches of {train.batch_size})" if in_steps and train.epochs else ""
         yield (
-            f"the rate never falls at {unit} {', '.join(map(thousands, past))}: the run ends after {end:,.6g}{why}.",
+            f"the learning rate never falls at {unit} {', '.join(map(thousands, past))}: the run ends after "
+            f"{end:,.6g}{cause}.",
             f"Set schedule.boundaries_{unit} within the run, or train longer.",
         )
 
 
+@rule("SGDR (arXiv:1608.03983), section 4: good at the end of a period")
 def schedule_cut_short(recipe: Recipe) -> Iterator[Problem]:
     schedule, rate = recipe.preset.schedule, recipe.preset.optimizer.learning_rate
     if not isinstance(schedule, CosineRestarts) or not recipe.steps or not recipe.steps_per_epoch:
@@ -190,16 +130,18 @@ def schedule_cut_short(recipe: Recipe) -> Iterator[Problem]:
     last = schedule.rates(rate, recipe.steps, recipe.steps_per_epoch)[-1]
     if last - schedule.minimum > 0.1 * (rate - schedule.minimum):
         yield (
-            f"the run ends within a cosine period, after {recipe.epochs:.6g} epochs, at a rate of {last:.2g}.",
+            f"the run ends within a cosine period, after {recipe.epochs:.6g} epochs, at a learning rate of {last:.2g}.",
             "Let train.epochs be a whole number of periods, or schedule.period_epochs null for one period.",
         )
 
 
+@rule("pytorch_resnet_cifar10 issue 21: ResNet-110 stays at 0.01")
 def warmup_never_ends(recipe: Recipe) -> Iterator[Problem]:
     warmup, until = recipe.preset.schedule.warmup, recipe.preset.schedule.warmup_until
     if warmup is not None and recipe.steps is not None and warmup.steps >= recipe.steps:
         yield (
-            f"the warm-up takes {warmup.steps:,} steps, the run {recipe.steps:,}: it never reaches the full rate.",
+            f"the warm-up takes {warmup.steps:,} steps and the run {recipe.steps:,}, so the full learning rate is "
+            "never reached.",
             "Lower schedule.warmup.steps.",
         )
     if until is not None and recipe.steps is not None and until.every_steps >= recipe.steps:
@@ -210,23 +152,24 @@ def warmup_never_ends(recipe: Recipe) -> Iterator[Problem]:
     if until is not None and until.training_error_below < 0.1:
         yield (
             f"the warm-up waits for a training error below {100 * until.training_error_below:g} %, which a network may "
-            "never reach at the low rate; the paper's is 80 %.",
+            "never reach at the low learning rate; the paper's is 80 %.",
             "Raise schedule.warmup_until.training_error_below, a fraction: 0.8 is 80 %.",
         )
 
 
+@rule("keras pull request 8829: one schedule undoes what the other does")
 def two_controllers(recipe: Recipe) -> Iterator[Problem]:
     schedule = recipe.preset.schedule
     warmup, until = schedule.warmup, schedule.warmup_until
     if isinstance(schedule, OneCycle) and (warmup or until):
         key = "warmup" if warmup else "warmup_until"
         yield (
-            "one_cycle warms up by itself, and a second warm-up multiplies its rate.",
-            f"Leave out schedule.{key}; schedule.warmup_fraction is how long it rises.",
+            "one_cycle has a warm-up, and a second one multiplies its learning rate.",
+            f"Leave out schedule.{key}; schedule.warmup_fraction is the length of the warm-up.",
         )
     if isinstance(schedule, Plateau) and until:
         yield (
-            "the plateau counts bad checks while the warm-up holds the rate down, and may lower what is still to rise.",
+            "the plateau counts bad checks during the warm-up, and may lower the learning rate before it has risen.",
             "Use schedule.warmup, of fewer steps than the patience, or leave it out.",
         )
     if isinstance(schedule, MultiStep) and warmup:
@@ -234,39 +177,41 @@ def two_controllers(recipe: Recipe) -> Iterator[Problem]:
         first = unit and unit * (schedule.boundaries_steps or schedule.boundaries_epochs)[0]
         if first and first < warmup.steps:
             yield (
-                f"the rate falls at step {first:,}, while the warm-up still raises it, up to step {warmup.steps:,}.",
+                f"the learning rate falls at step {first:,}, before the warm-up ends at step {warmup.steps:,}.",
                 "Let the warm-up end before the first boundary.",
             )
 
 
+@rule("resnet32-cifar10-adam-dead-end: its author found that it does not learn at 0.1")
 def adam_rate(recipe: Recipe) -> Iterator[Problem]:
     optimizer = recipe.preset.optimizer
     if isinstance(optimizer, AdamSpec) and optimizer.learning_rate > 0.01:
         yield (
-            f"Adam's rate is {optimizer.learning_rate:g}; every weight moves by about that much in every step.",
-            "Its usual rate is 0.001: --set optimizer.learning_rate=0.001.",
+            f"Adam's learning rate is {optimizer.learning_rate:g}: every weight moves by about that much in a step.",
+            "Its usual learning rate is 0.001: --set optimizer.learning_rate=0.001.",
         )
 
 
+@rule("arXiv:1711.05101; Keras's SGD(weight_decay=...) is not the paper's")
 def decay_form(recipe: Recipe) -> Iterator[Problem]:
     optimizer = recipe.preset.optimizer
     if not optimizer.weight_decay:
         return
     if isinstance(optimizer, AdamSpec) and optimizer.decay == "coupled":
         yield (
-            "weight decay in the gradient passes through Adam's scaling, so that weights with large gradients hardly "
-            "decay.",
-            "AdamW's is --set optimizer.decay=decoupled; torch's Adam means the coupled one.",
+            "Adam divides coupled weight decay by the size of the gradients, so weights with large ones hardly decay.",
+            "AdamW's is --set optimizer.decay=decoupled; the coupled one is torch's Adam.",
         )
     if not isinstance(optimizer, AdamSpec) and optimizer.decay == "decoupled":
         weaker = 1 / (1 - optimizer.momentum)
         yield (
-            f"the paper's decay is in the gradient and grows in the momentum; decoupled, {optimizer.weight_decay:g} "
-            f"decays {weaker:.3g} times less.",
-            "The paper means --set optimizer.decay=coupled.",
+            f"the paper's weight decay is part of the gradient, which the momentum adds up; decoupled, "
+            f"{optimizer.weight_decay:g} decays {weaker:.3g} times less.",
+            "The paper's is --set optimizer.decay=coupled.",
         )
 
 
+@rule("pytorch-cifar-models issue 8, torchvision issue 6506")
 def foreign_normalisation(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.preset.data
     if data.normalize == "imagenet" and data.dataset != "imagenet":
@@ -276,40 +221,42 @@ def foreign_normalisation(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
+@rule("imagenet-resnet34-exp2, corrected in exp3")
 def jittered_resized_crop(recipe: Recipe) -> Iterator[Problem]:
     chain = augmentation.parse(recipe.preset.data.augment)
     crops = [place for place, step in enumerate(chain) if isinstance(step, RandomResizedCrop)]
     before = [step for step in chain[: crops[0]] if isinstance(step, ShorterSide | Resize)] if crops else []
     if before:
-        # torchvision's pipelines resample at each of the two.
-        twice = any(isinstance(step, Resample) for step in chain[: crops[0]])
+        twice = any(isinstance(step, Resample) for step in chain[: crops[0]])  # as torchvision's pipelines do
         yield (
-            f"{chain[crops[0]].name} takes a share of the area whatever the size, so {before[0]} before it jitters no "
-            f"scale and {'makes the image softer' if twice else 'costs time'}.",
-            "Scale jitter is followed by random_crop; random_resized_crop needs none.",
+            f"{chain[crops[0]].name} takes a fraction of the area at any size, so {before[0]} before it changes no "
+            f"scale and {'blurs the image' if twice else 'costs time'}.",
+            "Follow scale jitter by random_crop; random_resized_crop needs none.",
         )
 
 
+@rule("the author of resnet32-cifar10-plateau-200: 100 % in training, 68.6 % in the test")
 def no_augmentation(recipe: Recipe) -> Iterator[Problem]:
     if not recipe.preset.data.augment.strip():
         yield (
-            "without augmentation a network learns its training images by heart.",
+            "without augmentation a network memorises its training images.",
             'Crop and flip, as the paper: data.augment="pad_crop(4) | flip_horizontal".',
         )
 
 
+@rule("pytorch-image-models issue 2481: 59.8 % instead of 77 %")
 def imagenet_stem(recipe: Recipe) -> Iterator[Problem]:
-    stem, size = recipe.preset.model.stem_shape, recipe.preset.data.image_size
-    shrinks = stem.strides * max(1, stem.pool_strides)
+    model, size = recipe.preset.model, recipe.preset.data.image_size
+    shrinks = model.stem_shape.strides * max(1, model.stem_shape.pool_strides)
     if shrinks >= 4 and size < 64:
         left = size // shrinks
         yield (
-            f"the stem {recipe.preset.model.stem} leaves {left} x {left} of {size} x {size} pixels before the first "
-            "stage.",
+            f"the stem {model.stem} leaves {left} x {left} of {size} x {size} pixels before the first stage.",
             "For small images: --set model.stem=3x3.",
         )
 
 
+@rule("stl10: under two million parameters", impossible=True)
 def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
     limit = recipe.preset.model.parameter_limit
     if limit is None or recipe.classes is None:
@@ -319,56 +266,56 @@ def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
         yield f"the network has {parameters:,} parameters; model.parameter_limit is {limit:,}.", "Make it smaller."
 
 
+@rule("pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True)
 def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
-    preset = recipe.preset
     if recipe.validation:
         return
     remedy = "Hold some training images out: --set data.validation_size=5000."
-    if preset.evaluation.weights == "best":
+    if recipe.preset.evaluation.weights == "best":
         yield "the best weights are those of the highest validation top-1, and there is no validation.", remedy
     if recipe.plateau and recipe.plateau.metric.startswith("validation"):
-        yield f"the plateau watches {recipe.plateau.metric}, and there is no validation.", remedy
+        yield f"the plateau waits for {recipe.plateau.metric}, and there is no validation.", remedy
 
 
+@rule("a folder's photos, which the check accepted and the training refused", impossible=True)
+def images_of_one_size(recipe: Recipe) -> Iterator[Problem]:
+    """Training images must have the network's size, and evaluated ones must be square."""
+    data, evaluation = recipe.preset.data, recipe.preset.evaluation
+    side, size = DATASETS[data.dataset].image_size, data.image_size
+    shape = None if side is None else (side, side)  # None: the files' sizes differ
+    try:
+        height, width = augmentation.output_shape(augmentation.parse(data.augment), shape)
+        if (height, width) != (size, size):
+            yield (
+                f"data.augment={data.augment!r} gives {height} x {width} pixels, and data.image_size is {size}.",
+                "Make the two equal.",
+            )
+    except UserError as error:
+        yield f"data.augment={data.augment!r}: {error}", f"Here: random_resized_crop({size}) as the first step."
+    try:
+        augmentation.parse_evaluation(evaluation.frame, evaluation.view, "evaluation.frame")
+        height, width = augmentation.output_shape(augmentation.parse(evaluation.frame), shape)
+        if height != width:
+            yield (
+                f"evaluation.frame={evaluation.frame!r} gives {height} x {width} pixels, which are not square.",
+                f"End it with center_crop({min(height, width)}).",
+            )
+    except UserError as error:
+        yield f"evaluation.frame={evaluation.frame!r}: {error}", f"Here: resize({size}) | center_crop({size})."
+
+
+@rule("a batch larger than an epoch, which makes no step", impossible=True)
 def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
     train, images = recipe.preset.train, recipe.images
-    if images is not None and train.batch_size > images * train.repeats:
-        times = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
-        what = f"one batch of {train.batch_size:,} is more than the {images:,} training images{times}."
-        yield what, _smaller_batch(recipe)
-
-
-def _smaller_batch(recipe: Recipe) -> str:
-    held_out = recipe.preset.data.validation_size if recipe.own_validation is None else 0
-    also = f", or hold fewer than data.validation_size={held_out:,} images out" if held_out else ""
-    return f"Lower train.batch_size{also}."
-
-
-RULES: dict[str, Rule] = {
-    "plateau-cannot-fire": Rule(plateau_cannot_fire, "imagenet-resnet34-exp0 never fired; keras-cv pull request 723"),
-    "plateau-in-noise": Rule(
-        plateau_in_noise,
-        "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau-1000 had not at 1e-5 in "
-        "875 epochs",
-    ),
-    "milestones-past-end": Rule(milestones_past_end, "bshall/Tacotron issue 3: milestones in steps, taken for epochs"),
-    "schedule-cut-short": Rule(schedule_cut_short, "SGDR (arXiv:1608.03983), section 4: good at the end of a period"),
-    "warmup-never-ends": Rule(warmup_never_ends, "pytorch_resnet_cifar10 issue 21: ResNet-110 stays at 0.01"),
-    "two-controllers": Rule(two_controllers, "keras pull request 8829: one schedule undoes what the other does"),
-    "adam-rate": Rule(adam_rate, "resnet32-cifar10-adam-dead-end: its author found that it does not learn at 0.1"),
-    "decay-form": Rule(decay_form, "arXiv:1711.05101; Keras's SGD(weight_decay=...) is not the paper's"),
-    "foreign-normalisation": Rule(foreign_normalisation, "pytorch-cifar-models issue 8, torchvision issue 6506"),
-    "jittered-resized-crop": Rule(jittered_resized_crop, "imagenet-resnet34-exp2, mended in exp3"),
-    "no-augmentation": Rule(
-        no_augmentation, "the author of resnet32-cifar10-plateau-200: 100 % in training, 68.6 % at the test"
-    ),
-    "imagenet-stem": Rule(imagenet_stem, "pytorch-image-models issue 2481: 59.8 % instead of 77 %"),
-    "parameter-limit": Rule(parameter_limit, "stl10: under two million parameters", impossible=True),
-    "nothing-to-select-by": Rule(
-        nothing_to_select_by, "pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True
-    ),
-    "images-of-one-size": Rule(
-        images_of_one_size, "a folder's photos, passed by the check and refused by the training", impossible=True
-    ),
-    "batch-too-large": Rule(batch_too_large, "a batch that no epoch fills: no step is ever made", impossible=True),
-}
+    if images is None or train.batch_size <= images * train.repeats:
+        return
+    repeated = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
+    left, remedy = "", f"Lower train.batch_size to {max(1, images * train.repeats)} or less"
+    if recipe.held_out:
+        available = images + recipe.held_out
+        surplus = available - math.ceil(train.batch_size / train.repeats)
+        left = f" that data.validation_size={recipe.held_out} leaves of {available}"
+        if surplus >= 0:
+            remedy += f", or hold fewer images out, such as --set data.validation_size={min(available // 5, surplus)}"
+    what = f"train.batch_size={train.batch_size} is more than the {images} training images{left}{repeated}"
+    yield f"{what}.", f"{remedy}."

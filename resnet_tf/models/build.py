@@ -1,4 +1,4 @@
-"""The network of a preset: built, checked against its parameter limit, and loaded with a run's weights."""
+"""The network of a preset, with fresh weights or with a run's."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,31 +24,24 @@ def build_network(
         any_size: the input may have any size, another one at every call.
 
     Raises:
-        UserError: it would have more parameters than the preset allows, or no pixels left.
+        UserError: no pixels are left for its last stage.
     """
     image_size = image_size or preset.data.image_size
-    size = network_size(preset.model, image_size, classes)
-    if any(0 in stage.output_shape for stage in size.stages):
+    if any(0 in stage.output_shape for stage in network_size(preset.model, image_size, classes).stages):
         raise UserError(
-            f"the network of preset {preset.name} must leave some pixels to its last stage. Received: pictures of "
-            f"{image_size} pixels for {len(preset.model.filters)} stages."
+            f"the network of preset {preset.name} must leave some pixels to its last stage. Received: images of "
+            f"{image_size} pixels for {len(preset.model.filters)} stages.",
+            "images-too-small",
         )
-    parameters, limit = size.parameters, preset.model.parameter_limit
-    if limit is not None and parameters > limit:
-        raise UserError(
-            f"the network of preset {preset.name} may have at most {limit:,} parameters (model.parameter_limit). "
-            f"Received: {parameters:,}."
-        )
-    per_pixel = preset.data.normalize == "per_pixel"
-    shape = (image_size, image_size, 3) if per_pixel else (3,)
-    taken = None if any_size else image_size
-    return resnet(preset.model, image_size=taken, classes=classes, statistics_shape=shape, seed=seed)
+    shape = (image_size, image_size, 3) if preset.data.normalize == "per_pixel" else (3,)
+    input_size = None if any_size else image_size
+    return resnet(preset.model, image_size=input_size, classes=classes, statistics_shape=shape, seed=seed)
 
 
 def load_network(
     preset: Preset, classes: int, path: Path, image_size: int | None = None, recalibrate_on: Iterable | None = None
 ) -> tuple[keras.Model, dict]:
-    """Builds a preset's network for inference from a weight file; returns it and what was saved about the weights.
+    """Builds a preset's network for inference from a weight file; returns it and the weights' metadata.
 
     Batch norms are folded into the convolutions before them, see `models.folding`.
 
@@ -60,7 +53,7 @@ def load_network(
     """
     # Training may have been at another size.
     model = build_network(preset, classes, image_size=image_size, any_size=recalibrate_on is not None)
-    about = weights.load(model, path)
+    metadata = weights.load(model, path)
     if recalibrate_on is not None:
         recalibrate(model, recalibrate_on)
-    return folded(model, preset.model), about
+    return folded(model, preset.model), metadata

@@ -1,4 +1,4 @@
-"""Batch norm multiplied into the convolutions: the same function of an image in fewer passes, for inference alone."""
+"""Folds batch norm into the convolutions: the same logits with fewer operations, for inference only."""
 
 import keras
 import numpy as np
@@ -8,24 +8,24 @@ from resnet_tf.presets.schema import Network
 
 
 def folded(model: keras.Model, network: Network) -> keras.Model:
-    """Returns a network that gives a model's logits in inference, without the norms right behind its convolutions.
+    """Returns a model for inference whose convolutions include the batch norms right after them.
 
-    A norm multiplies by scale / sqrt(variance + epsilon) and then adds; the convolution before it can do both. Logits
-    differ by rounding alone (below 1e-4 of the largest).
+    A norm multiplies by scale / sqrt(variance + epsilon) and adds; the convolution's kernel and bias do both. Logits
+    differ by rounding only (below 1e-4 of the largest).
 
     Args:
         model: of `resnet(network)`.
 
     Source: Jacob et al. 2017 (arXiv:1712.05877), section 3.2.
     """
-    plain = resnet(
+    inference_model = resnet(
         network,
         image_size=model.input_shape[1],
         classes=model.output_shape[1],
         statistics_shape=model.get_layer("normalization").statistics_shape,
         folded=True,
     )
-    for layer in plain.layers:
+    for layer in inference_model.layers:
         if isinstance(layer, keras.layers.Conv2D) and layer.use_bias:
             norm = model.get_layer(norm_name(layer.name))
             factor = np.asarray(norm.scale) / np.sqrt(np.asarray(norm.running_variance) + norm.epsilon)
@@ -33,4 +33,4 @@ def folded(model: keras.Model, network: Network) -> keras.Model:
             layer.bias.assign(np.asarray(norm.offset) - np.asarray(norm.running_mean) * factor)
         elif layer.weights:
             layer.set_weights(model.get_layer(layer.name).get_weights())
-    return plain
+    return inference_model

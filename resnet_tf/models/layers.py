@@ -1,13 +1,13 @@
-"""What a residual network needs beyond Keras's layers: normalisations, shortcut, activation, initial weights."""
+"""Layers and initial weights that Keras does not have, or not as a ResNet needs them."""
 
 import keras
 import numpy as np
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="resnet_tf")
-class Drawn(keras.initializers.Initializer):
-    """Initial weights drawn by numpy, so that a seed means the same on every backend; Keras's own differ there.
+@keras.saving.register_keras_serializable(package="resnet_tf", name="Drawn")  # its name in .keras files
+class NumpyInitializer(keras.initializers.Initializer):
+    """Random initial weights from numpy: a seed gives the same weights on every backend, as Keras's own do not.
 
     Args:
         distribution: "normal" with mean 0 and deviation `scale`, or "uniform" between -`scale` and `scale`.
@@ -18,11 +18,11 @@ class Drawn(keras.initializers.Initializer):
         self.distribution, self.scale, self.seed = distribution, scale, seed
 
     def __call__(self, shape, dtype=None):
-        draws = np.random.Generator(np.random.Philox(self.seed))
+        generator = np.random.Generator(np.random.Philox(self.seed))
         if self.distribution == "normal":
-            values = self.scale * draws.standard_normal(shape)
+            values = self.scale * generator.standard_normal(shape)
         else:
-            values = draws.uniform(-self.scale, self.scale, shape)
+            values = generator.uniform(-self.scale, self.scale, shape)
         return ops.convert_to_tensor(values.astype(np.float32), dtype)
 
     def get_config(self):
@@ -32,7 +32,7 @@ class Drawn(keras.initializers.Initializer):
 class InputNormalization(keras.layers.Layer):
     """Subtracts a mean and divides by a deviation that are stored with the weights.
 
-    Inside the network, so that training, evaluation, prediction and export normalise alike by construction.
+    As part of the network it is the same in training, evaluation, prediction and export.
 
     Args:
         statistics_shape: `(3,)` a value a channel, or `(height, width, 3)` a value a pixel.
@@ -41,17 +41,14 @@ class InputNormalization(keras.layers.Layer):
     """
 
     def __init__(self, statistics_shape: tuple[int, ...] = (3,), **kwargs):
-        # Under mixed precision too the mean is taken off in float32: bfloat16 would round grey levels to whole ones.
+        # Float32 even under mixed precision: bfloat16 would round grey levels to whole numbers.
         super().__init__(autocast=False, **kwargs)
         self.statistics_shape = tuple(statistics_shape)
 
     def build(self, input_shape):
-        self.mean = self.add_weight(
-            name="mean", shape=self.statistics_shape, initializer="zeros", trainable=False, autocast=False
-        )
-        self.deviation = self.add_weight(
-            name="deviation", shape=self.statistics_shape, initializer="ones", trainable=False, autocast=False
-        )
+        constant = {"shape": self.statistics_shape, "trainable": False, "autocast": False}
+        self.mean = self.add_weight(name="mean", initializer="zeros", **constant)
+        self.deviation = self.add_weight(name="deviation", initializer="ones", **constant)
 
     def call(self, images):
         return ops.cast((images - self.mean) / self.deviation, self.compute_dtype)
@@ -63,13 +60,13 @@ class InputNormalization(keras.layers.Layer):
 class BatchNormalization(keras.layers.Layer):
     """Batch normalisation over batch, height and width, with torch's defaults and torch's running variance.
 
-    The batch is the global one, however many devices share it. On TensorFlow, on one device, the training step is the
-    fused `FusedBatchNormV3`, about 1.4 times the step rate of Keras's own layer on a CPU; other backends, and several
-    devices, take plain Keras operations. Both keep the running variance unbiased (Bessel's correction), as torch and
-    the fused operation do and Keras's layer does not.
+    The statistics are those of the global batch, also where several devices share it. With TensorFlow on one device the
+    training step uses the fused `FusedBatchNormV3`: on a CPU about 1.4 times as many steps a second as with Keras's
+    layer. Otherwise plain Keras operations do the same. The running variance is unbiased (Bessel's correction), as in
+    torch; in Keras's layer it is not.
 
     Args:
-        momentum: share of the old running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
+        momentum: weight of the old running statistics in a step's new ones; 0.9 is torch's `momentum=0.1`.
         epsilon: added to the variance.
         zero_scale: start the scale at 0 instead of 1 (the last norm of a residual unit: Goyal et al. 2017, 5.1).
 
@@ -81,17 +78,13 @@ class BatchNormalization(keras.layers.Layer):
         self.momentum, self.epsilon, self.zero_scale = momentum, epsilon, zero_scale
 
     def build(self, input_shape):
-        shape = (input_shape[-1],)
+        # All stay float32 under mixed precision, as the fused operation requires.
+        vector = {"shape": (input_shape[-1],), "autocast": False}
         scale = "zeros" if self.zero_scale else "ones"
-        # Statistics and scales stay float32 under mixed precision, as the fused operation wants them.
-        self.scale = self.add_weight(name="scale", shape=shape, initializer=scale, autocast=False)
-        self.offset = self.add_weight(name="offset", shape=shape, initializer="zeros", autocast=False)
-        self.running_mean = self.add_weight(
-            name="running_mean", shape=shape, initializer="zeros", trainable=False, autocast=False
-        )
-        self.running_variance = self.add_weight(
-            name="running_variance", shape=shape, initializer="ones", trainable=False, autocast=False
-        )
+        self.scale = self.add_weight(name="scale", initializer=scale, **vector)
+        self.offset = self.add_weight(name="offset", initializer="zeros", **vector)
+        self.running_mean = self.add_weight(name="running_mean", initializer="zeros", trainable=False, **vector)
+        self.running_variance = self.add_weight(name="running_variance", initializer="ones", trainable=False, **vector)
 
     def call(self, x, training=False):
         if not training:
@@ -106,15 +99,8 @@ class BatchNormalization(keras.layers.Layer):
     def _fused(self, x):
         import tensorflow as tf
 
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=self.scale,
-            offset=self.offset,
-            mean=[],
-            variance=[],
-            epsilon=self.epsilon,
-            is_training=True,
-        )
+        inputs = {"x": x, "scale": self.scale, "offset": self.offset, "mean": [], "variance": []}
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(**inputs, epsilon=self.epsilon, is_training=True)
         return y, mean, variance
 
     def _plain(self, x):
@@ -126,7 +112,7 @@ class BatchNormalization(keras.layers.Layer):
         return self._normalised(x, mean, variance), mean, variance * count / ops.maximum(count - 1.0, 1.0)
 
     def _normalised(self, x, mean, variance):
-        """In float32 whatever `x` is, as the fused operation: a shift rounded to 8 bits would move a whole channel."""
+        """Normalises in float32, as the fused operation does: a shift in bfloat16 would displace a whole channel."""
         factor = self.scale * ops.rsqrt(variance + self.epsilon)
         shift = self.offset - mean * factor
         return ops.cast(ops.cast(x, "float32") * factor + shift, x.dtype)
@@ -137,7 +123,7 @@ class BatchNormalization(keras.layers.Layer):
 
 
 def _replicas() -> int:
-    """Returns how many devices share a batch of which each sees its part: TensorFlow's way. In JAX a step sees all."""
+    """Returns how many devices see a part of the batch each (TensorFlow); a step in JAX sees all of it."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -146,7 +132,7 @@ def _replicas() -> int:
 
 
 def _over_replicas(mean, variance):
-    """Returns mean and variance of a batch from those of its equal parts, without the difference of large sums."""
+    """Returns mean and variance of the global batch from those of its equal parts, one a device."""
     import tensorflow as tf
 
     replica = tf.distribute.get_replica_context()
@@ -156,9 +142,9 @@ def _over_replicas(mean, variance):
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class GroupedConv2D(keras.layers.Conv2D):
-    """Keras's convolution in `groups`, on TensorFlow by TensorFlow's own operation.
+    """Keras's convolution in `groups`, computed by TensorFlow's own operation where that is the backend.
 
-    Keras lets XLA compile it there. On a CPU that takes 40 to 280 times as long (64 channels in 4 or 32 groups, with
+    Keras has XLA compile it there, which takes a CPU 40 to 280 times as long (64 channels in 4 or 32 groups, with
     gradients).
     """
 
@@ -171,7 +157,7 @@ class GroupedConv2D(keras.layers.Conv2D):
 
 
 class IdentityPad(keras.layers.Layer):
-    """The parameter-free shortcut: every `strides`-th pixel, and zeros for the channels that are missing.
+    """The shortcut without parameters: takes every `strides`-th pixel and adds channels of zeros.
 
     Input: [batch, height, width, channels]. Output: [batch, ceil(height / strides), ceil(width / strides), filters].
 
@@ -197,10 +183,10 @@ class IdentityPad(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class LeakyReLUOfSum(keras.layers.LeakyReLU):
-    """Keras's LeakyReLU behind a sum; in inference as the larger of x and slope * x, the same for slopes up to 1.
+    """LeakyReLU after a sum; in inference it is computed as max(x, slope * x), which is the same for slopes up to 1.
 
-    Where oneDNN is on, TensorFlow 2.21 joins a graph's convolution, bias, sum and LeakyRelu to one operation, which
-    then has the slope 0.2 whatever was asked for.
+    With oneDNN, TensorFlow 2.21 fuses a graph's convolution, bias, sum and LeakyRelu into one operation, whose slope is
+    always 0.2.
     """
 
     def call(self, x, training=False):

@@ -1,4 +1,4 @@
-"""Batch norm's statistics measured anew: averages over many batches in place of running ones."""
+"""Measures batch norm's statistics again: averages over many batches replace the running ones."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,11 @@ from resnet_tf.models.layers import BatchNormalization
 def recalibrate(model: keras.Model, batches: Iterable) -> int:
     """Replaces every running mean and variance by its average over batches; returns the number of images.
 
-    Running statistics lag behind the weights and weigh the last few batches most; averages with the weights at rest do
-    neither. Trainable weights stay as they are.
+    Running statistics lag behind the weights and weigh the last few batches most; averages with fixed weights do
+    neither. Trainable weights do not change.
 
     Args:
-        model: of `resnet()`, its batch norms not folded; left without the momentum to train on.
+        model: of `resnet()`, its batch norms not folded. Their momentum becomes 0: do not train it any further.
         batches: float32 images [batch, image_size, image_size, 3] in 0..255, as training sees them.
 
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 2: the mean of the batches' means and of their
@@ -23,7 +23,7 @@ def recalibrate(model: keras.Model, batches: Iterable) -> int:
     """
     norms = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]
     for norm in norms:
-        norm.momentum = 0.0  # a forward pass leaves each batch's own statistics behind
+        norm.momentum = 0.0  # so a forward pass stores the batch's own statistics
     sums = [[np.zeros(norm.scale.shape), np.zeros(norm.scale.shape)] for norm in norms]
     images = steps = 0
     for batch in batches:

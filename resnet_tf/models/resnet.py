@@ -8,18 +8,18 @@ import math
 import sys
 import zlib
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 
 import keras
 from keras import layers, ops
 
 from resnet_tf.models.layers import (
     BatchNormalization,
-    Drawn,
     GroupedConv2D,
     IdentityPad,
     InputNormalization,
     LeakyReLUOfSum,
+    NumpyInitializer,
 )
 from resnet_tf.presets.schema import Network
 
@@ -46,25 +46,25 @@ def resnet(
         classes: number of logits.
         statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
         seed: initial weights are a pure function of it and the layer's name.
-        folded: the inference form, whose norms right behind a convolution have become its bias; see `folding`.
+        folded: the form for inference, in which the norm after a convolution is part of it; see `folding`.
         overrides: keys of `Network` given directly; without `network`, the CIFAR form is the default.
 
     Returns:
         A model from float32 [batch, image_size, image_size, 3] in 0..255 to float32 logits [batch, classes].
     """
     network = dataclasses.replace(network, **overrides) if network else Network(**overrides)
-    conv = partial(_conv_norm, network=network, seed=seed, folded=folded)
+    build = _Builder(network, seed, folded)
     unit = {"basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
 
     images = keras.Input((image_size, image_size, 3), name="images")
     x = InputNormalization(statistics_shape, name="normalization")(images)
-    x = _stem(x, network, conv)
+    x = _stem(x, build)
     for stage, (units, filters) in enumerate(zip(network.units_per_stage, network.filters, strict=True), start=1):
         if network.transition == "pooled":
-            x = _pooled_transition(x, filters * network.unit_expansion, network, seed, name=f"stage{stage}_transition")
+            x = _pooled_transition(x, filters * network.unit_expansion, build, name=f"stage{stage}_transition")
         for number in range(1, units + 1):
             strides = 2 if network.transition == "strided" and stage > 1 and number == 1 else 1
-            x = unit(x, filters, strides, network, conv, name=f"stage{stage}_unit{number}")
+            x = unit(x, filters, strides, build, name=f"stage{stage}_unit{number}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
         return keras.Model(images, _head(x, classes, seed), name=f"resnet{network.depth}")
@@ -72,7 +72,7 @@ def resnet(
 
 @contextmanager
 def _recursion(calls: int):
-    """Lets Python go `calls` deeper: Keras walks a finished network by recursion, for which ResNet-1202 is too long."""
+    """Raises Python's recursion limit by `calls`: Keras walks a network by recursion, and ResNet-1202 is too deep."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(limit + calls)
     try:
@@ -93,126 +93,132 @@ def set_whitening(model: keras.Model, filters) -> None:
     model.get_layer("whitening").kernel.assign(filters)
 
 
-def _stem(x, network: Network, conv):
-    stem = network.stem_shape
+def _stem(x, build: "_Builder"):
+    network, stem = build.network, build.network.stem_shape
     if stem.whitened:
         fixed = {"use_bias": False, "trainable": False, "name": "whitening"}
         x = layers.Conv2D(stem.responses, stem.kernel, stem.strides, **fixed)(x)
         x = ops.concatenate([x, -x], axis=-1)
     else:
-        x = conv(x, network.stem_width, stem.kernel, stem.strides, padding=stem.padding, name="stem")
-    x = _activation(network, name="stem_activation")(x)
+        x = build.conv_norm(x, network.stem_width, stem.kernel, stem.strides, "stem", padding=stem.padding)
+    x = build.activation("stem_activation")(x)
     if stem.pool:
         if stem.pool_padding:
-            # Not zeros: after a leaky activation a border may hold only values below zero.
+            # Not zeros: after a leaky activation all values at a border may be below zero.
             border = (stem.pool_padding, stem.pool_padding)
             x = ops.pad(x, ((0, 0), border, border, (0, 0)), constant_values=-math.inf)
         x = layers.MaxPooling2D(stem.pool, stem.pool_strides, name="stem_pool")(x)
     return x
 
 
-def _pooled_transition(x, filters: int, network: Network, seed: int, name: str):
-    """A convolution to the next stage's width, and its pixels' maxima before the norm, which has a quarter to do then.
+def _pooled_transition(x, filters: int, build: "_Builder", name: str):
+    """A 3x3 convolution to the next stage's width, then 2x2 max-pooling, then batch norm, on a quarter of the pixels.
 
-    So the norm stays in the folded form too: where its scale is below 0 it turns maxima into minima.
+    Its norm is not folded into the convolution: a scale below 0 would turn the maxima into minima.
     """
-    kernel = _he_normal(network, 9 * x.shape[-1], 9 * filters, seed, name)
+    kernel = build.he_normal(9 * x.shape[-1], 9 * filters, name)
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=kernel, name=name)(x)
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-    x = BatchNormalization(network.norm_momentum, network.norm_epsilon, name=norm_name(name))(x)
-    return _activation(network, name=f"{name}_activation")(x)
+    return build.activation(f"{name}_activation")(build.norm(name)(x))
 
 
 def _head(x, classes: int, seed: int):
-    """The logits, in float32; initial kernel and bias as torch's linear layer: uniform within 1 / sqrt(inputs)."""
+    """The logits, in float32. Initial kernel and bias are torch's: uniform within +-1 / sqrt(inputs)."""
     bound = 1 / math.sqrt(x.shape[-1])
-    kernel, bias = (Drawn("uniform", bound, _layer_seed(seed, name)) for name in ("head", "head_bias"))
+    kernel, bias = (NumpyInitializer("uniform", bound, _layer_seed(seed, name)) for name in ("head", "head_bias"))
     return layers.Dense(classes, kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name="head")(x)
 
 
-def _basic_unit(x, filters: int, strides: int, network: Network, conv, name: str):
+def _basic_unit(x, filters: int, strides: int, build: "_Builder", name: str):
     """Two 3x3 convolutions (paper, figure 5 left)."""
-    y = conv(x, filters, 3, strides, name=f"{name}_conv1")
-    y = _activation(network, name=f"{name}_activation1")(y)
-    y = conv(y, filters, 3, 1, zero_scale=network.zero_last_scale, name=f"{name}_conv2")
-    return _add_shortcut(x, y, strides, network, conv, name)
+    y = build.conv_norm(x, filters, 3, strides, f"{name}_conv1")
+    y = build.activation(f"{name}_activation1")(y)
+    y = build.conv_norm(y, filters, 3, 1, f"{name}_conv2", zero_scale=build.network.zero_last_scale)
+    return _add_shortcut(x, y, strides, build, name)
 
 
-def _bottleneck_unit(x, filters: int, strides: int, network: Network, conv, name: str):
+def _bottleneck_unit(x, filters: int, strides: int, build: "_Builder", name: str):
     """1x1 down, 3x3, 1x1 up to `expansion` times the width (figure 5 right); the 3x3 strides, as torchvision's."""
-    inner = network.inner_width(filters)
-    y = conv(x, inner, 1, 1, name=f"{name}_conv1")
-    y = _activation(network, name=f"{name}_activation1")(y)
-    y = conv(y, inner, 3, strides, groups=network.groups, name=f"{name}_conv2")
-    y = _activation(network, name=f"{name}_activation2")(y)
-    y = conv(y, filters * network.expansion, 1, 1, zero_scale=network.zero_last_scale, name=f"{name}_conv3")
-    return _add_shortcut(x, y, strides, network, conv, name)
+    network, inner = build.network, build.network.inner_width(filters)
+    y = build.conv_norm(x, inner, 1, 1, f"{name}_conv1")
+    y = build.activation(f"{name}_activation1")(y)
+    y = build.conv_norm(y, inner, 3, strides, f"{name}_conv2", groups=network.groups)
+    y = build.activation(f"{name}_activation2")(y)
+    y = build.conv_norm(y, filters * network.expansion, 1, 1, f"{name}_conv3", zero_scale=network.zero_last_scale)
+    return _add_shortcut(x, y, strides, build, name)
 
 
-def _add_shortcut(x, y, strides: int, network: Network, conv, name: str):
+def _add_shortcut(x, y, strides: int, build: "_Builder", name: str):
     filters = y.shape[-1]
     if strides > 1 or x.shape[-1] != filters:
-        if network.shortcut == "identity-pad":
+        if build.network.shortcut == "identity-pad":
             x = IdentityPad(filters, strides, name=f"{name}_shortcut")(x)
         else:
-            x = conv(x, filters, 1, strides, name=f"{name}_shortcut")
-    return _activation(network, LeakyReLUOfSum, name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+            x = build.conv_norm(x, filters, 1, strides, f"{name}_shortcut")
+    return build.activation(f"{name}_out", LeakyReLUOfSum)(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _conv_norm(
-    x,
-    filters: int,
-    kernel: int,
-    strides: int,
-    *,
-    network: Network,
-    seed: int,
-    folded: bool,
-    name: str,
-    padding: int | None = None,
-    groups: int = 1,
-    zero_scale: bool = False,
-):
-    """A convolution, padded alike on both sides so that strided pixels line up with the shortcut's, and its norm."""
-    padding = kernel // 2 if padding is None else padding
-    same, inputs = strides == 1 and kernel == 2 * padding + 1, x.shape[-1] // groups
-    if padding and not same:
-        # "same" with a stride pads one side only in Keras and would shift the picture against the shortcut.
-        x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
-    x = (layers.Conv2D if groups == 1 else GroupedConv2D)(
-        filters,
-        kernel,
-        strides,
-        padding="same" if same else "valid",
-        groups=groups,
-        use_bias=folded,
-        kernel_initializer=_he_normal(network, kernel**2 * inputs, kernel**2 * filters, seed, name),
-        name=name,
-    )(x)
-    if folded:
-        return x
-    return BatchNormalization(network.norm_momentum, network.norm_epsilon, zero_scale, name=norm_name(name))(x)
+@dataclass(frozen=True)
+class _Builder:
+    """Builds the layers of one network; for its fields see `resnet`."""
+
+    network: Network
+    seed: int
+    folded: bool
+
+    def conv_norm(
+        self,
+        x,
+        filters: int,
+        kernel: int,
+        strides: int,
+        name: str,
+        *,
+        padding: int | None = None,
+        groups: int = 1,
+        zero_scale: bool = False,
+    ):
+        """A convolution and its norm. The padding is the same on all sides, so strided pixels match the shortcut's."""
+        padding = kernel // 2 if padding is None else padding
+        same, inputs = strides == 1 and kernel == 2 * padding + 1, x.shape[-1] // groups
+        if padding and not same:
+            # With a stride, Keras's "same" pads one side more, which would shift the output against the shortcut.
+            x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+        x = (layers.Conv2D if groups == 1 else GroupedConv2D)(
+            filters,
+            kernel,
+            strides,
+            padding="same" if same else "valid",
+            groups=groups,
+            use_bias=self.folded,
+            kernel_initializer=self.he_normal(kernel**2 * inputs, kernel**2 * filters, name),
+            name=name,
+        )(x)
+        return x if self.folded else self.norm(name, zero_scale)(x)
+
+    def norm(self, name: str, zero_scale: bool = False) -> BatchNormalization:
+        """The batch norm after the convolution `name`."""
+        network = self.network
+        return BatchNormalization(network.norm_momentum, network.norm_epsilon, zero_scale, name=norm_name(name))
+
+    def activation(self, name: str, leaky: type[layers.LeakyReLU] = layers.LeakyReLU):
+        if self.network.activation == "relu":
+            return layers.ReLU(name=name)
+        return leaky(negative_slope=self.network.negative_slope, name=name)
+
+    def he_normal(self, fan_in: int, fan_out: int, name: str) -> NumpyInitializer:
+        """He's normal initial values for a convolution before (leaky) ReLU (He et al. 2015, arXiv:1502.01852).
+
+        For a convolution in groups, `fan_in` counts one group and `fan_out` all, as in torch.
+        """
+        gain = 2.0 / (1.0 + self.network.negative_slope**2)
+        fan = {"he_fan_in": fan_in, "he_fan_out": fan_out}[self.network.initializer]
+        return NumpyInitializer("normal", math.sqrt(gain / fan), _layer_seed(self.seed, name))
 
 
 def norm_name(name: str) -> str:
-    """Returns what the norm behind a convolution is called: "..._conv1" has "..._norm1", "stem" has "stem_norm"."""
+    """Returns the name of the norm after a convolution: "..._norm1" for "..._conv1", "stem_norm" for "stem"."""
     return name.replace("_conv", "_norm") if "_conv" in name else f"{name}_norm"
-
-
-def _activation(network: Network, leaky: type[layers.LeakyReLU] = layers.LeakyReLU, *, name: str):
-    if network.activation == "relu":
-        return layers.ReLU(name=name)
-    return leaky(negative_slope=network.negative_slope, name=name)
-
-
-def _he_normal(network: Network, fan_in: int, fan_out: int, seed: int, name: str) -> Drawn:
-    """He's normal initial values for a convolution, for ReLU or its leaky form (He et al. 2015, arXiv:1502.01852).
-
-    Of a convolution in groups the inputs of one group count, but the outputs of all, as torch counts them.
-    """
-    gain = 2.0 / (1.0 + network.negative_slope**2)
-    fan = {"he_fan_in": fan_in, "he_fan_out": fan_out}[network.initializer]
-    return Drawn("normal", math.sqrt(gain / fan), _layer_seed(seed, name))
 
 
 def _layer_seed(seed: int, name: str) -> int:

@@ -10,9 +10,9 @@ from resnet_tf.presets.optimizer import LossSpec
 class CrossEntropy(keras.losses.Loss):
     """Cross entropy of labels int [batch] and logits float [batch, classes], averaged over the batch.
 
-    With K classes both smoothing forms are one: the true class gets 1 - s + s/K and each other s/K, where "keras"
-    smooths by s = e and "others" by s = e K/(K - 1). That cross entropy is the plain one plus s x (the true class's
-    logit - the mean logit), so labels are never turned into one-hot rows, and s = 0 costs nothing.
+    Both forms of label smoothing give the true class 1 - s + s/K and each other class s/K, with K classes; "keras" has
+    s = e and "others" has s = e K/(K - 1). The smoothed cross entropy is the plain one plus s x (the true class's
+    logit - the mean logit), so labels need not become one-hot rows, and s = 0 costs nothing.
     """
 
     def __init__(self, label_smoothing: float = 0.0, smoothing_form: str = "keras", **keywords):

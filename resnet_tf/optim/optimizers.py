@@ -1,7 +1,7 @@
-"""The optimizers of `specs` for Keras: SGD and Adam in torch's form, on any backend.
+"""The optimizers of `presets.optimizer` for Keras: SGD and Adam in torch's form, on any backend.
 
-TensorFlow's fused ops (ResourceApplyMomentum, ResourceApplyAdam) were measured beside these and left out: on a CPU
-an update of ResNet-20 took 1.1 ms either way, of ResNet-56 3.3 ms fused and 4.2 ms so, in steps of 450 and 1,300 ms.
+TensorFlow's fused operations (ResourceApplyMomentum, ResourceApplyAdam) gain nothing: on a CPU an update of ResNet-20
+took 1.1 ms either way, of ResNet-56 3.3 ms fused and 4.2 ms so, in steps of 450 and 1,300 ms.
 """
 
 import dataclasses
@@ -15,43 +15,48 @@ from resnet_tf.presets.optimizer import AdamSpec, OptimizerSpec, SGDSpec
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
-class RateTable(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of every step, from a table; past its end the last rate goes on.
+class LearningRateTable(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of every step, from a table; past its end the last one goes on.
 
     Args:
-        rates: [steps], as `Schedule.rates` gives it (the tables of several phases joined); kept as float32.
+        learning_rates: [steps], as `Schedule.rates` returns it; kept as float32.
     """
 
-    def __init__(self, rates: np.ndarray | list[float]):
-        self.rates = np.asarray(rates, np.float32)
+    def __init__(self, learning_rates: np.ndarray | list[float]):
+        self.learning_rates = np.asarray(learning_rates, np.float32)
 
     def __call__(self, step):
-        return ops.take(self.rates, ops.minimum(step, len(self.rates) - 1))
+        return ops.take(self.learning_rates, ops.minimum(step, len(self.learning_rates) - 1))
 
     def get_config(self) -> dict:
-        return {"rates": self.rates.tolist()}
+        return {"learning_rates": self.learning_rates.tolist()}
 
 
 class SpecOptimizer(keras.optimizers.Optimizer):
     """An optimizer made from its spec: weight decay of both kinds, and a scale on the learning rate.
 
     Attributes:
-        rate_scale: scalar variable, 1 at first; the learning rate is the table's rate times this. Metric-driven rules
-            (`watchers`) assign to it between steps. Saved among `variables`.
+        learning_rate_scale: scalar variable, 1 at first, that multiplies the table's learning rate. A training sets it
+            by the metric rules (`optim.plateau`) between steps. Saved among `variables`.
     """
 
     spec_type: type[OptimizerSpec]
 
     def __init__(self, spec: OptimizerSpec, learning_rate=None, name: str | None = None):
-        # Keras's own weight_decay stays off: it is always decoupled, and all or by name
+        # Keras's own weight_decay stays off: it is always decoupled.
         super().__init__(spec.learning_rate if learning_rate is None else learning_rate, name=name)
         self.spec = spec
-        self.rate_scale = self.add_variable((), initializer="ones", aggregation="only_first_replica", name="rate_scale")
+        self.learning_rate_scale = self.add_variable(
+            (),
+            initializer="ones",
+            aggregation="only_first_replica",
+            name="rate_scale",  # its name in saved states
+        )
 
     @keras.optimizers.Optimizer.learning_rate.getter
     def learning_rate(self):
-        """The rate of the next step, scalar float32."""
-        return super().learning_rate * self.rate_scale
+        """The learning rate of the next step, scalar float32."""
+        return super().learning_rate * self.learning_rate_scale
 
     def apply_decay(self, gradient, variable, learning_rate):
         """Applies weight decay, to the weight itself if decoupled; returns the gradient the update goes on with."""
@@ -75,9 +80,10 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class SGD(SpecOptimizer):
-    """buffer = momentum x buffer + gradient; weight -= rate x buffer (Nesterov: rate x (gradient + momentum x buffer)).
+    """buffer = momentum x buffer + gradient; weight -= learning rate x buffer, with Nesterov's form as an option.
 
-    Unlike Keras's, the buffer holds no rate: when the rate falls tenfold, so does the very next step.
+    Nesterov's step is gradient + momentum x buffer. Unlike Keras's, the buffer does not contain the learning rate: when
+    that falls tenfold, so does the very next step.
     """
 
     spec_type = SGDSpec
@@ -99,7 +105,7 @@ class SGD(SpecOptimizer):
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class Adam(SpecOptimizer):
-    """weight -= rate x m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon), t counting from 1."""
+    """weight -= learning rate x m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon), t counting from 1."""
 
     spec_type = AdamSpec
 
@@ -116,22 +122,22 @@ class Adam(SpecOptimizer):
         beta_1, beta_2 = self.spec.beta_1, self.spec.beta_2
         self.assign_add(mean, (1 - beta_1) * (gradient - mean))
         self.assign_add(square, (1 - beta_2) * (gradient * gradient - square))
-        rate = learning_rate / self._correction(beta_1, variable.dtype)
+        corrected_rate = learning_rate / self._correction(beta_1, variable.dtype)
         root = ops.sqrt(square / self._correction(beta_2, variable.dtype))
-        self.assign_sub(variable, rate * mean / (root + self.spec.epsilon))
+        self.assign_sub(variable, corrected_rate * mean / (root + self.spec.epsilon))
 
     def _correction(self, beta: float, dtype):
-        """Returns 1 - beta^t, without float32's cancellation while t is small."""
+        """Returns 1 - beta^t, without the cancellation that float32 would suffer while t is small."""
         if beta == 0:
             return ops.ones((), dtype)
         return -ops.expm1(ops.cast(self.iterations + 1, dtype) * math.log(beta))
 
 
-def build_optimizer(spec: OptimizerSpec, rates: np.ndarray | None = None) -> SpecOptimizer:
+def build_optimizer(spec: OptimizerSpec, learning_rates: np.ndarray | None = None) -> SpecOptimizer:
     """Returns the Keras optimizer of a spec.
 
     Args:
-        rates: the rate of every step, from `Schedule.rates`; None: the spec's own rate throughout.
+        learning_rates: of every step, from `Schedule.rates`; None: the spec's own throughout.
     """
-    kinds = {SGDSpec: SGD, AdamSpec: Adam}
-    return kinds[type(spec)](spec, None if rates is None else RateTable(rates))
+    optimizer = {SGDSpec: SGD, AdamSpec: Adam}[type(spec)]
+    return optimizer(spec, None if learning_rates is None else LearningRateTable(learning_rates))

@@ -1,7 +1,7 @@
-"""The part of a schedule that waits for a metric: small state machines whose `scale` multiplies the table of rates.
+"""Rules that change the learning rate by a metric: small state machines, each with a `scale` for the learning rate.
 
-A trainer makes them by `watchers_of`, feeds each its `metric`, and sets the optimizer's scale to the product of theirs
-whenever one says that it changed. `state` and `restore` carry them over a stop, in the middle of a mean too.
+A training makes them with `metric_rules`, gives each one its `metric`, and multiplies the scheduled learning rate by
+the product of their scales. `state` and `restore` carry them over a stop, in the middle of a mean too.
 """
 
 import math
@@ -10,26 +10,24 @@ from abc import ABC, abstractmethod
 from resnet_tf.presets.schedule import Plateau, Schedule, WarmupUntil
 
 
-class Watcher(ABC):
-    """Watches one metric and keeps the factor that follows from it.
+class MetricRule(ABC):
+    """A rule that follows one metric.
 
     Attributes:
-        metric: what to feed: losses as they are, top-1 in percent.
-        every_steps: feed `add` every step, and a decision falls every so many; None: feed `update` once an epoch.
+        metric: what to follow: losses as they are, top-1 in percent.
+        every_steps: call `add` every step, which decides once in so many steps; None: call `update` once an epoch.
     """
 
-    kept: tuple[str, ...] = ("total", "count")  # the attributes that are the state
+    state_fields: tuple[str, ...] = ("total", "count")  # the attributes that `state` saves
 
     def __init__(self, metric: str, every_steps: int | None):
-        self.metric = metric
-        self.every_steps = every_steps
-        self.total = 0.0
-        self.count = 0
+        self.metric, self.every_steps = metric, every_steps
+        self.total, self.count = 0.0, 0
 
     @property
     @abstractmethod
     def scale(self) -> float:
-        """The factor that the table's rates are to be multiplied by now."""
+        """The factor that multiplies the scheduled learning rate."""
 
     @abstractmethod
     def update(self, value: float) -> bool:
@@ -46,32 +44,29 @@ class Watcher(ABC):
         return self.update(mean)
 
     def state(self) -> dict:
-        """Returns all that `restore` needs, as plain values (JSON-safe)."""
-        values = {name: getattr(self, name) for name in self.kept}
+        """Returns all that `restore` needs, as plain JSON values."""
+        values = {name: getattr(self, name) for name in self.state_fields}
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def restore(self, state: dict) -> None:
-        """Takes up a `state` in a fresh watcher, which then goes on bit for bit like the one that gave it."""
-        for name in self.kept:
-            if state[name] is not None:  # None stands for the infinity that a new watcher starts with
+        """Restores what `state` returned into a new rule, which then decides exactly as the saved one would."""
+        for name in self.state_fields:
+            if state[name] is not None:  # None is the infinity that `best` starts with
                 setattr(self, name, state[name])
 
 
-class PlateauWatcher(Watcher):
+class PlateauRule(MetricRule):
     """ReduceLROnPlateau, line by line as PyTorch's, `eps` included."""
 
-    kept = (*Watcher.kept, "rate", "best", "bad", "cooling")
-    smallest_change = 1e-8  # torch's `eps`: a smaller fall of the rate is not made
+    state_fields = (*MetricRule.state_fields, "rate", "best", "bad", "cooling")
+    smallest_change = 1e-8  # torch's `eps`: the learning rate is not lowered by less
 
     def __init__(self, plateau: Plateau, learning_rate: float):
         super().__init__(plateau.metric, plateau.every_steps)
-        self.plateau = plateau
-        self.learning_rate = learning_rate
+        self.plateau, self.learning_rate, self.rate = plateau, learning_rate, learning_rate
         self.rising = plateau.metric.endswith("top1")
-        self.rate = learning_rate
         self.best = -math.inf if self.rising else math.inf
-        self.bad = 0
-        self.cooling = 0
+        self.bad = self.cooling = 0
 
     @property
     def scale(self) -> float:
@@ -99,38 +94,35 @@ class PlateauWatcher(Watcher):
 
     def _improves(self, value: float) -> bool:
         relative = self.plateau.threshold_mode == "relative"
-        sign = 1 if self.rising else -1
-        needed = sign * self.plateau.threshold
+        needed = self.plateau.threshold if self.rising else -self.plateau.threshold
         bar = self.best * (1 + needed) if relative else self.best + needed
         return value > bar if self.rising else value < bar
 
 
-class WarmupWatcher(Watcher):
-    """ResNet-110's warm-up: scaled down to its own rate until the training error is low enough, then 1 for good."""
+class WarmupRule(MetricRule):
+    """ResNet-110's warm-up: a lower learning rate until the training error is below a bound, then the full one."""
 
-    kept = (*Watcher.kept, "done")
+    state_fields = (*MetricRule.state_fields, "done")
 
-    def __init__(self, rule: WarmupUntil, learning_rate: float):
-        super().__init__("training_top1", rule.every_steps)
-        self.rule = rule
-        self.learning_rate = learning_rate
-        self.done = False
+    def __init__(self, warmup: WarmupUntil, learning_rate: float):
+        super().__init__("training_top1", warmup.every_steps)
+        self.warmup, self.learning_rate, self.done = warmup, learning_rate, False
 
     @property
     def scale(self) -> float:
-        return 1.0 if self.done else self.rule.learning_rate / self.learning_rate
+        return 1.0 if self.done else self.warmup.learning_rate / self.learning_rate
 
     def update(self, value: float) -> bool:
         before = self.done
-        self.done = before or 100 - float(value) < 100 * self.rule.training_error_below
+        self.done = before or 100 - float(value) < 100 * self.warmup.training_error_below
         return self.done != before
 
 
-def watchers_of(schedule: Schedule, learning_rate: float) -> list[Watcher]:
-    """Returns the watchers that a schedule needs on a base rate, fresh; none for a pure function of the step."""
-    watchers: list[Watcher] = []
+def metric_rules(schedule: Schedule, learning_rate: float) -> list[MetricRule]:
+    """Returns the metric rules of a schedule in their initial state; none where it depends on the step alone."""
+    rules: list[MetricRule] = []
     if schedule.warmup_until is not None:
-        watchers.append(WarmupWatcher(schedule.warmup_until, learning_rate))
+        rules.append(WarmupRule(schedule.warmup_until, learning_rate))
     if isinstance(schedule, Plateau):
-        watchers.append(PlateauWatcher(schedule, learning_rate))
-    return watchers
+        rules.append(PlateauRule(schedule, learning_rate))
+    return rules

@@ -96,7 +96,7 @@ class TrainingBatches:
         steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
         return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
 
-    def under_way(self, step: int) -> ArraySplit | FileSplit:
+    def in_flight(self, step: int) -> ArraySplit | FileSplit:
         """Returns the images of the steps that may be worked on while `step` is the next to be trained."""
         per_epoch = self.steps_per_epoch
         rows = []

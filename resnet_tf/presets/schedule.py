@@ -198,7 +198,7 @@ class Plateau(Schedule):
     the `cooldown` checks after that, bad ones do not count.
 
     The metric is looked at once an epoch, or every `every_steps` steps (a training metric: its mean over them).
-    Losses are to fall, top-1 is to rise. `rates` is constant: the falling is `watchers.PlateauWatcher`'s scale.
+    Losses are to fall, top-1 is to rise. `rates` is constant: the falling is `optim.plateau.PlateauRule`'s scale.
     """
 
     factor: float = 0.1

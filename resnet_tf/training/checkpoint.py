@@ -1,13 +1,12 @@
-"""Checkpoints of a training: saved whole or not at all, restored to the bit.
+"""Checkpoints of a training: saved completely or not at all, restored bit for bit.
 
     state/000000703-0/arrays.npz    weights, running statistics and optimizer slots, by name; no pickle
     state/000000703-0/best.npz      the best weights so far, as in weights/best.npz; once there are any
     state/000000703-0/state.json    step, phase, log rows, best score, schedule state, versions; SHA-256 of all three
 
-A folder is written under a name that starts with a dot, flushed to the disk, then renamed. The rename is what
-publishes it, and it is atomic: what bears its final name is whole, and the highest step is the newest. (A separate
-pointer to the newest would be one more file to be torn, stale, or to name a state that is not there.) The two newest
-are kept, so that one damaged later still leaves one to continue from.
+A folder is written under a name that starts with a dot, flushed to the disk, then renamed. The rename publishes it and
+is atomic: a folder with its final name is complete, and the highest step is the newest. (A separate pointer to the
+newest could itself be torn or out of date.) The two newest are kept, in case one is damaged later.
 """
 
 import contextlib
@@ -31,18 +30,18 @@ MAX_STATES = 2
 
 @dataclass
 class Progress:
-    """How far a training is: all of its state that is not in the network's and the optimizer's variables.
+    """The state of a training, apart from the network's and the optimizer's variables. Its names are keys on disk.
 
     Attributes:
         step: updates done.
         phase: the phase they belong to, counted from 1.
-        rows: the log's rows, so that a spoilt log costs nothing.
+        rows: the log's rows, from which a damaged log is restored.
         best_top1: highest validation top-1 so far, in percent.
-        epoch_loss: sum over the images of the current epoch of their loss.
+        epoch_loss: sum of the losses of the current epoch's images.
         epoch_correct: images of the current epoch that were classified correctly.
         epoch_seconds: training time of the current epoch, over stops and resumes.
         seconds: training time of the epochs before.
-        watchers: state of each metric-driven rule of the schedule.
+        watchers: state of each metric rule of the schedule.
     """
 
     step: int = 0
@@ -61,8 +60,7 @@ class State:
     """All that a training needs to go on.
 
     Attributes:
-        progress: how far it is.
-        arrays: the variables of `Step.variables`, by name; they must come back to the bit.
+        arrays: the values of `Step.variables`, by name.
         best: content of the file of best weights; None where there is none yet.
         made_with: versions, device and backend, on which the last bits of a result depend.
     """
@@ -74,10 +72,7 @@ class State:
 
 
 def save(folder: Path, state: State) -> Path:
-    """Saves a state and returns its folder.
-
-    Args:
-        folder: the run's state folder; made if missing.
+    """Saves a state in a run's state folder, which is made if missing; returns the state's own folder.
 
     Raises:
         WriteError: it cannot be written; those saved before are as they were.
@@ -87,38 +82,37 @@ def save(folder: Path, state: State) -> Path:
         contents["best.npz"] = state.best
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     step = state.progress.step
-    about = {"step": step, "files": hashes, "progress": asdict(state.progress), "made_with": state.made_with}
-    envelope = {"sha256": _hash(about), "state": about}
-    contents["state.json"] = json.dumps(envelope, indent=1, allow_nan=False).encode()
+    values = {"step": step, "files": hashes, "progress": asdict(state.progress), "made_with": state.made_with}
+    contents["state.json"] = json.dumps({"sha256": _hash(values), "state": values}, indent=1, allow_nan=False).encode()
     with files.writing(folder, sum(map(len, contents.values()))):
         if not folder.exists():
             folder.mkdir()
             files.sync_folder(folder.parent)
-        # A state of this very step is there only if it could not be read and could not be set aside either.
+        # A state of this very step exists only if it was damaged and could not be renamed.
         name = f"{step:09d}-{len(list(folder.glob(f'{step:09d}-*')))}"
-        aside = folder / f".{name}"
-        shutil.rmtree(aside, ignore_errors=True)  # left by a save that was killed
+        temporary = folder / f".{name}"
+        shutil.rmtree(temporary, ignore_errors=True)  # left by a save that was killed
         try:
-            aside.mkdir()
+            temporary.mkdir()
             for file, content in contents.items():
-                files.write_synced(aside / file, content)
-            files.sync_folder(aside)
-            os.rename(aside, folder / name)
+                files.write_synced(temporary / file, content)
+            files.sync_folder(temporary)
+            os.rename(temporary, folder / name)
         except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         files.sync_folder(folder)
-    _tidy(folder)
+    _remove_old(folder)
     return folder / name
 
 
 def load(folder: Path) -> State | None:
-    """Loads the newest whole state; None where nothing was saved yet.
+    """Loads the newest undamaged state; returns None where nothing was saved yet.
 
-    A damaged state is logged and set aside as damaged-..., and the one before it is taken.
+    Damaged states are logged and renamed to damaged-..., so that they do not count among the two that are kept.
 
     Raises:
-        UserError: states are there, and every one is damaged; all are left as they are.
+        UserError: every state is damaged; all are left as they are.
     """
     damaged = {}
     for saved in saved_states(folder):
@@ -126,25 +120,24 @@ def load(folder: Path) -> State | None:
             state = _read(saved)
         except MemoryError:
             raise
-        except Exception as error:  # over a damaged file json, zipfile and numpy raise nearly anything
+        except Exception as error:  # json, zipfile and numpy raise nearly anything over a damaged file
             damaged[saved] = " ".join(str(error).split()) or type(error).__name__
             logger.info(f"damaged state passed over: {saved} ({damaged[saved]})")
             continue
-        for spoilt in damaged:
-            # Out of the way of the states to come: it must not count as one of the two that are kept.
+        for path in damaged:
             with contextlib.suppress(OSError):
-                os.rename(spoilt, spoilt.with_name(f"damaged-{spoilt.name}"))
+                os.rename(path, path.with_name(f"damaged-{path.name}"))
         return state
     if damaged:
-        told = "; ".join(f"{saved} ({reason})" for saved, reason in damaged.items())
-        raise UserError(f"to resume, one saved state must be whole. Received: {told}.")
+        reasons = "; ".join(f"{saved} ({reason})" for saved, reason in damaged.items())
+        raise UserError(f"to resume, one saved state must be whole. Received: {reasons}.", "states-damaged")
     return None
 
 
 def saved_states(folder: Path) -> list[Path]:
     """Returns the folders of the saved states, newest first."""
-    found = [path for path in folder.glob("*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (step_of(path), path.name), reverse=True)
+    states = [path for path in folder.glob("*") if re.fullmatch(r"\d+-\w+", path.name)]
+    return sorted(states, key=lambda path: (step_of(path), path.name), reverse=True)
 
 
 def step_of(saved: Path) -> int:
@@ -152,37 +145,33 @@ def step_of(saved: Path) -> int:
     return int(saved.name.partition("-")[0])
 
 
-_NAME = re.compile(r"\d+-\w+")
-
-
 def _read(saved: Path) -> State:
     envelope = json.loads((saved / "state.json").read_bytes())
-    about = envelope["state"]
-    if envelope["sha256"] != _hash(about):
+    values = envelope["state"]
+    if envelope["sha256"] != _hash(values):
         raise ValueError("state.json does not match its checksum")
     contents = {}
-    for name, expected in about.pop("files").items():
+    for name, expected in values.pop("files").items():
         contents[name] = (saved / name).read_bytes()
         if hashlib.sha256(contents[name]).hexdigest() != expected:
             raise ValueError(f"{name} does not match its checksum")
-    arrays, progress = files.unpack_arrays(contents["arrays.npz"]), Progress(**about["progress"])
+    arrays, progress = files.unpack_arrays(contents["arrays.npz"]), Progress(**values["progress"])
     if "metric/0" in arrays:  # versions before 0.3 kept these sums as variables of Keras's metrics
         progress.epoch_loss, progress.epoch_correct = float(arrays["metric/0"]), int(arrays["metric/2"])
-    return State(progress, arrays, contents.get("best.npz"), about["made_with"])
+    return State(progress, arrays, contents.get("best.npz"), values["made_with"])
 
 
-def _tidy(folder: Path) -> None:
+def _remove_old(folder: Path) -> None:
     """Removes the states before the two newest, and what a killed save or removal left behind."""
     with contextlib.suppress(OSError):
         for old in saved_states(folder)[MAX_STATES:]:
-            os.rename(old, folder / f".{old.name}")  # under its own name a state is whole, to its end too
-        for left in folder.glob(".*"):
-            # This run's lock says that nobody is writing it.
+            os.rename(old, folder / f".{old.name}")  # a state under its own name is complete, while it is removed too
+        for left in folder.glob(".*"):  # nobody else writes here: this process holds the run's lock
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _hash(about: dict) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+def _hash(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def copy_of(variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:
@@ -203,15 +192,17 @@ def restore(variables: dict[str, keras.Variable], arrays: dict[str, np.ndarray])
     """Assigns saved arrays to the variables of the same names.
 
     Raises:
-        UserError: one is missing or has another shape or type, as it is of another network; nothing is assigned.
+        UserError: one is missing or has another shape or type; nothing is assigned.
     """
     for name, variable in variables.items():
-        kind = np.dtype(variable.dtype).kind  # of the step's number alone: TensorFlow counts in int64, JAX in int32
-        fits = name in arrays and arrays[name].dtype in ((variable.dtype,) if kind == "f" else ("int32", "int64"))
-        if not fits or arrays[name].shape != tuple(variable.shape):
+        is_float = np.dtype(variable.dtype).kind == "f"
+        dtypes = (variable.dtype,) if is_float else ("int32", "int64")  # the step's number: in JAX and in TensorFlow
+        array = arrays.get(name)
+        if array is None or array.dtype not in dtypes or array.shape != tuple(variable.shape):
             raise UserError(
                 f"a state must be of the network and optimizer that the preset builds. Received: one whose {name} is "
-                f"{'another' if name in arrays else 'missing'}."
+                f"{'missing' if array is None else 'another'}.",
+                "state-of-another-network",
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])

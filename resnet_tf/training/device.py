@@ -1,4 +1,4 @@
-"""What a training runs on, in words that a ledger row keeps."""
+"""The device that a training runs on."""
 
 import os
 import platform
@@ -30,10 +30,7 @@ def device_description() -> str:
 
 
 def warn_of_xla(preset: Preset) -> None:
-    """Says that XLA is slow on this device, where the preset wants it and it is.
-
-    JAX is never warned of: it has nothing but XLA.
-    """
+    """Logs a warning if the preset asks for XLA and TensorFlow has no GPU: XLA is slow on a processor."""
     wanted = any(phase.train.jit_compile for phase in preset.in_phases)
     if wanted and keras.backend.backend() == "tensorflow" and not _gpus():
         logger.warning(

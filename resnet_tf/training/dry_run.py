@@ -1,4 +1,4 @@
-"""What a training would be, without doing it: network, steps, learning rates, and time from a few timed steps."""
+"""A dry run: the network, steps and learning rates of a training, and its time from a few timed steps."""
 
 import time
 
@@ -15,19 +15,14 @@ from resnet_tf.training.schedule_plot import PlannedPhase, picture
 TIMED_STEPS = 8
 
 
-def dry_run(
-    preset: Preset,
-    data: str | None = None,
-    seed: int = 0,
-    figure: str | None = None,
-) -> None:
-    """Says what training a preset would do and cost; trains nothing.
+def dry_run(preset: Preset, data: str | None = None, seed: int = 0, figure: str | None = None) -> None:
+    """Prints what training a preset would do and cost.
 
     Args:
-        figure: a .png, .pdf or .svg file that takes the curve of the learning rate.
+        figure: a .png, .pdf or .svg file for a plot of the learning rate.
 
     Raises:
-        UserError: as a training would, for its images.
+        UserError: as a training would, for its images and its recipe.
     """
     dataset = sources.load(preset.data.dataset, data)
     plans = make_plans(preset, dataset, seed)
@@ -38,45 +33,31 @@ def dry_run(
     print(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
     print(f"device   {device_description()}")
     warn_of_xla(preset)
-    seconds = 0.0
+    seconds, phases = 0.0, []
     for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:
             print(f"phase {number} of {len(plans)}, {plan.preset.data.image_size} px")
-        seconds += _tell_phase(plan)
+        seconds += _print_phase(plan)
+        learning_rate, steps = plan.preset.optimizer.learning_rate, plan.total_steps
+        phases.append(PlannedPhase(plan.preset.schedule, learning_rate, steps, plan.steps_per_epoch))
     print(f"in all   {duration(seconds)} of training, without validation and saving")
     if figure is not None:
-        picture([_planned(plan) for plan in plans], figure, f"preset {preset.name}: {preset.title}")
+        picture(phases, figure, f"preset {preset.name}: {preset.title}")
         print(f"figure   {figure}")
 
 
-def _planned(plan: Plan) -> PlannedPhase:
-    rate = plan.preset.optimizer.learning_rate
-    return PlannedPhase(plan.preset.schedule, rate, plan.total_steps, plan.steps_per_epoch)
-
-
-def _tell_phase(plan: Plan) -> float:
-    """Says a phase's steps, rates and speed; returns the seconds it would take."""
-    epochs = plan.total_steps / plan.steps_per_epoch
-    batch = plan.preset.train.batch_size
+def _print_phase(plan: Plan) -> float:
+    """Prints a phase's steps, learning rates and speed; returns the seconds it would take."""
+    epochs, batch = plan.total_steps / plan.steps_per_epoch, plan.preset.train.batch_size
     print(f"steps    {plan.total_steps:,} of batch {batch} ({epochs:.4g} epochs of {plan.steps_per_epoch:,})")
-    print(f"rate     {plan.preset.schedule.describe()}")
-    for step in landmarks(plan):
-        print(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.rates[step]:.3g}")
-    first, step_seconds = timed_steps(plan)
-    print(f"time     first step {first:.1f} s, then {step_seconds:.3f} s a step, {batch / step_seconds:,.0f} images/s")
-    return first + (plan.total_steps - 1) * step_seconds
-
-
-def landmarks(plan: Plan, most: int = 6) -> list[int]:
-    """Returns the steps that tell the schedule's shape: evenly spread, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, plan.total_steps - 1, most)})
-
-
-def timed_steps(plan: Plan) -> tuple[float, float]:
-    """Returns seconds of the first step (tracing included) and the median of the steps after it."""
+    print(f"schedule {plan.preset.schedule.describe()}")
+    for step in sorted({round(place) for place in np.linspace(0, plan.total_steps - 1, 6)}):
+        print(f"         step {step:>9,}  epoch {step / plan.steps_per_epoch:>7.1f}  {plan.learning_rates[step]:.3g}")
     step, seconds = plan.build_step(), []
     for images, labels in plan.batches.dataset(0, min(plan.total_steps, 1 + TIMED_STEPS)):
         began = time.monotonic()
         step(images, labels)
         seconds.append(time.monotonic() - began)
-    return seconds[0], float(np.median(seconds[1:] or seconds))
+    first, later = seconds[0], float(np.median(seconds[1:] or seconds))  # the first includes tracing
+    print(f"time     first step {first:.1f} s, then {later:.3f} s a step, {batch / later:,.0f} images/s")
+    return first + (plan.total_steps - 1) * later

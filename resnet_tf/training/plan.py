@@ -1,4 +1,4 @@
-"""What a training will do, laid out before it starts: a pure function of (preset, images, seed)."""
+"""The plan of a training, made before it starts: a pure function of (preset, images, seed)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ import numpy as np
 
 from resnet_tf.datasets.splits import SEEDS, ArraySplit, Dataset, FileSplit, training_and_validation
 from resnet_tf.errors import UserError
+from resnet_tf.lint.check import check_on
 from resnet_tf.models.build import build_network
 from resnet_tf.models.resnet import set_input_statistics, set_whitening
 from resnet_tf.optim.losses import build_loss
 from resnet_tf.optim.optimizers import build_optimizer
-from resnet_tf.optim.plateau import Watcher, watchers_of
+from resnet_tf.optim.plateau import MetricRule, metric_rules
 from resnet_tf.pipeline import statistics
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
 from resnet_tf.pipeline.broken import naming_broken_files
@@ -28,18 +29,17 @@ SAMPLE = 1000  # images on disk that are measured for normalisation
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that a phase of a training needs and that follows from (preset, images, seed) alone.
+    """What a phase of a training needs; it follows from (preset, images, seed) alone.
 
     Attributes:
         preset: the recipe of this phase.
-        dataset: the images.
         seed: of the run.
         batches: the training batches; step 0 is the phase's first.
         validation: the held-out images; None where there are none.
-        steps_per_epoch, total_steps: of this phase.
+        total_steps: of this phase.
         first_step, first_epoch: steps and epochs of the phases before.
-        rates: learning rate of every step, before any metric-driven scale.
-        mean, deviation: what the network subtracts from its input and divides it by.
+        learning_rates: float64 [total_steps], without the scale of the metric rules.
+        mean, deviation: the network subtracts the one from its input and divides by the other.
         whitening: the filters of a whitened stem; None for any other.
     """
 
@@ -48,14 +48,17 @@ class Plan:
     seed: int
     batches: TrainingBatches
     validation: EvaluationBatches | None
-    steps_per_epoch: int
     total_steps: int
     first_step: int
     first_epoch: int
-    rates: np.ndarray
+    learning_rates: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
     whitening: np.ndarray | None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.batches.steps_per_epoch
 
     @property
     def last_step(self) -> int:
@@ -68,20 +71,18 @@ class Plan:
         return -(-self.total_steps // self.steps_per_epoch)
 
     @property
-    def watchers(self) -> list[Watcher]:
-        """Fresh state machines for the metric-driven rules of the schedule."""
-        return watchers_of(self.preset.schedule, self.preset.optimizer.learning_rate)
-
-    @property
     def compiled_by_xla(self) -> bool:
-        """Whether XLA compiles the step: where the preset wants it, and always in JAX, which has nothing else."""
+        """Whether XLA compiles the step: where the preset asks for it, and always in JAX, which has nothing else."""
         return self.preset.train.jit_compile or keras.backend.backend() == "jax"
+
+    def metric_rules(self) -> list[MetricRule]:
+        """Returns the metric rules of the schedule in their initial state."""
+        return metric_rules(self.preset.schedule, self.preset.optimizer.learning_rate)
 
     def network(self) -> keras.Model:
         """Builds the network with fresh weights, for images of the training's size and of the validation's."""
-        # Validation may look at another size than training.
         any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
-        with _precision(self.preset.train.precision):
+        with _dtype_policy(self.preset.train.precision):
             network = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
         network.jit_compile = self.compiled_by_xla  # of validation; Keras would choose XLA on a GPU
         return network
@@ -92,13 +93,13 @@ class Plan:
         set_input_statistics(network, self.mean, self.deviation)
         if self.whitening is not None:
             set_whitening(network, self.whitening)
-        optimizer = build_optimizer(self.preset.optimizer, self.rates)
+        optimizer = build_optimizer(self.preset.optimizer, self.learning_rates)
         return build_step(network, optimizer, build_loss(self.preset.loss), self.compiled_by_xla)
 
 
 @contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    """Lets layers be built with a Keras dtype policy, and puts back the one before."""
+def _dtype_policy(policy: str) -> Iterator[None]:
+    """Sets the Keras dtype policy that layers are built with, and restores the one before."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -108,37 +109,36 @@ def _precision(policy: str) -> Iterator[None]:
 
 
 def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
-    """Splits the images, measures them and lays out every step's batch and rate, phase by phase.
+    """Splits the images, measures them, and plans every step's batch and learning rate, phase by phase.
 
     Raises:
-        UserError: the images do not suffice for the split or one batch, or do not come out in the network's size.
+        UserError: the images cannot be split so, or the recipe check finds an error.
     """
     split, held_out = training_and_validation(dataset, preset.data.validation_size, seed)
-    _check_rest(preset, len(split), 0 if dataset.validation is not None else len(held_out))
+    for finding in check_on(preset, dataset):
+        if finding.severity == "error":
+            raise UserError(f"this recipe cannot be trained: {finding.reason} {finding.remedy}", finding.rule)
     sample, whitening = _sample(preset, split), None
     measured = statistics.IMAGENET if sample is None else statistics.measure(sample)
     plans: list[Plan] = []
     for number, phase in enumerate(preset.in_phases):
-        chain = augmentation.parse(phase.data.augment, "data.augment")
-        _check_size(phase, split, chain)
+        train, chain = phase.train, augmentation.parse(phase.data.augment, "data.augment")
         mean, deviation = input_statistics(phase.data.normalize, measured)
-        if preset.model.stem_shape.whitened and not plans:  # later phases go on with the first one's weights
+        if preset.model.stem_shape.whitened and not plans:  # later phases go on with the weights of the first
             whitening = statistics.whitening_filters(sample, mean, deviation, preset.model.stem_shape.kernel)
-        train = phase.train
-        batches = TrainingBatches(split, chain, train.batch_size, _phase_seed(seed, number), measured, train.repeats)
-        per_epoch = batches.steps_per_epoch
-        total = train.total_steps(per_epoch)
+        phase_seed = seed + number * SEEDS  # no two phases see the same batches
+        batches = TrainingBatches(split, chain, train.batch_size, phase_seed, measured, train.repeats)
+        total = train.total_steps(batches.steps_per_epoch)
         plan = Plan(
             preset=phase,
             dataset=dataset,
             seed=seed,
             batches=batches,
             validation=evaluation_batches(phase, held_out) if len(held_out) else None,
-            steps_per_epoch=per_epoch,
             total_steps=total,
             first_step=plans[-1].last_step if plans else 0,
             first_epoch=plans[-1].first_epoch + plans[-1].epochs if plans else 0,
-            rates=phase.schedule.rates(phase.optimizer.learning_rate, total, per_epoch),
+            learning_rates=phase.schedule.rates(phase.optimizer.learning_rate, total, batches.steps_per_epoch),
             mean=mean,
             deviation=deviation,
             whitening=whitening,
@@ -147,33 +147,10 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
     return plans
 
 
-def _check_rest(preset: Preset, rest: int, held_out: int) -> None:
-    """Raises UserError where validation has taken the images that a batch would need, and names it as the cause."""
-    # A phase that shows every image several times needs fewer of them.
-    needed, train = max(
-        ((-(-phase.train.batch_size // phase.train.repeats), phase.train) for phase in preset.in_phases),
-        key=lambda pair: pair[0],
-    )
-    images = rest + held_out
-    if rest < needed <= images:
-        enough = min(images // 5, images - needed)
-        repeated = f" with train.repeats={train.repeats}" if train.repeats > 1 else ""
-        raise UserError(
-            f"validation must leave a batch of images to train on. Received: data.validation_size={held_out}, which "
-            f"leaves {rest} of {images} for train.batch_size={train.batch_size}{repeated}. Hold fewer out, such as "
-            f"--set data.validation_size={enough}."
-        )
-
-
-def _phase_seed(seed: int, number: int) -> int:
-    """Returns a seed of a phase's own, the run's for the first: no two phases see the same batches."""
-    return seed + number * SEEDS
-
-
 def _sample(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
-    """Returns training images to measure, uint8 [n, height, width, 3]; None where nothing asks for them.
+    """Returns training images to measure, uint8 [n, height, width, 3]; None where no statistics are needed.
 
-    All of those in memory; of those on disk an even sample, framed as they are evaluated.
+    All of those in memory; of those on disk an even sample, cropped as in evaluation.
     """
     if isinstance(split, ArraySplit):
         return split.images
@@ -187,7 +164,7 @@ def _sample(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
 
 
 def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the network subtracts from its input and divides it by, in grey levels 0..255.
+    """Returns the mean and the deviation for the network's input, in grey levels 0..255.
 
     "per_pixel" subtracts the mean image, as the paper does. The paper divides by nothing; here one number for all
     pixels keeps activations near 1, which changes nothing else: the stem's batch norm takes any scale out again.
@@ -198,13 +175,3 @@ def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, 
         return statistics.IMAGENET.mean, statistics.IMAGENET.std
     overall = np.sqrt(np.mean(measured.std**2))
     return measured.pixel_mean, np.full_like(measured.pixel_mean, overall)
-
-
-def _check_size(preset: Preset, split: ArraySplit | FileSplit, chain: augmentation.Chain) -> None:
-    wanted = (preset.data.image_size, preset.data.image_size)
-    found = augmentation.output_shape(chain, split.images.shape[1:3] if isinstance(split, ArraySplit) else None)
-    if found != wanted:
-        raise UserError(
-            f"augmented images must have the network's size, data.image_size={wanted[0]}. "
-            f"Received: {found[0]} x {found[1]} pixels from data.augment={preset.data.augment!r}."
-        )

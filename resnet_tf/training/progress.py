@@ -1,4 +1,4 @@
-"""What a person sees while a training runs: a live bar in a terminal, a line an epoch everywhere."""
+"""The progress of a training for its user: a live bar in a terminal, a line an epoch everywhere."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from resnet_tf.training.plan import Plan
 
 
 class ProgressDisplay:
-    """A bar with loss, top-1, images a second and time left; and a line when an epoch ends.
+    """A bar with loss, top-1, images a second and time left; and a line at the end of an epoch.
 
     Args:
         total_steps, epochs: of the whole run.
@@ -22,26 +22,23 @@ class ProgressDisplay:
         self.total_steps, self.epochs, self.step = total_steps, epochs, step
         self.console = Console(file=sys.stderr)
         self.bar: rich_progress.Progress | None = None
-        self.plan: Plan | None = None
-        self.step_seconds: float | None = None
-        self.last_end: float | None = None
 
     def start_phase(self, plan: Plan) -> None:
-        """Takes the phase that is trained next; its steps may take longer or shorter than the last phase's."""
-        self.plan, self.step_seconds = plan, None
+        """Starts a phase, whose steps may take longer or shorter than the last phase's."""
+        self.plan = plan
+        self.step_seconds: float | None = None
 
     def start_epoch(self, epoch: int) -> None:
         """Starts the bar of an epoch, counted from 0 within the phase."""
-        self.last_end = None
+        self.last_end: float | None = None
         if not self.console.is_terminal:
             return
         before = epoch * self.plan.steps_per_epoch
-        steps = min(self.plan.steps_per_epoch, self.plan.total_steps - before)
         columns = ("{task.description}", rich_progress.BarColumn(None), "{task.fields[figures]}")
         self.bar = rich_progress.Progress(*columns, console=self.console, transient=True, expand=True)
         self.task = self.bar.add_task(
             f"epoch {self.plan.first_epoch + epoch + 1}/{self.epochs}",
-            total=steps,
+            total=min(self.plan.steps_per_epoch, self.plan.total_steps - before),
             completed=self.step - self.plan.first_step - before,
             figures="...",
         )
@@ -52,31 +49,30 @@ class ProgressDisplay:
         self.step += 1
         now = time.monotonic()
         if self.last_end is not None:
-            # A running mean over about fifty steps: steady to read, yet follows the machine.
+            # A running mean over about fifty steps: steady, and it follows changes of speed.
             seconds = now - self.last_end
             self.step_seconds = seconds if self.step_seconds is None else 0.98 * self.step_seconds + 0.02 * seconds
         self.last_end = now
         if self.bar is not None:
             figures = f"loss {loss:.3f}  top-1 {top1:.1f} %"
             if self.step_seconds:
-                rate = self.plan.preset.train.batch_size / self.step_seconds
-                figures += f"  {rate:,.0f} images/s  {self.time_left()} left"
+                images_per_second = self.plan.preset.train.batch_size / self.step_seconds
+                figures += f"  {images_per_second:,.0f} images/s  {self._time_left()} left"
             self.bar.update(self.task, advance=1, figures=figures)
 
-    def time_left(self) -> str:
-        """Returns the time that the steps to come will take."""
+    def _time_left(self) -> str:
         return duration((self.total_steps - self.step) * (self.step_seconds or 0))
 
     def show_row(self, row: dict) -> None:
-        """Says an epoch's line."""
+        """Logs an epoch's line."""
         line = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.4f}  top-1 {row['top1']:.2f} %"
         if "validation_top1" in row:
             line += f"  validation {row['validation_loss']:.4f}, {row['validation_top1']:.2f} %"
-        line += f"  rate {row['learning_rate']:.4g}  {row['timing']['images_per_second']:,.0f} images/s"
-        logger.info(line + (f"  {self.time_left()} left" if self.step < self.total_steps else ""))
+        line += f"  learning rate {row['learning_rate']:.4g}  {row['timing']['images_per_second']:,.0f} images/s"
+        logger.info(line + (f"  {self._time_left()} left" if self.step < self.total_steps else ""))
 
     def stop_bar(self) -> None:
-        """Takes the bar away, so that lines can be printed."""
+        """Removes the bar, so that lines can be printed."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -1,4 +1,4 @@
-"""Measures batch norm's statistics again on training images, where the running ones lag behind the weights."""
+"""Replaces batch norm's running statistics at a training's end where they lag behind the weights."""
 
 import math
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ from resnet_tf.training.plan import Plan
 
 # Training images, rounded up to whole batches; more change little: Wu and Johnson 2021 (arXiv:2105.07576), section 3.3.
 RECALIBRATION = 10_000
-SHOWS = 0.9  # of the validation loss: what statistics measured again must reach to take the running ones' place
+LARGEST_RATIO = 0.9  # of the validation loss with new statistics to that with the running ones, for them to be replaced
 
 
-def mend_lag(run: Run, plan: Plan, row: dict) -> float | None:
-    """Gives a run's last weights statistics measured again, where the running ones lag so far that it shows.
+def recalibrate_if_lagging(run: Run, plan: Plan, row: dict) -> float | None:
+    """Measures batch norm's statistics again for a run's last weights, if the running ones clearly lag behind them.
 
-    Running statistics are averages over the last ten steps or so; after few steps at a high learning rate the weights
-    have moved on. Looked at only where the validation loss is worse than that of guessing, ln(classes), and the
-    training's is better, so it costs an ordinary training nothing. Overfitting looks the same there; measuring the
-    statistics again tells the two apart. What the run resumes from keeps the running ones.
+    Running statistics are averages over the last ten steps or so, in which the weights move far if the learning rate is
+    high. They are looked at only if the validation loss is worse than that of guessing, ln(classes), and the training
+    loss better, so an ordinary training loses no time. Overfitting looks the same, but new statistics do not help it.
+    The state that a run resumes from keeps the running ones.
 
     Args:
         run: its last weights are saved.
@@ -30,25 +30,25 @@ def mend_lag(run: Run, plan: Plan, row: dict) -> float | None:
         row: the log's last.
 
     Returns:
-        The validation top-1 with the new statistics, in percent; None where the running ones stay. The file of the
-        weights holds it too, and that it is "recalibrated".
+        The validation top-1 with the new statistics, in percent; None where the running ones stay. The weight file's
+        metadata hold it too, and "recalibrated".
     """
-    guessing, found = math.log(plan.dataset.classes), row.get("validation_loss", 0.0)
-    if not row.get("loss", math.inf) < guessing < found:
+    guessing, running_loss = math.log(plan.dataset.classes), row.get("validation_loss", 0.0)
+    if not row.get("loss", math.inf) < guessing < running_loss:
         return None
     network = plan.network()
-    about = weights.load(network, run.last)
+    metadata = weights.load(network, run.last)
     recalibrate(network, recalibration_images(plan))
-    again = score(network, plan.validation, plan.dataset.classes)
-    if again.loss >= SHOWS * found:
+    scores = score(network, plan.validation, plan.dataset.classes)
+    if scores.loss >= LARGEST_RATIO * running_loss:
         return None
-    weights.save(network, run.last, {**about, "validation_top1": again.top1, "recalibrated": True})
+    weights.save(network, run.last, {**metadata, "validation_top1": scores.top1, "recalibrated": True})
     logger.info(
-        f"batch norm's running statistics lag behind the weights (validation loss {found:.3f}): the last weights get "
-        f"statistics measured again ({again.loss:.3f}). A learning rate that falls to its end over more steps lets "
-        "them keep up."
+        f"batch norm's running statistics lag behind the weights (validation loss {running_loss:.3f}), so the last "
+        f"weights get statistics that were measured again ({scores.loss:.3f}). A learning rate that falls over more "
+        "steps avoids this."
     )
-    return again.top1
+    return scores.top1
 
 
 def recalibration_steps(plan: Plan) -> int:
@@ -57,8 +57,7 @@ def recalibration_steps(plan: Plan) -> int:
 
 
 def recalibration_images(plan: Plan) -> Iterator:
-    """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
-    steps = recalibration_steps(plan)
+    """Yields that many training batches of a phase, without labels."""
     with naming_broken_files(lambda: [plan.batches.split]):
-        for images, _ in plan.batches.dataset(0, steps):
+        for images, _ in plan.batches.dataset(0, recalibration_steps(plan)):
             yield images

@@ -1,7 +1,5 @@
 """A training session: the run, and what its steps share, from its opening to its row in the ledger."""
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -20,20 +18,9 @@ from resnet_tf.training.device import device_description
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.plan import Plan
 from resnet_tf.training.progress import ProgressDisplay, duration
-from resnet_tf.training.recalibration import mend_lag
+from resnet_tf.training.recalibration import recalibrate_if_lagging
 from resnet_tf.training.signals import StopSignal
 from resnet_tf.training.tensorboard import TensorBoardLog
-
-
-@dataclass(eq=False)
-class Diverged(Exception):
-    """What was not finite, where, and the losses before it; numbers as text, as JSON has no word for infinity."""
-
-    what: str
-    value: str
-    step: int
-    learning_rate: float
-    last_losses: list[str]
 
 
 class Session:
@@ -43,7 +30,7 @@ class Session:
         run: the run that is trained.
         runs: the folder of all runs.
         plans: its phases.
-        group: this process's place in a training by several.
+        group: this process's place among several.
         saved: the state that the session goes on from; None for a new run.
 
     Attributes:
@@ -55,14 +42,7 @@ class Session:
         display, board: show the progress in the terminal and in TensorBoard.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        runs: Path,
-        plans: list[Plan],
-        group: ProcessGroup,
-        saved: State | None = None,
-    ):
+    def __init__(self, run: Run, runs: Path, plans: list[Plan], group: ProcessGroup, saved: State | None = None):
         self.run, self.runs, self.plans, self.group, self.saved = run, runs, plans, group, saved
         self.preset, last = run.preset, plans[-1]
         self.progress, self.best = (Progress(), None) if saved is None else (saved.progress, saved.best)
@@ -71,18 +51,13 @@ class Session:
             "device": device_description() + group.description,
             "backend": keras.backend.backend(),
         }
-        # Whoever signals a process that prints nothing else must see that it was heard.
+        self.total_steps = last.last_step
         self.stop = StopSignal()
-        self.display = ProgressDisplay(last.last_step, last.first_epoch + last.epochs, self.progress.step)
+        self.display = ProgressDisplay(self.total_steps, last.first_epoch + last.epochs, self.progress.step)
         self.board = TensorBoardLog(run)
 
-    @property
-    def total_steps(self) -> int:
-        """Updates of the whole run."""
-        return self.plans[-1].last_step
-
     def open(self) -> None:
-        """Writes into the run what it is trained with from now on, and prints it."""
+        """Writes into the run what it is trained with from now on, and logs it."""
         precisions = dict.fromkeys(plan.preset.train.precision for plan in self.plans)
         self.run.update(
             status="running",
@@ -94,24 +69,25 @@ class Session:
         )
         if self.saved is not None:
             logger.info(f"resuming {self.run.name} after step {self.progress.step:,}")
-            resume.say_what_changed(self.saved.made_with, self.made_with)
+            before, now = self.saved.made_with, self.made_with
+            if changed := [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]:
+                logger.info(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
         resume.restore_files(self.run, self.progress, self.best)
-        self._introduce()
-        plan = self.plans[0]
-        size = network_size(plan.preset.model, self.preset.data.image_size, plan.dataset.classes)
+        self._log_header()
+        size = network_size(self.preset.model, self.preset.data.image_size, self.plans[0].dataset.classes)
         self.board.open(describe_stages(size))
 
-    def _introduce(self) -> None:
-        about, preset = self.run.about, self.preset
+    def _log_header(self) -> None:
+        info = self.run.about
         logger.info(f"run {self.run.folder}")
-        logger.info(f"{preset.title}: {describe_network(preset, self.plans[0].dataset.classes)}")
-        logger.info(f"images: {about['data']['title']}, from {printable(about['data']['source'])}")
-        means = f"{about['device']} ({about['backend']}, {about['precision']}{', XLA' * about['jit_compile']})"
+        logger.info(f"{self.preset.title}: {describe_network(self.preset, self.plans[0].dataset.classes)}")
+        logger.info(f"images: {info['data']['title']}, from {printable(info['data']['source'])}")
+        device = f"{info['device']} ({info['backend']}, {info['precision']}{', XLA' * info['jit_compile']})"
         phases = f" in {len(self.plans)} phases" if len(self.plans) > 1 else ""
-        logger.info(f"on {means}, seed {about['seed']}, {self.total_steps:,} steps{phases}")
+        logger.info(f"on {device}, seed {info['seed']}, {self.total_steps:,} steps{phases}")
 
     def stopped(self) -> Stopped:
-        """Writes into the run that it stopped before its end; returns the exception that says so."""
+        """Marks the run as stopped before its end; returns the exception to raise."""
         step = self.progress.step
         self.run.update(status="stopped", step=step)
         return Stopped(
@@ -120,27 +96,32 @@ class Session:
             self.stop.signal,
         )
 
-    def diverged(self, divergence: Diverged) -> UserError:
-        """Writes into the run and the ledger that it diverged; returns the exception that says so."""
-        self._close("diverged", {"diverged": dataclasses.asdict(divergence)})
+    def diverged(self, cause: dict) -> UserError:
+        """Writes into the run and the ledger that the run diverged; returns the exception to raise.
+
+        Args:
+            cause: "what" was not finite, its "value", "step", "learning_rate" and "last_losses".
+        """
+        self.display.stop_bar()
+        self._close("diverged", {"diverged": cause})
         states = checkpoint.saved_states(self.run.state)
-        kept = f" and its state after step {checkpoint.step_of(states[0]):,} is kept" if states else ""
+        saved = f" and its state after step {checkpoint.step_of(states[0]):,} is kept" if states else ""
         return UserError(
-            f"a training must stay finite. Received: {divergence.what} = {divergence.value} at step "
-            f"{divergence.step:,}, rate {divergence.learning_rate:g}, last losses "
-            f"{', '.join(divergence.last_losses)}; the run is marked as diverged{kept}. Try a lower "
-            "optimizer.learning_rate, in a new run."
+            f"Training diverged at step {cause['step']:,}: {cause['what']} became {cause['value']} (learning rate "
+            f"{cause['learning_rate']:g}, last losses {', '.join(cause['last_losses'])}). The run is marked as "
+            f"diverged{saved}. Try a lower optimizer.learning_rate, in a new run.",
+            "training-diverged",
         )
 
     def finish(self, network: keras.Model) -> None:
         """Writes the last weights, and the end of the training into the run and the ledger.
 
-        A kill in the middle leaves the run unfinished; the next start comes here again and does what is missing.
+        After a kill in the middle the run is unfinished: the next start repeats this.
         """
-        about = {key: self.last[key] for key in ("step", "epoch", "validation_top1") if key in self.last}
-        weights.save(network, self.run.last, about)
-        # Written in any case: a run that is gone on with may have been mended at its earlier end.
-        top1 = None if self.group.devices else mend_lag(self.run, self.plans[-1], self.last)
+        metadata = {key: self.last[key] for key in ("step", "epoch", "validation_top1") if key in self.last}
+        weights.save(network, self.run.last, metadata)
+        # Written in any case: a run that has grown may have been recalibrated at its earlier end.
+        top1 = None if self.group.devices else recalibrate_if_lagging(self.run, self.plans[-1], self.last)
         self.run.update(recalibrated=top1 is not None, recalibrated_top1=top1)
         self._close("finished", {})
         logger.info(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")

@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM while a training runs: the first stops it in good order, the second at once."""
+"""Ctrl-C and TERM during a training: the first stops it after the step, the second at once."""
 
 import os
 import signal
@@ -10,11 +10,11 @@ from resnet_tf.log import logger
 
 
 class StopSignal:
-    """A request to stop, honoured after the current step.
+    """A request to stop after the current step.
 
-    A step may take a minute inside TensorFlow, where Python's own signal handlers wait until it returns. So signals
-    are counted by a thread that reads them from the pipe of `signal.set_wakeup_fd`, and a second one leaves at once,
-    as a kill would: the states saved before it are whole.
+    A step may take a minute inside TensorFlow, and Python's own signal handlers wait until it returns. So a thread
+    reads the signals from the pipe of `signal.set_wakeup_fd`. It answers the first; the second ends the process at
+    once, as a kill would, which cannot hurt the saved states.
 
     Attributes:
         signal: number of the first signal; None as long as none came.
@@ -25,7 +25,7 @@ class StopSignal:
 
     @contextmanager
     def listening(self):
-        """Handles the signals while a training runs; only a main thread can."""
+        """Handles the signals while a training runs; in any but the main thread it does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -49,20 +49,16 @@ class StopSignal:
         self.signal = self.signal or number
 
     def _count(self, reader: int) -> None:
-        came = 0
+        count = 0
         while byte := os.read(reader, 1):
-            if byte[0] not in (signal.SIGINT, signal.SIGTERM):
+            number = byte[0]
+            if number not in (signal.SIGINT, signal.SIGTERM):
                 continue
-            came += 1
-            if came == 1:
-                self._request(byte[0])
+            count += 1
+            if count == 1:
+                self._request(number)
                 logger.error("stopping after this step; press Ctrl-C again to stop at once")
             else:
-                _exit_now(byte[0])
-
-
-def _exit_now(number: int) -> None:
-    """Ends the process without any more of Python, in which the main thread may be far from an exit."""
-    if sys.stderr.isatty():
-        os.write(2, b"\x1b[?25h\n")  # the progress bar hides the cursor
-    os._exit(128 + number)
+                if sys.stderr.isatty():
+                    os.write(2, b"\x1b[?25h\n")  # shows the cursor, which the progress bar hides
+                os._exit(128 + number)  # not sys.exit: the main thread may be deep inside TensorFlow

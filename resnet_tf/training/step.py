@@ -1,8 +1,8 @@
 """One training step: forward pass, loss, gradients, update, and batch norm's running statistics.
 
-`TensorFlowStep` and `JaxStep` do the same arithmetic, each written as its backend's users write it. Weight decay,
-momentum and the learning rate of the step are the optimizer's (`optim.optimizers`); the running statistics are the
-normalisation layers' (`models.layers`).
+`TensorFlowStep` and `JaxStep` do the same arithmetic in the manner of their backends. The optimizer applies weight
+decay, momentum and the learning rate (`optim.optimizers`); batch norm updates its own running statistics
+(`models.layers`).
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ class Step(ABC):
         network: float32 images [batch, height, width, 3] in 0..255 to logits [batch, classes].
         optimizer: updates the network's weights; built here.
         loss_function: int labels [batch] and logits to the batch's mean loss.
-        jit_compile: let XLA compile the step.
+        jit_compile: XLA compiles the step.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Step(ABC):
         """Updates the network; returns the batch's mean loss and how many of its images were classified correctly.
 
         Args:
-            images: float32 [batch, height, width, 3] in 0..255; of several processes each gives its rows of the batch.
+            images: float32 [batch, height, width, 3] in 0..255; each of several processes passes its rows.
             labels: int32 [batch].
         """
 
@@ -49,12 +49,11 @@ class Step(ABC):
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """What a training carries from step to step, by name: weights, running statistics, optimizer slots."""
-        found = {f"model/{variable.path}": variable for variable in self.network.variables}
-        for variable in self.optimizer.variables:
-            # Without the optimizer's own name, which Keras numbers: a second one of a process is "sgd_1".
-            found[f"optimizer/{variable.path.partition('/')[2]}"] = variable
-        return found
+        """What changes from step to step, by name: weights, running statistics, optimizer slots."""
+        weights = {f"model/{variable.path}": variable for variable in self.network.variables}
+        # Without the optimizer's own name, which Keras numbers: the second one of a process is "sgd_1".
+        slots = {f"optimizer/{variable.path.partition('/')[2]}": variable for variable in self.optimizer.variables}
+        return weights | slots
 
 
 class TensorFlowStep(Step):
@@ -67,10 +66,10 @@ class TensorFlowStep(Step):
         self.graph = tf.function(self._on_every_device, autograph=False, jit_compile=self.jit_compile)
 
     def update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The mathematics of a step, on one device; its share of the loss and of the correct images."""
+        """The mathematics of a step on one device, for its part of the batch: the loss, and the correct images."""
         with tf.GradientTape() as tape:
-            logits = self.network(images, training=True)  # batch norm moves its running statistics here
-            loss = self.loss_function(labels, logits)  # Keras divides it by the devices: they add up to the mean
+            logits = self.network(images, training=True)  # batch norm updates its running statistics here
+            loss = self.loss_function(labels, logits)  # Keras divides it by the number of devices
         weights = self.network.trainable_variables
         gradients = tape.gradient(loss, weights)
         self.optimizer.apply(gradients, weights)  # sums over the devices, then decay, momentum and learning rate
@@ -85,9 +84,8 @@ class TensorFlowStep(Step):
 
     def _spread(self, batch: tf.Tensor):
         parts = tf.split(batch, self.replicas)
-        return self.strategy.experimental_distribute_values_from_function(
-            lambda device: parts[device.replica_id_in_sync_group]
-        )
+        spread = self.strategy.experimental_distribute_values_from_function
+        return spread(lambda device: parts[device.replica_id_in_sync_group])
 
     def __call__(self, images, labels) -> tuple[float, int]:
         loss, correct = self.graph(images, labels)
@@ -98,9 +96,9 @@ class TensorFlowStep(Step):
 
 
 class JaxStep(Step):
-    """A step as a pure function that JAX compiles. Its state is a copy of the variables until `synchronize`.
+    """A step as a pure function that JAX compiles. Its state replaces the variables until `synchronize`.
 
-    With a `keras.distribution.DataParallel` set, the batch is spread over all devices of all processes.
+    With `keras.distribution.DataParallel` the batch is distributed over all devices of all processes.
     """
 
     def __init__(self, *arguments, **keywords):
@@ -121,8 +119,8 @@ class JaxStep(Step):
         weights, statistics, slots = state
 
         def loss_of(weights):
-            logits, moved = self.network.stateless_call(weights, statistics, images, training=True)
-            return self.loss_function(labels, logits), (logits, moved)
+            logits, updated = self.network.stateless_call(weights, statistics, images, training=True)
+            return self.loss_function(labels, logits), (logits, updated)
 
         (loss, (logits, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights)
         weights, slots = self.optimizer.stateless_apply(slots, gradients, weights)  # decay, momentum, learning rate
@@ -156,5 +154,5 @@ def build_step(
     network: keras.Model, optimizer: SpecOptimizer, loss_function: CrossEntropy, jit_compile: bool = False
 ) -> Step:
     """Returns the step of Keras's backend; see `Step` for the arguments."""
-    kind = JaxStep if keras.backend.backend() == "jax" else TensorFlowStep
-    return kind(network, optimizer, loss_function, jit_compile)
+    step = JaxStep if keras.backend.backend() == "jax" else TensorFlowStep
+    return step(network, optimizer, loss_function, jit_compile)

@@ -14,7 +14,7 @@ from resnet_tf.errors import UserError
 from resnet_tf.models import weights
 from resnet_tf.models.resnet import resnet
 
-ABOUT = {"step": 703, "validation_top1": 91.25, "note": "é ✓"}
+METADATA = {"step": 703, "validation_top1": 91.25, "note": "é ✓"}
 
 
 def small(units: int = 1, seed: int = 0, **keys):
@@ -33,7 +33,7 @@ def model():
 @pytest.fixture
 def saved(model, tmp_path):
     path = tmp_path / "last.npz"
-    weights.save(model, path, ABOUT)
+    weights.save(model, path, METADATA)
     return path
 
 
@@ -69,8 +69,8 @@ def test_round_trip_to_the_bit(model, saved):
     extreme = np.array([-0.0, np.float32(1e-45), np.inf], np.float32)
     original = values(model)
     model.get_layer("stage2_unit1_norm1").offset.assign(extreme)
-    weights.save(model, saved, ABOUT)
-    assert weights.load(other, saved) == ABOUT
+    weights.save(model, saved, METADATA)
+    assert weights.load(other, saved) == METADATA
     for name, value in values(model).items():
         assert value.tobytes() == values(other)[name].tobytes(), name
     model.get_layer("stage2_unit1_norm1").offset.assign(original["stage2_unit1_norm1/offset"])
@@ -82,7 +82,7 @@ def test_round_trip_to_the_bit(model, saved):
 
 def test_a_file_is_a_plain_npz_whose_names_are_the_layers(model, saved):
     with np.load(saved, allow_pickle=False) as archive:
-        assert json.loads(str(archive["__about__"])) == ABOUT
+        assert json.loads(str(archive["__about__"])) == METADATA
         assert set(archive.files) == {"__about__", *values(model)}
         np.testing.assert_array_equal(archive["stem/kernel"], model.get_layer("stem").kernel)
     assert "normalization/mean" in values(model)  # the input's statistics travel with the weights
@@ -100,7 +100,7 @@ def test_another_depth_is_explained(saved):
     deeper = refused(small(units=2), saved)
     assert "residual units, not 2, 2; 20 arrays are missing (first: stage1_unit2_conv1/kernel)" in deeper
     weights.save(small(units=2), saved, {})
-    assert "20 are of no use here (first: 'stage1_unit2_conv1/kernel')" in refused(small(), saved)
+    assert "20 are not of this network (first: 'stage1_unit2_conv1/kernel')" in refused(small(), saved)
 
 
 def test_another_width_or_number_of_classes_is_explained(saved):
@@ -178,7 +178,7 @@ def test_a_broken_description_is_refused_before_anything_is_loaded(model, saved,
 
 
 def header(descr: str, shape: str) -> bytes:
-    """Returns the head of an .npy file, version 1.0, that claims what it is told to."""
+    """Returns the head of an .npy file, version 1.0, that claims any shape."""
     text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
@@ -227,4 +227,4 @@ def test_compressed_files_are_read_too(model, saved):
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     saved.write_bytes(buffer.getvalue())
-    assert weights.load(model, saved) == ABOUT
+    assert weights.load(model, saved) == METADATA

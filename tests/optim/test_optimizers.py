@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from resnet_tf.errors import UserError
-from resnet_tf.optim.optimizers import RateTable, build_optimizer
+from resnet_tf.optim.optimizers import LearningRateTable, build_optimizer
 from resnet_tf.presets.optimizer import OPTIMIZERS, AdamSpec, SGDSpec
 from resnet_tf.presets.parsing import build_named
 from resnet_tf.presets.schedule import MultiStep
@@ -84,7 +84,7 @@ def assert_equal_weights(ours: list[np.ndarray], theirs: list[np.ndarray]) -> No
 @pytest.mark.parametrize(("decay", "weight_decay"), [("coupled", 0.0), ("coupled", 0.03), ("decoupled", 0.03)])
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 def test_sgd_equals_torch(torch, momentum, nesterov, decay, weight_decay, decay_on):
-    """The rate falls tenfold at step 20, where a rate kept inside the momentum buffer would show."""
+    """The learning rate falls tenfold at step 20, where a learning rate inside the momentum buffer would show."""
     rates = MultiStep(boundaries_steps=(20,)).rates(0.2, STEPS, 10)
     spec = SGDSpec(
         learning_rate=0.2,
@@ -159,11 +159,11 @@ def test_fit_takes_the_table_and_resumes_bit_for_bit(spec):
         np.testing.assert_array_equal(one, other)
 
 
-def test_rate_scale_multiplies_the_table_and_is_saved():
+def test_the_scale_multiplies_the_table_and_is_saved():
     rates = np.linspace(0.2, 0.1, 12)
     optimizer = build_optimizer(SGDSpec(learning_rate=0.2), rates)
-    assert any(variable is optimizer.rate_scale for variable in optimizer.variables)
-    optimizer.rate_scale.assign(0.5)
+    assert any(variable is optimizer.learning_rate_scale for variable in optimizer.variables)
+    optimizer.learning_rate_scale.assign(0.5)
     scaled = fitted(optimizer, epochs=2)
     plain = fitted(build_optimizer(SGDSpec(learning_rate=0.2), 0.5 * rates), epochs=2)
     for one, other in zip(scaled.get_weights(), plain.get_weights(), strict=True):
@@ -173,7 +173,7 @@ def test_rate_scale_multiplies_the_table_and_is_saved():
 
 def test_rate_table_exact_in_jit_and_past_its_end():
     rates = MultiStep(boundaries_steps=(2,)).rates(0.1, 5, 1)
-    table = RateTable(rates)
+    table = LearningRateTable(rates)
     compiled = tf.function(table, jit_compile=True)
     expected = [*rates.astype(np.float32), np.float32(0.01), np.float32(0.01)]
     assert [float(table(step)) for step in range(7)] == expected

@@ -101,9 +101,9 @@ def test_repeats_are_augmented_anew_and_resumed_exactly(pictures):
     shown = [image.tobytes() for images, labels in whole for image in images[labels == 5]]
     assert len(shown) in (3, 4)  # of an epoch's 38 steps and 7 of the next
     assert len(set(shown)) == len(shown)
-    under_way = batches.under_way(37)  # over the epoch's end
-    np.testing.assert_array_equal(under_way.labels[BATCH : 2 * BATCH], whole[37][1])
-    np.testing.assert_array_equal(under_way.labels[2 * BATCH : 3 * BATCH], whole[38][1])
+    in_flight = batches.in_flight(37)  # over the epoch's end
+    np.testing.assert_array_equal(in_flight.labels[BATCH : 2 * BATCH], whole[37][1])
+    np.testing.assert_array_equal(in_flight.labels[2 * BATCH : 3 * BATCH], whole[38][1])
 
 
 def test_the_order_is_uniform_and_independent_of_the_epoch_before(split):

@@ -50,7 +50,7 @@ def test_first_broken_files_are_found_in_order_with_reasons(split, tmp_path):
 def trained_until_it_breaks(batches: TrainingBatches, start: int, stop: int) -> int:
     """Goes through the batches of steps, naming the broken file as a trainer would; returns the steps done."""
     done = start
-    with naming_broken_files(lambda: [batches.under_way(done)]):
+    with naming_broken_files(lambda: [batches.in_flight(done)]):
         for _ in batches.dataset(start, stop):
             done += 1
     return done
@@ -69,7 +69,7 @@ def test_what_is_under_way_is_a_small_part_that_holds_the_coming_batches(split):
     batches = TrainingBatches(split, parse("center_crop(16)"), BATCH, seed=1)
     shown = [images.numpy()[:, 0, 0, 0] for images, _ in batches.dataset(0, 32)]
     for step in (0, 14, 15, 30):  # 15 steps make an epoch
-        around = batches.under_way(step)
+        around = batches.in_flight(step)
         assert len(around) <= 8 * BATCH
         numbers = {int(path.rpartition("/")[2].removesuffix(".png")) for path in around.paths}
         assert all(numbers.issuperset(images) for images in shown[step : step + 2])

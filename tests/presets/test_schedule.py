@@ -1,4 +1,4 @@
-"""Schedules against tables worked by hand and against torch.optim.lr_scheduler; the watchers' exact resume."""
+"""Schedules against tables worked by hand and against torch.optim.lr_scheduler; the metric rules' exact resume."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_tf.errors import UserError
-from resnet_tf.optim.plateau import watchers_of
+from resnet_tf.optim.plateau import metric_rules
 from resnet_tf.presets.parsing import build_named
 from resnet_tf.presets.schedule import (
     SCHEDULES,
@@ -156,13 +156,13 @@ def test_plateau_equals_torch(metric, mode, keys):
         threshold_mode=mode[:3],
         **{"factor": 0.1, **{renamed.get(key, key): value for key, value in keys.items()}},
     )
-    (watcher,) = watchers_of(Plateau(metric=metric, threshold_mode=mode, **keys), 0.1)
+    (rule,) = metric_rules(Plateau(metric=metric, threshold_mode=mode, **keys), 0.1)
     falls = 0
     for value in noisy_series(metric):
         scheduler.step(value)
-        changed = watcher.update(value)
-        assert watcher.rate == optimizer.param_groups[0]["lr"]
-        assert watcher.scale == watcher.rate / 0.1
+        changed = rule.update(value)
+        assert rule.rate == optimizer.param_groups[0]["lr"]
+        assert rule.scale == rule.rate / 0.1
         falls += changed
     assert falls >= 2
 
@@ -171,40 +171,40 @@ def test_plateau_with_nan_equals_torch():
     """A metric that is not a number never counts as better."""
     torch, optimizer = torch_optimizer(0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2)
-    (watcher,) = watchers_of(Plateau(patience=2), 0.1)
+    (rule,) = metric_rules(Plateau(patience=2), 0.1)
     for value in [math.nan, math.nan, math.nan, 1.0, math.nan, 0.5, 2, 2, 2, 2]:
         scheduler.step(value)
-        watcher.update(value)
-        assert watcher.rate == optimizer.param_groups[0]["lr"]
+        rule.update(value)
+        assert rule.rate == optimizer.param_groups[0]["lr"]
 
 
 def test_plateau_fires_one_check_after_patience():
     """Patience 2: the best at check 0, three bad checks, and the third lowers the rate."""
-    (watcher,) = watchers_of(Plateau(patience=2), 0.1)
-    assert [watcher.update(value) for value in [1.0, 1.0, 1.0, 1.0, 1.0]] == [False, False, False, True, False]
-    assert watcher.scale == pytest.approx(0.1)
+    (rule,) = metric_rules(Plateau(patience=2), 0.1)
+    assert [rule.update(value) for value in [1.0, 1.0, 1.0, 1.0, 1.0]] == [False, False, False, True, False]
+    assert rule.scale == pytest.approx(0.1)
 
 
-def test_watchers_resume_exactly():
+def test_metric_rules_resume_exactly():
     """Stopped after any step, in the middle of a mean or of a cooldown too, the scales go on as if never stopped."""
     schedule = Plateau(patience=3, cooldown=3, metric="training_loss", every_steps=3, factor=0.5, threshold=0.0)
     series = noisy_series("training_loss", 300)
-    (whole,) = watchers_of(schedule, 0.1)
+    (whole,) = metric_rules(schedule, 0.1)
     scales, states = [], [whole.state()]
     for value in series:
         scales.append((whole.add(value), whole.scale))
         states.append(json.loads(json.dumps(whole.state(), allow_nan=False)))
     assert sum(changed for changed, _ in scales) >= 2
     for cut, state in enumerate(states):
-        (resumed,) = watchers_of(schedule, 0.1)
+        (resumed,) = metric_rules(schedule, 0.1)
         resumed.restore(state)
         assert [(resumed.add(value), resumed.scale) for value in series[cut:]] == scales[cut:]
 
 
 def test_add_decides_on_the_mean():
-    (watcher,) = watchers_of(Plateau(patience=0, metric="training_loss", every_steps=2, threshold=0.0), 1.0)
+    (rule,) = metric_rules(Plateau(patience=0, metric="training_loss", every_steps=2, threshold=0.0), 1.0)
     losses = [5, 1, 0, 5.8, 0, 6.4]  # means 3, 2.9, 3.2: only the third is worse, though single losses rise before
-    assert [watcher.add(loss) for loss in losses] == [False] * 5 + [True]
+    assert [rule.add(loss) for loss in losses] == [False] * 5 + [True]
 
 
 def test_warmup_until_ends_once():
@@ -213,22 +213,22 @@ def test_warmup_until_ends_once():
         boundaries_steps=(4,),
         warmup_until=WarmupUntil(learning_rate=0.01, training_error_below=0.8, every_steps=2),
     )
-    (watcher,) = watchers_of(schedule, 0.1)
+    (rule,) = metric_rules(schedule, 0.1)
     top1 = [10, 12, 20, 20, 30, 12, 5, 5]  # means 11, 20 (not below), 21, 5
     plan = schedule.rates(0.1, len(top1), 352)
     rates = []
     for step, value in enumerate(top1):
-        rates.append(plan[step] * watcher.scale)
-        watcher.add(value)
+        rates.append(plan[step] * rule.scale)
+        rule.add(value)
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.01, 0.001, 0.001, 0.01, 0.01])
-    (again,) = watchers_of(schedule, 0.1)
-    again.restore(watcher.state())
+    (again,) = metric_rules(schedule, 0.1)
+    again.restore(rule.state())
     assert again.scale == 1
 
 
-def test_pure_schedules_have_no_watcher():
+def test_pure_schedules_have_no_metric_rule():
     for schedule, _ in BY_HAND:
-        assert len(watchers_of(schedule, 0.1)) == isinstance(schedule, Plateau)
+        assert len(metric_rules(schedule, 0.1)) == isinstance(schedule, Plateau)
 
 
 GOOD = [

@@ -15,7 +15,7 @@ from resnet_tf.datasets import tfds
 from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.cost import network_size
-from resnet_tf.optim.plateau import watchers_of
+from resnet_tf.optim.plateau import metric_rules
 from resnet_tf.presets import augmentation, json_text, schema, storage
 from resnet_tf.presets.augmentation_steps import RandomCrop, RandomResizedCrop, Resample, ShorterSide
 from resnet_tf.presets.optimizer import AdamSpec
@@ -275,20 +275,20 @@ def test_rates_of_the_paper(name):
 @pytest.mark.parametrize("name", ["resnet110-cifar10-paper", "resnet1202-cifar10-paper"])
 def test_warm_up_ends_with_the_training_error_below_80_percent(name):
     preset = load(name)
-    (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
+    (rule,) = metric_rules(preset.schedule, preset.optimizer.learning_rate)
     for top1, rate in ((15.0, 0.01), (20.0, 0.01), (20.1, 0.1), (10.0, 0.1)):
         for _ in range(100):
-            assert 0.1 * watcher.scale == pytest.approx(0.01 if rate == 0.01 or top1 == 20.1 else 0.1)
-            watcher.add(top1)
-        assert 0.1 * watcher.scale == pytest.approx(rate)
+            assert 0.1 * rule.scale == pytest.approx(0.01 if rate == 0.01 or top1 == 20.1 else 0.1)
+            rule.add(top1)
+        assert 0.1 * rule.scale == pytest.approx(rate)
 
 
 def falls_of(name, losses):
     """Returns the epochs, counted from 1, at whose end a preset's plateau lowers the rate, and the last rate."""
     preset = load(name)
-    (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
-    fell = [epoch for epoch, loss in enumerate(losses, start=1) if watcher.update(loss)]
-    return fell, preset.optimizer.learning_rate * watcher.scale
+    (rule,) = metric_rules(preset.schedule, preset.optimizer.learning_rate)
+    fell = [epoch for epoch, loss in enumerate(losses, start=1) if rule.update(loss)]
+    return fell, preset.optimizer.learning_rate * rule.scale
 
 
 def test_the_first_plateau_log_falls_at_the_authors_epochs():
@@ -389,10 +389,10 @@ def test_slow_progress_lets_experiment_0_go_on_and_lowers_the_rate_of_0_4():
     losses = [2.0 * 0.998**epoch for epoch in range(5)]  # a fifth of a percent better each time
     for name, firing in (("exp0", []), ("exp0-3", [4]), ("exp0-4", [4]), ("exp1", [4])):
         preset = load(f"imagenet-resnet34-{name}")
-        (watcher,) = watchers_of(preset.schedule, preset.optimizer.learning_rate)
-        assert [epoch for epoch, loss in enumerate(losses) if watcher.update(loss)] == firing
-    (watcher,) = watchers_of(load("imagenet-resnet34-exp0").schedule, 0.1)
-    assert [epoch for epoch in range(8) if watcher.update(2.0)] == [6]  # patience 5 is exceeded by the sixth
+        (rule,) = metric_rules(preset.schedule, preset.optimizer.learning_rate)
+        assert [epoch for epoch, loss in enumerate(losses) if rule.update(loss)] == firing
+    (rule,) = metric_rules(load("imagenet-resnet34-exp0").schedule, 0.1)
+    assert [epoch for epoch in range(8) if rule.update(2.0)] == [6]  # patience 5 is exceeded by the sixth
 
 
 def test_what_tells_the_experiments_apart():

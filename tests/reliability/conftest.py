@@ -29,7 +29,7 @@ def finished_runs(data, tmp_path_factory):
     runs = tmp_path_factory.mktemp("unbroken")
     trial = trials.Trial(data, runs)
     began = time.monotonic()
-    assert trial.end() == 0, trial.said
+    assert trial.end() == 0, trial.output
     return runs, time.monotonic() - began, trial.moments
 
 

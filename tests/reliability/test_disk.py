@@ -23,10 +23,10 @@ def failed(data: Path, runs: Path, act, preset: dict) -> None:
     """Trains on a disk that fails, which must end in one line and leave every saved state whole."""
     trial = Trial(data, runs, act=act, preset=preset)
     code = trial.end()
-    assert code in (0, 2), trial.said
-    assert "Traceback" not in trial.said
+    assert code in (0, 2), trial.output
+    assert "Traceback" not in trial.output
     if code == 2:
-        line = trial.said.splitlines()[-1]
+        line = trial.output.splitlines()[-1]
         assert os.strerror(act.number) in line
         assert str(runs) in line
     for run in run_folder.every(runs):
@@ -37,7 +37,7 @@ def failed(data: Path, runs: Path, act, preset: dict) -> None:
 @pytest.mark.parametrize("number", DISK)
 def test_disk_trouble_at_every_write_of_a_training(data, tmp_path, number):
     whole = Trial(data, tmp_path / "whole", preset=SHORT)
-    assert whole.end() == 0, whole.said
+    assert whole.end() == 0, whole.output
     expected, moments = outcome(tmp_path / "whole"), whole.moments
 
     def check(moment: int) -> None:
@@ -73,9 +73,9 @@ def test_a_disk_that_is_really_full(data, unbroken, small_disk, tmp_path):
         free = shutil.disk_usage(small_disk).free
         (small_disk / "filler").write_bytes(bytes(free - room * 1024))
         trial = Trial(data, runs, log=tmp_path)
-        assert trial.end() == 2, trial.said
-        assert "Traceback" not in trial.said
-        lines.append(trial.said.splitlines()[-1])
+        assert trial.end() == 2, trial.output
+        assert "Traceback" not in trial.output
+        lines.append(trial.output.splitlines()[-1])
         assert re.search(r"No space left on device \([\d.]+ MB needed, [\d.]+ MB free\)", lines[-1]), lines[-1]
         (small_disk / "filler").unlink()
         assert finish(data, runs), "there was no room to finish"
@@ -95,8 +95,8 @@ def test_a_disk_that_becomes_read_only_in_the_middle(data, unbroken, small_disk,
     subprocess.run(["mount", "-o", "remount,ro,bind", runs], check=True)
     code = trial.end()
     subprocess.run(["umount", runs], check=True)
-    assert "Traceback" not in trial.said
+    assert "Traceback" not in trial.output
     assert code in (0, 2)
     finish(data, runs)
     assert outcome(runs) == unbroken[0]
-    print(f"read-only in the middle: exit code {code}: {trial.said.splitlines()[-1]}")
+    print(f"read-only in the middle: exit code {code}: {trial.output.splitlines()[-1]}")

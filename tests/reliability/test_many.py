@@ -80,10 +80,10 @@ def test_fifty_starts_on_one_run_have_one_winner(data, unbroken, tmp_path):
     assert sorted(codes) == [0] + [2] * (count - 1)
     for trial, code in zip(trials, codes, strict=True):
         if code:
-            line = trial.said.splitlines()[-1]
+            line = trial.output.splitlines()[-1]
             assert "a run can have one training at a time" in line or "which is finished" in line
     assert outcome(tmp_path) == unbroken[0]
     (row,) = (json.loads(line) for line in (tmp_path / "train_overall.jsonl").open())
     assert row["step"] == STEPS
-    late = sum("which is finished" in trial.said for trial in trials)
-    print(f"{count} starts on one run: 1 winner, {count - 1 - late} told that it has one, {late} that it is finished")
+    late = sum("which is finished" in trial.output for trial in trials)
+    print(f"{count} starts on one run: 1 winner, {count - 1 - late} refused as it has one, {late} as it is finished")

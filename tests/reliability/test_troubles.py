@@ -12,31 +12,31 @@ from resnet_tf.training import checkpoint
 def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbroken, tmp_path):
     first = Trial(data, tmp_path, act=SendAtStep(signal.SIGINT, 1))
     assert first.end() == 130
-    assert f"stopped at step 1 of {STEPS}" in first.said
+    assert f"stopped at step 1 of {STEPS}" in first.output
 
     second = Trial(data, tmp_path, resume=True, act=SendAtStep(signal.SIGTERM, 19))
     assert second.end() == 143
-    assert f"stopped at step 20 of {STEPS}" in second.said  # the end of the first phase
+    assert f"stopped at step 20 of {STEPS}" in second.output  # the end of the first phase
 
     (run,) = run_folder.every(tmp_path)
     newest, before = checkpoint.saved_states(run.state)
-    spoilt = bytearray((newest / "arrays.npz").read_bytes())
-    spoilt[len(spoilt) // 2] ^= 1
-    (newest / "arrays.npz").write_bytes(spoilt)
+    damaged = bytearray((newest / "arrays.npz").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (newest / "arrays.npz").write_bytes(damaged)
     third = Trial(data, tmp_path, resume=True, act=Fail(errno.ENOSPC, 60, lasting=True))
     assert third.end() == 2
-    assert f"damaged state passed over: {newest} (arrays.npz does not match its checksum)" in third.said
-    assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in third.said
-    line = third.said.splitlines()[-1]
+    assert f"damaged state passed over: {newest} (arrays.npz does not match its checksum)" in third.output
+    assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in third.output
+    line = third.output.splitlines()[-1]
     assert line.startswith(f"a run's files must be writable. Received: {run.folder}")
     assert "No space left on device (0.0" in line
     reached = checkpoint.step_of(checkpoint.saved_states(run.state)[0])
-    assert f"Its state after step {reached} is whole: mend this, then go on with --resume {run.name}." in line
+    assert f"The state after step {reached} is saved. Fix this, then go on with --resume {run.name}." in line
 
     starts = [Trial(data, tmp_path, resume=run.name) for _ in range(4)]
     assert sorted(start.end() for start in starts) == [0, 2, 2, 2]
     for start in starts:
         if start.process.exitcode:
-            line = start.said.splitlines()[-1]
+            line = start.output.splitlines()[-1]
             assert "a run can have one training at a time" in line or "which is finished" in line
     assert outcome(tmp_path) == unbroken[0]

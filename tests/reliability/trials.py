@@ -76,7 +76,7 @@ class Trial:
         log: Path | None = None,
     ):
         runs.mkdir(exist_ok=True)
-        self.log = (log or runs) / f"said-{time.monotonic_ns()}.txt"
+        self.log = (log or runs) / f"output-{time.monotonic_ns()}.txt"
         self.reader, writer = CONTEXT.Pipe(duplex=False)
         arguments = (data, runs, resume, act, preset or {}, self.log, writer)
         self.process = CONTEXT.Process(target=_train, args=arguments)
@@ -103,7 +103,7 @@ class Trial:
         return self.reader.recv()
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
 
@@ -238,7 +238,7 @@ def finish(data: Path, runs: Path, preset: dict | None = None) -> Trial | None:
     if is_finished(runs):
         return None
     trial = Trial(data, runs, resume=bool(run_folder.every(runs)), preset=preset)
-    assert trial.end() == 0, trial.said
+    assert trial.end() == 0, trial.output
     return trial
 
 

@@ -7,10 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+from assertions import user_error
 from messages import listen
 
 from resnet_tf import files
-from resnet_tf.errors import UserError
 from resnet_tf.training import checkpoint
 from resnet_tf.training.checkpoint import Progress, State
 
@@ -33,8 +33,8 @@ def assert_is(found: State, step: int) -> None:
 
 
 def load(folder) -> tuple[State | None, list[str]]:
-    said = listen()
-    return checkpoint.load(folder), said
+    logged = listen()
+    return checkpoint.load(folder), logged
 
 
 def test_newest_of_two_kept_states_wins(tmp_path):
@@ -43,9 +43,9 @@ def test_newest_of_two_kept_states_wins(tmp_path):
     for step in (3, 10, 100):
         checkpoint.save(folder, made(step))
     assert sorted(os.listdir(folder)) == ["000000010-0", "000000100-0"]
-    found, said = load(folder)
+    found, logged = load(folder)
     assert_is(found, 100)
-    assert said == []
+    assert logged == []
 
 
 def test_without_best_weights(tmp_path):
@@ -120,8 +120,8 @@ def test_damaged_state_is_named_set_aside_and_the_one_before_taken(tmp_path, dam
     checkpoint.save(folder, made(10))
     newest = checkpoint.save(folder, made(20))
     damage(newest / file)
-    found, said = load(folder)
-    assert said[0].startswith(f"damaged state passed over: {newest} (")
+    found, logged = load(folder)
+    assert logged[0].startswith(f"damaged state passed over: {newest} (")
     # A whole state.json in the place of another is a whole state, but not of these arrays.
     assert_is(found, 10)
     assert sorted(os.listdir(folder)) == ["000000010-0", "damaged-000000020-0"]
@@ -136,10 +136,10 @@ def test_all_damaged_is_refused_with_the_list_and_nothing_is_touched(tmp_path):
     for step in (10, 20):
         flip(checkpoint.save(folder, made(step)) / "arrays.npz")
     for _ in range(2):
-        with pytest.raises(UserError, match="one saved state must be whole") as caught:
-            load(folder)
+        error = user_error(load, folder)
+        assert error.code == "states-damaged"
         for name in ("000000010-0", "000000020-0"):
-            assert f"{name} (arrays.npz does not match its checksum)" in str(caught.value)
+            assert f"{name} (arrays.npz does not match its checksum)" in str(error)
     assert sorted(os.listdir(folder)) == ["000000010-0", "000000020-0"]
 
 

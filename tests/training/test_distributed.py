@@ -13,8 +13,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from assertions import user_error
 
-from resnet_tf.errors import Stopped, UserError
+from resnet_tf.errors import Stopped
 from resnet_tf.presets.schema import Train
 from resnet_tf.presets.storage import load_preset
 from resnet_tf.runs import run_folder
@@ -30,22 +31,21 @@ def test_rows_of_all_processes_are_the_batch():
     assert ProcessGroup().rows(7) == (0, 7)
 
 
-def test_what_cannot_be_spread_is_told_before_the_training(monkeypatch):
+def test_a_batch_that_devices_cannot_share_is_refused(monkeypatch):
     ProcessGroup(0, 2, 8).check(Train(batch_size=24, epochs=1))
     ProcessGroup().check(Train(batch_size=7, epochs=1, jit_compile=True))
-    with pytest.raises(UserError, match="a multiple of the devices"):
-        ProcessGroup(0, 2, 8).check(Train(batch_size=20, epochs=1))
+    assert user_error(ProcessGroup(0, 2, 8).check, Train(batch_size=20, epochs=1)).code == "batch-not-divisible"
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
-    with pytest.raises(UserError, match=r"train\.jit_compile=true, 2 devices"):
-        ProcessGroup(0, 1, 2).check(Train(batch_size=20, epochs=1, jit_compile=True))
+    compiled = Train(batch_size=20, epochs=1, jit_compile=True)
+    assert user_error(ProcessGroup(0, 1, 2).check, compiled).code == "xla-on-several-devices"
 
 
 def test_processes_must_be_about_to_train_the_same(monkeypatch):
     monkeypatch.setattr(distributed, "_all_gather", lambda values: np.stack([values, values]))
     ProcessGroup(0, 2, 2).check_alike(preset="1", step=3)
     monkeypatch.setattr(distributed, "_all_gather", lambda values: np.stack([values, values + 1]))
-    with pytest.raises(UserError, match=r"must train the same from the same step.*this one has preset 1, step 3"):
-        ProcessGroup(0, 2, 2).check_alike(preset="1", step=3)
+    error = user_error(ProcessGroup(0, 2, 2).check_alike, preset="1", step=3)
+    assert (error.code, "preset 1, step 3" in str(error)) == ("processes-differ", True)
     ProcessGroup().check_alike(preset="1", step=3)
 
 
@@ -53,45 +53,42 @@ def test_where_a_process_starts_is_among_what_must_be_alike(
     tiny_preset, image_tree, tmp_path, at_step, on_step, monkeypatch
 ):
     facts, preset = [], load_preset(tiny_preset, train={"epochs": 1})
-    monkeypatch.setattr(ProcessGroup, "check_alike", lambda group, **told: facts.append(told))
+    monkeypatch.setattr(ProcessGroup, "check_alike", lambda group, **given: facts.append(given))
     at_step(4, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     for resume in (False, True):
         with contextlib.suppress(Stopped):
             train(preset, str(image_tree), tmp_path, resume=resume, on_step=on_step)
     (run,) = run_folder.every(tmp_path)
-    assert [(told["run"], told["step"]) for told in facts] == [("a new one", 0), (run.name, 4)]
+    assert [(given["run"], given["step"]) for given in facts] == [("a new one", 0), (run.name, 4)]
 
 
-def test_a_process_alone_is_refused_where_others_are_named(monkeypatch):
-    assert distributed.single_process() == ProcessGroup()
+def test_a_process_that_was_not_told_to_distribute_refuses_others_variables(monkeypatch):
+    assert distributed.process_group(distribute=False) == ProcessGroup()
     for name, value in zip(distributed.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="are started with --distribute"):
-        distributed.single_process()
+    assert user_error(distributed.process_group, distribute=False).code == "distribute-missing"
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (("localhost:1", "", "0"), "Received: none for KERAS_DISTRIBUTION_NUM_PROCESSES."),
         (("localhost:1", "two", "0"), "counts from 0 to KERAS_DISTRIBUTION_NUM_PROCESSES - 1. Received: '0' of 'two'"),
         (("localhost:1", "2", "2"), "Received: '2' of '2' processes."),
     ],
 )
-def test_variables_that_name_no_processes_are_told_in_one_line(values, told, monkeypatch):
+def test_wrong_process_variables_are_refused(values, message, monkeypatch):
     for name, value in zip(distributed.VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError) as caught:
-        distributed.check_variables()
-    assert told in str(caught.value)
+    error = user_error(distributed.check_variables)
+    assert (error.code, message in str(error)) == ("process-variables", True)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX would wait for the other process")
 def test_several_processes_are_refused_on_tensorflow(monkeypatch):
     for name, value in zip(distributed.VARIABLES, ("localhost:1", "2", "0"), strict=True):
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=r"several processes train together with JAX\. .* Set KERAS_BACKEND=jax, or"):
-        distributed.join()
+    assert user_error(distributed.process_group, distribute=True).code == "backend-single-process"
 
 
 @pytest.fixture

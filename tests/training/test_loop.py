@@ -69,14 +69,14 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
         with pytest.raises(Stopped, match=f"stopped at step {step} of 30") as stopped:
             train(resume=step > 4)
         assert stopped.value.exit_code == 128 + number
-    said = listen()
+    logged = listen()
     assert_same_run(trained, train(resume=True))
     assert len(run_folder.every(tmp_path)) == 1
-    assert any("after step 20" in line for line in said)
+    assert any("after step 20" in line for line in logged)
 
 
 class SignalledWhileAsking(ProcessGroup):
-    """A group whose process gets a signal while it waits for what the others were told."""
+    """A group whose process gets a signal while it waits for the other processes."""
 
     def any_of(self, signal_number, due):
         if self.asked.append(signal_number) or len(self.asked) == 4:
@@ -116,29 +116,29 @@ def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):
 def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_preset, tmp_path, trained, choice):
     """The same recipe within 8 bits of precision: its first epoch ends near float32's."""
     preset = load_preset(tiny_preset, train={"epochs": 1, **choice})
-    said = listen()
+    logged = listen()
     run = train_preset(preset, str(image_tree), tmp_path, seed=7)
     assert run.about["precision"] == choice.get("precision", "float32")
     assert run.about["jit_compile"] == choice.get("jit_compile", False)
-    assert sum("train.jit_compile=false" in line for line in said) == run.about["jit_compile"]
-    assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in said)
+    assert sum("train.jit_compile=false" in line for line in logged) == run.about["jit_compile"]
+    assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in logged)
     assert run.rows[0]["loss"] == pytest.approx(trained.rows[0]["loss"], rel=0.02)
     assert keras.config.dtype_policy().name == "float32"
 
 
 def test_xla_is_warned_of_on_a_processor_alone(tiny_preset, monkeypatch):
-    said = listen()
+    logged = listen()
     compiled = load_preset({**tiny_preset, "phases": [{}, {"train": {"jit_compile": True}}]})
     device.warn_of_xla(load_preset(tiny_preset))
-    assert said == []
+    assert logged == []
     device.warn_of_xla(compiled)
-    assert len(said) == 1
+    assert len(logged) == 1
     with monkeypatch.context() as patch:
         patch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
         device.warn_of_xla(compiled)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     device.warn_of_xla(compiled)
-    assert len(said) == 1
+    assert len(logged) == 1
 
 
 def test_a_square_window_of_a_wide_resized_crop_is_trained_on(image_tree, tiny_preset, tmp_path):

@@ -15,7 +15,7 @@ from resnet_tf.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A processor in two halves stands for two GPUs; that must be said before TensorFlow looks at its devices.
+# A processor in two halves stands for two GPUs; that must be set before TensorFlow looks at its devices.
 IN_HALVES = """
 import os, signal, sys
 import tensorflow as tf
@@ -61,9 +61,9 @@ def test_two_devices_begin_and_one_goes_on(train_in_halves, tiny_preset, image_t
     preset = load_preset(tiny_preset, train={"epochs": 1})
     wanted = train(preset, str(image_tree), tmp_path / "alone", seed=7)
     train_in_halves(tmp_path / "runs", "--set", "train.epochs=1", signalled_at=6)
-    said = listen()
+    logged = listen()
     run = train(preset, str(image_tree), tmp_path / "runs", resume=True)
-    assert any("the last bits may differ" in line and "distributed over 2 devices" in line for line in said)
+    assert any("the last bits may differ" in line and "distributed over 2 devices" in line for line in logged)
     (row,), (other,) = run.rows, wanted.rows
     assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
     assert row["top1"] == other["top1"]

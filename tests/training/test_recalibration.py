@@ -30,21 +30,21 @@ def lagging(trained, image_tree, tmp_path):
     return run, make_plans(run.preset, dataset, run.about["seed"])[-1]
 
 
-def test_lag_is_mended_and_said(lagging, image_tree):
+def test_lagging_statistics_are_replaced_and_logged(lagging, image_tree):
     run, plan = lagging
     scored = {again: evaluate(run, "validation", str(image_tree), recalibrate=again) for again in (False, True)}
     found, again = scored[False]["loss"], scored[True]["loss"]
     assert again < 0.9 * found
-    said = listen()
-    top1 = recalibration.mend_lag(run, plan, {"loss": 0.1, "validation_loss": found})
-    (line,) = said
+    logged = listen()
+    top1 = recalibration.recalibrate_if_lagging(run, plan, {"loss": 0.1, "validation_loss": found})
+    (line,) = logged
     assert f"{found:.3f}" in line
     assert f"{again:.3f}" in line
-    mended = evaluate(run, "validation", str(image_tree))
-    assert mended["loss"] == pytest.approx(again, rel=1e-3)
-    assert mended["validation_top1"] == pytest.approx(mended["top1"]) == pytest.approx(top1)
-    assert mended["epochs"] == scored[False]["epochs"]
-    assert mended["protocol"] == "1-crop, last epoch, batch norm recalibrated"
+    recalibrated = evaluate(run, "validation", str(image_tree))
+    assert recalibrated["loss"] == pytest.approx(again, rel=1e-3)
+    assert recalibrated["validation_top1"] == pytest.approx(recalibrated["top1"]) == pytest.approx(top1)
+    assert recalibrated["epochs"] == scored[False]["epochs"]
+    assert recalibrated["protocol"] == "1-crop, last epoch, batch norm recalibrated"
     assert scored[False]["protocol"] == "1-crop, last epoch"
 
 
@@ -53,7 +53,7 @@ def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
     before = run.last.read_bytes()
     again = evaluate(run, "validation", str(image_tree), recalibrate=True)["loss"]
     row = {"loss": 0.1, "validation_loss": max(1.05 * again, 2.31)}
-    assert recalibration.mend_lag(run, plan, row) is None
+    assert recalibration.recalibrate_if_lagging(run, plan, row) is None
     assert run.last.read_bytes() == before
 
 
@@ -65,16 +65,17 @@ def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
         {"loss": 2.4, "validation_loss": 9.0},  # nothing is learned yet
     ],
 )
-def test_an_ordinary_end_costs_no_look(lagging, row, monkeypatch):
+def test_an_ordinary_end_costs_nothing(lagging, row, monkeypatch):
     monkeypatch.setattr(recalibration, "recalibrate", lambda *arguments: pytest.fail("looked"))
-    assert recalibration.mend_lag(*lagging, row) is None
+    assert recalibration.recalibrate_if_lagging(*lagging, row) is None
 
 
-def test_a_training_that_ends_so_is_mended_and_grows_as_if_it_had_not_been(
+def test_a_training_that_ends_with_lagging_statistics_is_recalibrated_and_grows_as_if_it_were_not(
     image_tree, tiny_preset, tmp_path, monkeypatch, trained, assert_same_run
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(session, "mend_lag", lambda run, plan, row: recalibration.mend_lag(run, plan, row | BAD))
+        recalibrate = session.recalibrate_if_lagging
+        patch.setattr(session, "recalibrate_if_lagging", lambda run, plan, row: recalibrate(run, plan, row | BAD))
         short = load_preset(tiny_preset, train={"epochs": 2})
         run = train(short, str(image_tree), tmp_path, seed=7)
     assert run.about["recalibrated"] is True

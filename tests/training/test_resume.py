@@ -6,8 +6,8 @@ import signal
 
 import numpy as np
 import pytest
+from assertions import user_error
 from messages import interrupting, listen
-from told import told
 
 from resnet_tf import files
 from resnet_tf.datasets import sources
@@ -60,43 +60,43 @@ def test_an_epoch_of_repeats_is_as_many_steps_longer_and_resumes_exactly(
     assert_same_run(unbroken, train(resume=True, **long))
 
 
-def test_a_spoilt_log_is_put_right_from_the_state_and_said(stopped, train, trained, assert_same_run):
+def test_a_damaged_log_is_restored_from_the_state(stopped, train, trained, assert_same_run):
     good = stopped.log.read_text()
     stopped.log.write_text(good + '{"epoch": 2, "loss": 99}\n{"epo')
-    stopped.best.write_bytes(b"spoilt")
-    said = listen()
+    stopped.best.write_bytes(b"damaged")
+    logged = listen()
     assert_same_run(trained, train(resume=True))
-    assert f"{stopped.log}: 1 torn row left out" in said
-    assert f"{stopped.log}: 1 after the saved state left out, as those steps are done again" in said
+    assert f"{stopped.log}: 1 torn row left out" in logged
+    assert f"{stopped.log}: 1 after the saved state left out, as those steps are done again" in logged
 
 
-def test_files_are_brought_to_where_the_state_stands(stopped):
+def test_log_and_best_weights_are_restored_to_the_state(stopped):
     row = stopped.rows[0]
-    said = listen()
+    logged = listen()
     for content in ("", '{"epoch": 1}\n', json.dumps(row) + "\n" + json.dumps(row) + "\n"):
         stopped.log.write_text(content)
         resume.restore_files(stopped, Progress(step=14, rows=[row]), b"best")
         assert files.read_rows(stopped.log) == ([row], 0)
         assert stopped.best.read_bytes() == b"best"
-    assert ["put back" in line for line in said] == [True, True, False]
+    assert ["put back" in line for line in logged] == [True, True, False]
     resume.restore_files(stopped, Progress(), None)
     assert stopped.rows == []
     assert not stopped.best.exists()
 
 
 def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, train):
-    line = told(train, resume=True, optimizer={"learning_rate": 0.01}, schedule={"lr_decay": 0.9})
-    assert "optimizer.learning_rate: 0.05 -> 0.01, schedule.lr_decay: 0.8 -> 0.9" in line
-    assert "only train.epochs and train.steps may grow" in line
+    error = user_error(train, resume=True, optimizer={"learning_rate": 0.01}, schedule={"lr_decay": 0.9})
+    assert error.code == "resume-other-recipe"
+    assert "optimizer.learning_rate: 0.05 -> 0.01, schedule.lr_decay: 0.8 -> 0.9" in str(error)
     # What is no part of the recipe may change.
     with pytest.raises(Stopped), interrupting("epoch"):
         train(resume=True, title="another title", train={"epochs": 3, "state_minutes": 1})
     stopped.update(data={"title": "other", "fingerprint": "0" * 64})
-    assert "resumed on the images it began with: other" in told(train, resume=True)
+    assert user_error(train, resume=True).code == "resume-other-images"
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told_of"),
+    ("change", "difference"),
     [
         (lambda arrays: arrays.pop("model/head/kernel"), "whose model/head/kernel is missing"),
         (
@@ -106,12 +106,13 @@ def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, t
         (lambda arrays: arrays.update({"model/head/bias": np.zeros(10)}), "whose model/head/bias is another"),
     ],
 )
-def test_a_state_of_another_network_is_not_taken_up_in_part(spoil, told_of, plan, trained):
+def test_a_state_of_another_network_is_not_restored_in_part(change, difference, plan, trained):
     arrays = checkpoint.load(trained.state).arrays
-    spoil(arrays)
+    change(arrays)
     variables = plan.build_step().variables
     before = checkpoint.copy_of(variables)
-    assert told_of in told(checkpoint.restore, variables, arrays)
+    error = user_error(checkpoint.restore, variables, arrays)
+    assert (error.code, difference in str(error)) == ("state-of-another-network", True)
     for name, variable in variables.items():
         np.testing.assert_array_equal(variable, before[name], err_msg=name)
 
@@ -119,10 +120,10 @@ def test_a_state_of_another_network_is_not_taken_up_in_part(spoil, told_of, plan
 def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, assert_same_run):
     short = train(train={"epochs": 2})
     assert short.about["changed"] == {"train.epochs": [2, 3]}
-    assert told(train, resume=short.name, train={"epochs": 2}).endswith(f"Received: {short.name}, which is finished.")
-    said = listen()
+    assert user_error(train, resume=short.name, train={"epochs": 2}).code == "run-finished"
+    logged = listen()
     long = train(resume=short.name, train={"epochs": 3})
-    assert f"changed for {short.name}: train.epochs: 2 -> 3" in said
+    assert f"changed for {short.name}: train.epochs: 2 -> 3" in logged
     assert_same_run(trained, long)
     assert long.folder == short.folder
     assert long.about["grown"] == [{"after_step": 20, "train.epochs": [2, 3]}]
@@ -148,44 +149,44 @@ def stop_after_an_epoch(train):
 def test_a_run_goes_on_with_the_recipe_it_began_with(train, stop_after_an_epoch, tmp_path):
     """Shorter than its preset it began, and so it ends, if nobody says otherwise with `resume`."""
     stop_after_an_epoch(train={"epochs": 2})
-    said = listen()
+    logged = listen()
     run = train(resume=True)
     assert (run.about["step"], run.about["steps_planned"], run.about["status"]) == (20, 20, "finished")
     assert run.about["changed"] == {"train.epochs": [2, 3]}
     assert "grown" not in run.about
-    assert not any("changed" in line for line in said)
+    assert not any("changed" in line for line in logged)
     (row,) = files.read_rows(tmp_path / "train_overall.jsonl")[0]
     assert (row["step"], row["changed"]) == (20, {"train.epochs": [2, 3]})
 
 
-def test_what_is_given_with_resume_changes_it_the_presets_own_value_too(
+def test_overrides_given_with_resume_apply_even_back_to_the_presets_own_value(
     train, stop_after_an_epoch, trained, assert_same_run
 ):
     stop_after_an_epoch(train={"epochs": 2})
-    said = listen()
+    logged = listen()
     run = train(resume=True, train={"epochs": 3, "state_minutes": 1})
     assert_same_run(trained, run)
-    assert f"changed for {run.name}: train.epochs: 2 -> 3, train.state_minutes: 10.0 -> 1.0" in said
+    assert f"changed for {run.name}: train.epochs: 2 -> 3, train.state_minutes: 10.0 -> 1.0" in logged
     assert (run.about["changed"], run.preset.train.state_minutes) == ({}, 1.0)
 
 
-def test_a_preset_that_has_changed_since_is_said_and_not_taken(
+def test_a_preset_file_that_has_changed_since_is_reported_and_not_used(
     train, stop_after_an_epoch, trained, tiny_preset, image_tree, tmp_path, assert_same_run
 ):
     stop_after_an_epoch(train={"state_minutes": 1})
-    said, schedule = listen(), {"name": "constant"}
+    logged, schedule = listen(), {"name": "constant"}
     now = load_preset({**tiny_preset, "train": {"batch_size": 10, "epochs": 2}, "schedule": schedule})
     run = train_preset(now, str(image_tree), tmp_path, resume=True)
     assert_same_run(trained, run)
-    (line,) = [line for line in said if "keeps the recipe it began with" in line]
+    (line,) = [line for line in logged if "keeps the recipe it began with" in line]
     assert line.endswith("train.batch_size, train.epochs, schedule.name, schedule.lr_decay")
     assert run.about["changed"] == {}
     # What the run itself had changed is not the preset's doing.
     stop_after_an_epoch(train={"epochs": 2})
-    said.clear()
+    logged.clear()
     changed = load_preset({**tiny_preset, "train": {"batch_size": 20, "epochs": 5}})
     train_preset(changed, str(image_tree), tmp_path, resume=True)
-    assert not any("keeps the recipe" in line for line in said)
+    assert not any("keeps the recipe" in line for line in logged)
 
 
 def test_a_preset_under_another_name_resumes(train, at_step):
@@ -196,13 +197,13 @@ def test_a_preset_under_another_name_resumes(train, at_step):
 
 
 def test_a_run_of_another_preset_does_not_resume(stopped, image_tree, tmp_path):
-    line = told(train_preset, load_preset("3"), str(image_tree), tmp_path, resume=stopped.name)
-    assert line == f"a run goes on as the preset it began with, tiny. Received: 3 for {stopped.name}."
+    error = user_error(train_preset, load_preset("3"), str(image_tree), tmp_path, resume=stopped.name)
+    assert error.code == "resume-other-preset"
 
 
 @pytest.fixture
 def grown(image_tree, tiny_preset, tmp_path):
-    """Says whether a run of `before` may go on as `now` after a step: what grew, or the one line of refusal."""
+    """Returns a function: how a run of `before` grows that goes on as `now` after a step, or the error it gives."""
     dataset = sources.load("cifar10", str(image_tree))
 
     def ask(before: dict, now: dict, step: int, status: str = "stopped"):
@@ -210,9 +211,13 @@ def grown(image_tree, tiny_preset, tmp_path):
         run.update(status=status)
         preset = load_preset(tiny_preset, **now)
         try:
-            return resume.check_recipe(run, preset, make_plans(preset, dataset, 0), step)
+            resume.take_recipe(run, preset, make_plans(preset, dataset, 0), step)
         except UserError as error:
-            return str(error)
+            return f"{error.code}: {error}"
+        assert run.preset == preset
+        (growth,) = run.about.get("grown", [{"after_step": step}])
+        assert growth.pop("after_step") == step
+        return growth
 
     return ask
 
@@ -245,14 +250,5 @@ def test_what_may_grow(grown):
         line = grown(before, now, step)
         assert isinstance(line, str), (before, now)
         assert reason in line
-    assert "which is finished" in grown({}, {}, 30, "finished")
-    assert "which is diverged" in grown({}, {"train": EPOCHS}, 14, "diverged")
-
-
-def test_other_software_or_device_is_said():
-    before = {"versions": {"keras": "1"}, "device": "CPU: one", "backend": "tensorflow"}
-    said = listen()
-    resume.say_what_changed(before, before)
-    assert said == []
-    resume.say_what_changed(before, {**before, "device": "CPU: another"})
-    assert said == ["the last bits may differ from an unbroken run's: device CPU: one -> CPU: another"]
+    assert grown({}, {}, 30, "finished").startswith("run-finished")
+    assert grown({}, {"train": EPOCHS}, 14, "diverged").startswith("run-diverged")

@@ -1,4 +1,4 @@
-"""Signals to a training: the first is a wish, the second an order, even while TensorFlow is deep in a step."""
+"""Signals to a training: the first asks it to stop, the second ends it, even while TensorFlow is deep in a step."""
 
 import os
 import signal
@@ -26,16 +26,16 @@ with StopSignal().listening():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_is_kept_and_the_handlers_come_back(number):
-    said, before = listen(), {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    logged, before = listen(), {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     stop = StopSignal()
     with stop.listening():
         assert stop.signal is None
         os.kill(os.getpid(), number)
         assert stop.signal == number
         deadline = time.monotonic() + 10
-        while not said and time.monotonic() < deadline:
+        while not logged and time.monotonic() < deadline:
             time.sleep(0.001)
-    assert said == ["stopping after this step; press Ctrl-C again to stop at once"]
+    assert logged == ["stopping after this step; press Ctrl-C again to stop at once"]
     assert {each: signal.getsignal(each) for each in before} == before
     assert signal.set_wakeup_fd(-1) == -1
     assert not any("_count" in thread.name for thread in threading.enumerate())

@@ -44,7 +44,7 @@ def test_what_is_assigned_between_steps_counts():
     step(images, labels)
     step.synchronize()
     before = np.array(network.get_layer("head").kernel)
-    step.optimizer.rate_scale.assign(0.0)
+    step.optimizer.learning_rate_scale.assign(0.0)
     step(images, labels)
     step.synchronize()
     np.testing.assert_array_equal(np.array(network.get_layer("head").kernel), before)

@@ -1,13 +1,15 @@
-"""What goes wrong in a training is said in a line, recorded, and costs nothing that was good."""
+"""What goes wrong in a training is reported in one line, recorded, and costs nothing that was saved."""
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from assertions import user_error
 from messages import listen
 
 from resnet_tf.datasets import sources
@@ -23,14 +25,13 @@ from resnet_tf.training.train import train
 
 @pytest.fixture
 def refused(image_tree, tiny_preset, tmp_path, on_step):
-    """Trains where it must fail; returns the line and the run."""
+    """Trains where it must fail; returns the error and the run."""
 
-    def start(**changes) -> tuple[str, Run]:
-        with pytest.raises(UserError) as caught:
-            train(load_preset(tiny_preset, **changes), str(image_tree), tmp_path, on_step=on_step)
-        assert "\n" not in str(caught.value)
+    def start(**changes) -> tuple[UserError, Run]:
+        preset = load_preset(tiny_preset, **changes)
+        error = user_error(train, preset, str(image_tree), tmp_path, on_step=on_step)
         (run,) = run_folder.every(tmp_path)
-        return str(caught.value), run
+        return error, run
 
     return start
 
@@ -41,9 +42,9 @@ def ledger_row(run: Run) -> dict:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(refused):
-    line, run = refused(optimizer={"learning_rate": 1e30})
-    assert line.startswith("a training must stay finite. Received: the loss = ")
-    assert "Try a lower optimizer.learning_rate" in line
+    error, run = refused(optimizer={"learning_rate": 1e30})
+    assert error.code == "training-diverged"
+    assert "Try a lower optimizer.learning_rate" in str(error)
     assert run.about["status"] == ledger_row(run)["status"] == "diverged"
     diverged = ledger_row(run)["diverged"]
     assert diverged["what"] == "the loss"
@@ -57,15 +58,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(refused):
 def test_weights_that_are_not_finite_are_never_saved(refused, at_step, step):
     """No loss has seen them yet: at an epoch's end, and in its middle when the state's minutes have passed."""
 
-    def spoil(phase) -> None:
+    def damage(phase) -> None:
         phase.step.synchronize()
         kernel = phase.step.network.get_layer("head").kernel
         kernel.assign(tf.where(tf.eye(*kernel.shape) == 1, np.inf, kernel))
 
-    at_step(step, spoil)
-    line, run = refused(train={"epochs": 3, "state_minutes": 1e-9 if step == 17 else 10})
-    assert f"Received: model/head/kernel = inf at step {step}" in line
-    assert f"its state after step {16 if step == 17 else 10} is kept" in line
+    at_step(step, damage)
+    error, run = refused(train={"epochs": 3, "state_minutes": 1e-9 if step == 17 else 10})
+    assert error.code == "training-diverged"
+    assert f"at step {step}: model/head/kernel became inf" in str(error)
+    assert f"its state after step {16 if step == 17 else 10} is kept" in str(error)
     good = checkpoint.load(run.state)
     assert all(np.isfinite(array).all() for array in good.arrays.values())
     assert ledger_row(run)["diverged"]["what"] == "model/head/kernel"
@@ -78,52 +80,55 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(refused, monkeypatch)
         return scores
 
     monkeypatch.setattr(loop, "score", overflowing)
-    line, run = refused()
-    assert "Received: the validation loss = nan at step 10" in line
+    error, run = refused()
+    assert error.code == "training-diverged"
+    assert "at step 10: the validation loss became nan" in str(error)
     assert run.rows == []
 
 
-def test_memory_that_runs_out_names_the_batch_and_what_to_try(refused, at_step):
+def test_running_out_of_memory_suggests_a_smaller_batch(refused, at_step):
     def run_out(phase) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[20,32,32,4]")
 
     at_step(12, run_out)
-    line, run = refused(train={"epochs": 2})
-    assert "train.batch_size=20 at 32 pixels" in line
-    assert "--set train.batch_size=10" in line
+    error, run = refused(train={"epochs": 2})
+    assert error.code == "out-of-memory"
+    assert "--set train.batch_size=10" in str(error)
     assert checkpoint.load(run.state).progress.step == 10
 
 
-def test_a_run_that_cannot_be_written_says_what_where_and_what_is_safe(refused, monkeypatch, at_step):
+def test_a_run_that_cannot_be_written_names_the_file_and_the_saved_step(refused, monkeypatch, at_step):
     at_step(15, lambda phase: monkeypatch.setattr(Run, "log", Path("/proc/nothing/log.jsonl")))
-    line, run = refused()
-    assert line.startswith("a run's files must be writable. Received: /proc/nothing/log.jsonl: No such file")
-    assert f"Its state after step 10 is whole: mend this, then go on with --resume {run.name}." in line
+    error, run = refused()
+    assert error.code == "run-not-writable"
+    assert "/proc/nothing/log.jsonl: No such file" in str(error)
+    assert f"after step 10 is saved. Fix this, then go on with --resume {run.name}." in str(error)
 
 
-def test_tensorboard_that_cannot_write_costs_one_warning(image_tree, tiny_preset, tmp_path, monkeypatch):
+def test_tensorboard_that_cannot_be_written_gives_one_warning(image_tree, tiny_preset, tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "tensorboard", Path("/proc/nothing"))
-    said = listen()
+    logged = listen()
     preset = load_preset(tiny_preset, train={"epochs": 1})
     run = train(preset, str(image_tree), tmp_path)
     assert run.about["status"] == "finished"
-    (warning,) = (line for line in said if "TensorBoard" in line)
+    (warning,) = (line for line in logged if "TensorBoard" in line)
     assert warning.startswith("warning: nothing more is written for TensorBoard (")
     assert "\n" not in warning
 
 
-def test_validation_that_leaves_no_batch_is_named_as_the_cause(image_tree, tiny_preset, tmp_path):
+def test_validation_that_leaves_no_batch_is_refused_with_a_smaller_size(image_tree, tiny_preset, tmp_path):
     preset = load_preset(tiny_preset, data={"validation_size": 230})  # of 240 images; a batch has 20
-    with pytest.raises(UserError, match=r"data\.validation_size=230, which leaves 10 of 240.*validation_size=48"):
-        train(preset, str(image_tree), tmp_path)
+    error = user_error(train, preset, str(image_tree), tmp_path)
+    assert error.code == "batch-too-large"
+    assert "the 10 training images that data.validation_size=230 leaves of 240" in str(error)
+    assert "--set data.validation_size=48" in str(error)
     assert not list(tmp_path.iterdir())
 
 
 def test_training_images_that_are_not_square_are_refused_before_anything_is_done(image_tree, tiny_preset, tmp_path):
     preset = load_preset(tiny_preset, data={"augment": "random_resized_crop(32, width=60)"})
-    with pytest.raises(UserError, match=r"Received: 32 x 60 pixels") as caught:
-        train(preset, str(image_tree), tmp_path)
-    assert "\n" not in str(caught.value)
+    error = user_error(train, preset, str(image_tree), tmp_path)
+    assert (error.code, "32 x 60 pixels" in str(error)) == ("images-of-one-size", True)
     assert not list(tmp_path.iterdir())
 
 
@@ -133,8 +138,7 @@ def test_a_batch_may_be_as_large_as_the_rest_times_its_repeats(image_tree, tiny_
     preset = load_preset(tiny_preset, data={"validation_size": held_out}, train=train)  # of 240 images
     dataset = sources.load(preset.data.dataset, str(image_tree))
     if steps is None:
-        with pytest.raises(UserError, match=r"leaves 9 of 240 for train\.batch_size=30 with train\.repeats=3\."):
-            plan.make_plans(preset, dataset, seed=7)
+        assert user_error(plan.make_plans, preset, dataset, seed=7).code == "batch-too-large"
     else:
         assert plan.make_plans(preset, dataset, seed=7)[0].steps_per_epoch == steps
 
@@ -160,17 +164,15 @@ def test_an_own_validation_folder_is_validated_on_and_evaluated(image_tree, tiny
     assert result["top1"] == pytest.approx(run.rows[-1]["validation_top1"], abs=1e-4)
 
 
-def test_a_picture_that_breaks_in_the_middle_of_a_training_is_named(
-    image_tree, tiny_preset, tmp_path, at_step, on_step
-):
+def test_an_image_file_that_breaks_during_a_training_is_named(image_tree, tiny_preset, tmp_path, at_step, on_step):
     folder = shutil.copytree(image_tree, tmp_path / "pictures")
 
-    def spoil(phase) -> None:
+    def damage(phase) -> None:
         for path in phase.plan.batches.split.paths:
             os.truncate(path, 50)
 
-    at_step(3, spoil)
+    at_step(3, damage)
     data = {"dataset": "folder", "augment": "random_resized_crop(32)", "validation_size": 20}
     preset = load_preset(tiny_preset, data=data, evaluation={"frame": "resize(32) | center_crop(32)"})
-    with pytest.raises(UserError, match=rf"{folder}/train/\w+/\d+\.png \(.*move them out of the data set\."):
-        train(preset, str(folder), tmp_path / "runs", on_step=on_step)
+    error = user_error(train, preset, str(folder), tmp_path / "runs", on_step=on_step)
+    assert re.search(rf"{folder}/train/\w+/\d+\.png \(.*move them out of the data set\.", str(error))

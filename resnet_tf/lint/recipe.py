@@ -1,0 +1,93 @@
+"""What the rules of the recipe check look at, and how they are registered."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from resnet_tf.presets.schedule import Plateau
+from resnet_tf.presets.schema import Preset
+
+Problem = tuple[str, str]  # what is wrong, what to do about it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One phase of a preset, and what is known of its images and of an earlier run.
+
+    Attributes:
+        images: of the training split, without validation; None where only the folder of images tells.
+        classes: None likewise.
+        history: rows of an earlier run's log; may be empty.
+        own_validation: images in the data set's own validation split; None: data.validation_size training images are
+            held out.
+    """
+
+    preset: Preset
+    images: int | None
+    classes: int | None
+    history: Sequence[dict] = ()
+    own_validation: int | None = None
+
+    @property
+    def held_out(self) -> int:
+        """Training images that validation takes."""
+        return self.preset.data.validation_size if self.own_validation is None else 0
+
+    @property
+    def validation(self) -> int:
+        """Images to validate on."""
+        return self.held_out if self.own_validation is None else self.own_validation
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        train = self.preset.train
+        return None if self.images is None else self.images * train.repeats // train.batch_size
+
+    @property
+    def epochs(self) -> float | None:
+        """Length in epochs; None where it depends on an unknown number of images."""
+        train = self.preset.train
+        if train.epochs is not None or not self.steps_per_epoch:
+            return train.epochs
+        return train.steps / self.steps_per_epoch
+
+    @property
+    def steps(self) -> int | None:
+        """Length in steps; None where it depends on an unknown number of images."""
+        train = self.preset.train
+        if train.steps is None and self.steps_per_epoch is None:
+            return None
+        return train.total_steps(self.steps_per_epoch)
+
+    @property
+    def plateau(self) -> Plateau | None:
+        return self.preset.schedule if isinstance(self.preset.schedule, Plateau) else None
+
+    @property
+    def plateau_checks(self) -> int | None:
+        """How often a plateau looks at its metric."""
+        if self.plateau.every_steps is not None:
+            return None if self.steps is None else self.steps // self.plateau.every_steps
+        return None if self.epochs is None else math.ceil(self.epochs)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule, and the reported failure behind it. `impossible`: what it finds cannot be trained at all."""
+
+    find: Callable[[Recipe], Iterator[Problem]]
+    case: str
+    impossible: bool = False
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(case: str, impossible: bool = False) -> Callable:
+    """Enters a function in `RULES`: `adam_rate` becomes the rule "adam-rate"."""
+
+    def register(find: Callable[[Recipe], Iterator[Problem]]) -> Callable[[Recipe], Iterator[Problem]]:
+        RULES[find.__name__.replace("_", "-")] = Rule(find, case, impossible)
+        return find
+
+    return register
