@@ -173,7 +173,7 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
     images is replaced. One that measures what another row has measured (see `same_measurement`) is not added.
 
     Args:
-        result: a row of plain values, see `evaluation.recording.short_form`.
+        result: a row of plain values, see `runs.records.Evaluation.to_result`.
         again: add it even so; it takes the other row's place.
 
     Returns:

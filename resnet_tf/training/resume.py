@@ -12,8 +12,8 @@ from resnet_tf.errors import UserError
 from resnet_tf.log import logger
 from resnet_tf.presets import schema, variants
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import run_folder
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs import choose
+from resnet_tf.runs.run import Run
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import Plan
 
@@ -41,14 +41,14 @@ def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | N
 
 
 def _named(name: str, runs: str | Path) -> Run:
-    run = run_folder.find(name, runs)
-    if run.shipped is not None:
-        raise UserError(f"a run that comes with the project is not trained on. Received: {run.name}.")
+    run = choose.find_run(name, runs)
+    if run.pretrained:  # published without the state that a training continues from
+        raise UserError(f"a pretrained run cannot be resumed. Received: {run.name}.", "run-pretrained")
     return run
 
 
 def _newest(preset: Preset, runs: str | Path) -> Run:
-    run = run_folder.latest(runs, preset.name, ("running", "stopped"))
+    run = choose.latest_run(runs, preset.name, ("running", "stopped"))
     if run is None:
         raise UserError(
             "--resume needs an unfinished run; start one without --resume. Received: no such run of preset "

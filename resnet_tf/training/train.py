@@ -14,8 +14,8 @@ from resnet_tf.lint import check
 from resnet_tf.lint.check import Finding
 from resnet_tf.log import logger
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import ledger, run_folder
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs import ledger
+from resnet_tf.runs.run import Run, create_run
 from resnet_tf.training import checkpoint
 from resnet_tf.training.device import warn_of_xla
 from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -93,7 +93,7 @@ def train(
 
 def _create(preset: Preset, plans: list[Plan], runs: str | Path, preset_file: Path | None) -> Run:
     dataset = plans[0].dataset
-    return run_folder.create(
+    return create_run(
         preset,
         plans[0].seed,
         runs,
