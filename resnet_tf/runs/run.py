@@ -29,6 +29,11 @@ from resnet_tf.runs.records import Evaluation
 RUNS = "runs"  # the folder of runs where none is named
 
 
+def _path(*parts: str) -> property:
+    """Returns a property: the path of a file or folder of the run."""
+    return property(lambda run: run.folder.joinpath(*parts))
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's folder and what its files say. A file is read once, and again only after it was replaced."""
@@ -83,37 +88,14 @@ class Run:
         """The log: one row an epoch."""
         return files.read_rows(self.log)[0]
 
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.jsonl"
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
-
-    @property
-    def predictions(self) -> Path:
-        return self.folder / "predictions"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.folder / "tensorboard"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "writer.lock"
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "weights" / "last.npz"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "weights" / "best.npz"
+    log = _path("log.jsonl")
+    last = _path("weights", "last.npz")
+    best = _path("weights", "best.npz")
+    state = _path("state")
+    lock = _path("writer.lock")
+    predictions = _path("predictions")
+    figures = _path("figures")
+    tensorboard = _path("tensorboard")
 
     @property
     def progress(self) -> str:
