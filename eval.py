@@ -7,7 +7,7 @@ from resnet_tf.errors import UserError, try_each
 from resnet_tf.evaluation import recording
 from resnet_tf.presets import storage
 from resnet_tf.presets.augmentation import VIEWS
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
   python eval.py --preset 4                               the preset's best finished run, on the test split
@@ -16,19 +16,23 @@ EXAMPLES = """\
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
     command.add_network_options(options)
     what = options.add_argument_group("how to score it")
     what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
     what.add_argument(
-        "--view", choices=tuple(VIEWS), help="pictures an image (default: the preset's, or that of shipped weights)"
+        "--view",
+        choices=tuple(VIEWS),
+        help="crops an image (default: the preset's; of a pretrained run: as published)",
     )
     what.add_argument(
-        "--figures", action="store_true", help="also draw confusion, calibration and the surest mistakes, into the run"
+        "--figures",
+        action="store_true",
+        help="also plot confusion, calibration and confident mistakes, into the run",
     )
     what.add_argument(
-        "--recalibrate", action="store_true", help="measure batch norm's statistics anew on training images first"
+        "--recalibrate", action="store_true", help="measure batch norm's statistics again on training images first"
     )
     what.add_argument(
         "--record", action="store_true", help="record in the preset's file even a trial or a known result"
@@ -42,18 +46,20 @@ def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
     if options.preset is None and options.run is None:
-        raise UserError("choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.")
-    run = run_folder.choose(options.preset, options.run, options.runs, "evaluate")
+        raise UserError(
+            "choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.", "nothing-to-score"
+        )
+    run = choose_run(options.preset, options.run, options.runs, "evaluate")
     preset_file = storage.find(options.preset) if options.preset else run.preset_file
     if options.record:
         recording.check_request(run, options.split, preset_file)
     command.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
-    from resnet_tf.evaluation.show import show, show_shipped
+    from resnet_tf.evaluation.show import show, show_reproduction
 
     against = None if preset_file is None else storage.load_preset(preset_file)
-    shipped = run.shipped
-    view = options.view or (shipped["view"] if shipped is not None else None)
+    published = run.published
+    view = options.view or (published.view if published else None)
     with command.counting("evaluating") as advance:
         result = evaluate(
             run,
@@ -66,17 +72,17 @@ def main(arguments: list[str]) -> None:
             recalibrate=options.recalibrate,
             advance=advance,
         )
-    show(result)
-    if shipped is not None:
-        show_shipped(result, shipped)
+    show(result.record)
+    if published:
+        show_reproduction(result.record, published)
     try_each(
         (
             lambda: record(run, result, options.runs),
-            lambda: print(recording.record_in_preset(run, result, preset_file, options.record)),
+            lambda: print(recording.record_in_preset(run, result.record, preset_file, options.record)),
         )
     )
-    if result.pictures:
-        print(f"figures in {run.extras(options.runs) / 'figures'}")
+    if result.plots:
+        print(f"figures in {run.figures}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
   python export.py --preset 4 --to saved_model            the preset's best finished run, for TensorFlow Serving
@@ -15,11 +15,11 @@ FORMATS = ("saved_model", "litert", "onnx")
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
     command.add_network_options(options)
     what = options.add_argument_group("what to write")
-    what.add_argument("--to", choices=FORMATS, help="in which form; litert and onnx need requirements-export.txt")
+    what.add_argument("--to", choices=FORMATS, help="in which format; litert and onnx need requirements-export.txt")
     what.add_argument("--out", metavar="DIR", help="into which folder (default: export/ in the run's)")
     command.add_data_option(options)
     command.add_run_options(options)
@@ -30,15 +30,14 @@ def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
     if options.to is None:
-        raise UserError(f"choose a form with --to: {', '.join(FORMATS)}.")
-    run = run_folder.choose(options.preset, options.run, options.runs, "export")
+        raise UserError(f"choose a format with --to: {', '.join(FORMATS)}.", "no-format-named")
+    run = choose_run(options.preset, options.run, options.runs, "export")
     command.start_tensorflow()
     from resnet_tf.export import export
 
-    folder = Path(options.out) if options.out else run.extras(options.runs) / "export"
+    folder = Path(options.out) if options.out else run.folder / "export"
     path = export(run, options.to, folder, options.weights, options.data)
-    shipped = ", whose weights come with the project," if run.shipped else ""
-    print(f"{run.name}{shipped} is in {path}; {path.name}.json tells how to use it")
+    print(f"{run.name} is in {path}; {path.name}.json says how to use it")
 
 
 if __name__ == "__main__":

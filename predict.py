@@ -6,17 +6,17 @@ from pathlib import Path
 from resnet_tf import log, plots
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
-  python predict.py cat.jpg dog.png                       by your preset trained last, or pretrained
+  python predict.py cat.jpg dog.png                       with your best run, or a pretrained one
   python predict.py --preset 4 holiday/ --figure sheet.png
   python predict.py --preset 4 "photos/*.jpg" --top 5 --csv classes.csv
   python predict.py --preset 4 --json photos/ > classes.json"""
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Predict the classes of your own photos.", EXAMPLES)
     options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
     command.add_network_options(options)
@@ -33,9 +33,9 @@ def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
     if not options.photos:
-        raise UserError("name at least one photo, folder or pattern: python predict.py photo.jpg")
+        raise UserError("name at least one photo, folder or pattern: python predict.py photo.jpg", "no-photo-named")
     if options.csv and not Path(options.csv).resolve().parent.is_dir():
-        raise UserError(f"a file needs a folder that exists. Received: {options.csv!r}.")
+        raise UserError(f"a file needs a folder that exists. Received: {options.csv!r}.", "folder-not-found")
     if options.figure:
         plots.check_place(options.figure)
     from resnet_tf.prediction import photos
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     paths = photos.find(options.photos)
 
     log.print_handler.to_stderr = options.json
-    run = run_folder.choose(options.preset, options.run, options.runs, "predict")
+    run = choose_run(options.preset, options.run, options.runs, "predict")
     command.start_tensorflow()
     from resnet_tf.prediction import plot, table
     from resnet_tf.prediction.predict import predict_photos
@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> None:
             if options.figure and len(shown) < plot.MAX_TILES:
                 shown.append(photo)
     about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
-    if run.shipped is not None:
-        about += f"; its weights come with the project ({run.shipped['top1']:.2f} % on the test split)"
+    if published := run.published:
+        about += f"; pretrained ({published.top1:.2f} % on the test split)"
     if options.json:
         print(table.as_json(rows))
     else:
@@ -67,7 +67,8 @@ def main(arguments: list[str]) -> None:
         writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, about))
     try_each(writes)
     if all(row["error"] for row in rows):
-        raise UserError(f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}.")
+        message = f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}."
+        raise UserError(message, "no-readable-photo")
 
 
 if __name__ == "__main__":

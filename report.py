@@ -8,7 +8,7 @@ from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.prediction.table import save
 from resnet_tf.report import compare, measured, page, tables
-from resnet_tf.runs import run_folder
+from resnet_tf.runs import choose
 
 EXAMPLES = """\
   python report.py                                        one page, report.html: results, studies, costs, curves
@@ -32,17 +32,17 @@ def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
     log.print_handler.to_stderr = True  # the report itself may go to standard output
-    run_folder.check_folder(options.runs)
+    choose.check_runs_folder(options.runs)
     if options.compare:
         if options.markdown or options.csv:
             raise UserError("two runs are compared on the terminal or with --html. Received: --markdown or --csv.")
-        ours, theirs = (run_folder.find(name, options.runs) for name in options.compare)
+        ours, theirs = (choose.find_run(name, options.runs) for name in options.compare)
         found = compare.compare(ours, theirs, options.runs)
         print(compare.as_text(found, ours, theirs))
         if options.html:
             write(options.html, page.comparison_page(ours, theirs, found, Path(options.html)))
         return
-    presets, runs = measured.shipped_presets(), run_folder.readable(run_folder.every(options.runs))
+    presets, runs = measured.shipped_presets(), choose.own_runs(options.runs)
     found = measured.gather(options.runs, presets)
     writes = []
     if options.markdown:

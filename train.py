@@ -11,7 +11,8 @@ from resnet_tf.cli.listing import print_presets, print_summary
 from resnet_tf.errors import UserError
 from resnet_tf.presets import storage, variants
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import find_run
+from resnet_tf.runs.run import RUNS
 
 EXAMPLES = """\
   python train.py --list                                  the presets, their sizes and results
@@ -73,7 +74,7 @@ def main(arguments: list[str]) -> int | None:
     if options.check is not None:
         from resnet_tf.lint import check
 
-        run = run_folder.find(options.check, options.runs) if options.check else None
+        run = find_run(options.check, options.runs) if options.check else None
         return check.print_check(preset, run, options.data)
     if options.dry_run:
         if options.distribute:
@@ -98,7 +99,7 @@ def main(arguments: list[str]) -> int | None:
     )
     if group.rank == 0:
         given = {"--run": run.name, "--data": options.data, "--runs": options.runs}
-        words = [word for pair in given.items() if pair[1] not in (None, run_folder.RUNS) for word in pair]
+        words = [word for pair in given.items() if pair[1] not in (None, RUNS) for word in pair]
         print(f"next: python eval.py {shlex.join(words)}")
 
 
@@ -108,7 +109,7 @@ def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
         path = storage.find(options.preset)
         return variants.apply_settings(storage.load_preset(path), options.set), path.resolve()
     if isinstance(options.resume, str):
-        return variants.apply_settings(run_folder.find(options.resume, options.runs).preset, options.set), None
+        return variants.apply_settings(find_run(options.resume, options.runs).preset, options.set), None
     if options.resume:
         raise UserError("name a preset (--preset NAME) or a run (--resume RUN) to go on with.", "preset-missing")
     raise UserError("choose what to train with --preset NAME; see the names with --list.", "preset-missing")

@@ -16,7 +16,8 @@ from PIL import Image
 from resnet_tf.cli import command
 from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import find_run
+from resnet_tf.runs.run import Run
 
 OFF = 4  # pixels, half a block: on its own grid a second encoding would change next to nothing
 
@@ -29,11 +30,11 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=75, help="of the second encoding (default: 75)")
     options = parser.parse_args()
     command.start_tensorflow()
-    run = run_folder.find(options.run, options.runs, shipped=True)
+    run = find_run(options.run, options.runs)
     print(json.dumps(measure(run, options.data, options.quality), indent=2))
 
 
-def measure(run: run_folder.Run, data: str | None, quality: int) -> dict:
+def measure(run: Run, data: str | None, quality: int) -> dict:
     """Returns top-1 in percent on the test images as they are and encoded again, and how far the pixels moved."""
     from resnet_tf.evaluation.evaluate import dataset_of
     from resnet_tf.models.build import load_network

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training.distributed import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ def images_per_second(preset: str, steps: int, cores: list[int]) -> float:
                 started.append(process)
             if any(process.wait() for process in started):
                 raise SystemExit("a training failed; its message stands above")
-        (run,) = run_folder.every(Path(runs))
+        (run,) = all_runs(Path(runs))
         return run.rows[1]["timing"]["images_per_second"]
 
 

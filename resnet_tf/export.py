@@ -1,6 +1,6 @@
-"""A run's network for other programs: SavedModel, LiteRT and ONNX, normalisation and softmax inside.
+"""Exports a run's network as SavedModel, LiteRT or ONNX, with normalisation and softmax inside.
 
-Each file is run by its own runtime on real images before it takes its place, and compared with the Keras network.
+An exported network is run by its own runtime on test images and compared with the Keras network before it is kept.
 """
 
 import importlib.util
@@ -21,10 +21,10 @@ from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.views import evaluation_batches, photo_framing
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.run import Run, not_writable
 
 CHECKED = 1000  # images of the test split
-CLOSE = 1e-4  # probabilities may differ by so much: another runtime adds up in another order
+TOLERANCE = 1e-4  # of probabilities: another runtime sums in another order
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images [batch, size, size, 3] to probabilities [batch, classes]
 
@@ -52,13 +52,13 @@ def _onnx(path: Path) -> Predict:
 
 @dataclass(frozen=True)
 class Format:
-    """A form that a network is written in.
+    """A format that a network is written in.
 
     Attributes:
         keras_name: what Keras calls it.
         suffix: of the file's name; a SavedModel is a folder.
-        load: returns what predicts by the form's own runtime.
-        needs: packages that writing it or running it takes beyond requirements.txt.
+        load: returns a function that predicts with the format's own runtime.
+        needs: packages needed to write or run it, beyond requirements.txt.
     """
 
     keras_name: str
@@ -81,40 +81,42 @@ def export(
     weights: str | None = None,
     data: str | None = None,
 ) -> Path:
-    """Writes a run's network for other programs, and a JSON file that tells how to use it; returns the network's path.
+    """Writes a run's network for other programs, and a JSON file that says how to use it; returns the network's path.
 
-    It takes `images`, float32 [batch, size, size, 3] in 0..255, of any batch size, and gives the classes'
-    probabilities, float32 [batch, classes].
+    The network maps `images`, float32 [batch, size, size, 3] in 0..255, of any batch size, to class probabilities,
+    float32 [batch, classes].
 
     Args:
         to: one of `FORMATS`.
-        folder: where it goes; what is there under its name is replaced.
+        folder: where it goes; a file of the same name is replaced.
         weights: "last" or "best"; default: as the preset says.
-        data: where the images are that it is checked on; default: see `datasets.sources.load`.
+        data: where the images are on which it is checked; default: see `datasets.sources.load`.
 
     Raises:
-        UserError: no such weights or images, a package is missing, photos cannot be framed as the evaluation's
-            images are, or what was written predicts otherwise.
+        UserError: no such weights or images, a package is missing, photos cannot be cropped as the evaluation crops
+            images, or the exported network predicts otherwise.
     """
-    form = FORMATS[to]
+    target_format = FORMATS[to]
     if keras.backend.backend() != "tensorflow":
         raise UserError(
             f"export computes with TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}. Leave it out: "
-            "weights are the same for every backend."
+            "weights are the same for every backend.",
+            "backend-cannot-export",
         )
-    for package in form.needs:
+    for package in target_format.needs:
         if importlib.util.find_spec(package) is None:
             raise UserError(
                 f"--to {to} needs the package {package}. Received: an environment without it. "
-                "Install it with pip install -r requirements-export.txt."
+                "Install it with pip install -r requirements-export.txt.",
+                "package-missing",
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryDirectory(dir=folder).cleanup()  # before any work: it may be read-only
     except OSError as error:
-        raise UserError(f"an export needs a folder it can write to. Received: {folder}: {error.strerror}.") from error
+        raise not_writable("an export", folder, error) from error
     preset = run.preset.in_phases[-1]
-    photo_framing(preset)  # raises before any work where the file beside the network could not say how to frame a photo
+    photo_framing(preset)  # raises before any work where photos cannot be cropped as the evaluation crops images
     dataset = dataset_of(run, data)
     chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
     batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
@@ -122,25 +124,25 @@ def export(
     network, about = load_network(preset, dataset.classes, run.weights(which), batches.size)
     model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
     model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
-    target = folder / f"{which}{form.suffix or '_saved_model'}"
+    target = folder / f"{which}{target_format.suffix or '_saved_model'}"
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         made = Path(aside) / target.name
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # tf2onnx meets a NumPy newer than itself
-            model.export(str(made), format=form.keras_name, verbose=False)
-        difference = compare(model.predict_on_batch, form.load(made), batches)
+            warnings.simplefilter("ignore", FutureWarning)  # tf2onnx is older than NumPy
+            model.export(str(made), format=target_format.keras_name, verbose=False)
+        difference = compare(model.predict_on_batch, target_format.load(made), batches)
         logger.info(f"the same class for {len(chosen):,} images of the test split, probabilities to {difference:.1e}")
-        how = _how_to_use(run, batches.size, dataset.classes)
-        how |= {"weights": which, **about, "checked": {"images": len(chosen), "largest_difference": difference}}
+        usage = _usage(run, batches.size, dataset.classes)
+        usage |= {"weights": which, **about, "checked": {"images": len(chosen), "largest_difference": difference}}
         if target.exists():
             target.replace(Path(aside) / "before")
         made.replace(target)
-        files.write_atomically(target.with_name(f"{target.name}.json"), json.dumps(how, indent=2) + "\n")
+        files.write_atomically(target.with_name(f"{target.name}.json"), json.dumps(usage, indent=2) + "\n")
     return target
 
 
-def _how_to_use(run: Run, size: int, classes: int) -> dict:
-    """Returns what someone who has only the file must know."""
+def _usage(run: Run, size: int, classes: int) -> dict:
+    """Returns all that is needed to use the exported network without this project."""
     side, crop = photo_framing(run.preset.in_phases[-1])
     side = side if crop == size else size
     return {
@@ -156,21 +158,23 @@ def _how_to_use(run: Run, size: int, classes: int) -> dict:
     }
 
 
-def compare(expected: Predict, found: Predict, batches: EvaluationBatches) -> float:
+def compare(network: Predict, exported: Predict, batches: EvaluationBatches) -> float:
     """Returns the largest difference between two networks' probabilities on the images of a split.
 
     Raises:
-        UserError: they name different classes for an image, or differ by more than `CLOSE`.
+        UserError: they predict different classes for an image, or differ by more than `TOLERANCE`.
     """
     largest, others = 0.0, 0
     for views, _ in batches.dataset():
         images = views[:, 0].numpy()
-        wanted, got = expected(images), found(images)
-        largest = max(largest, float(np.max(np.abs(wanted - got))))
-        others += int(np.sum(np.argmax(wanted, -1) != np.argmax(got, -1)))
-    if others or not largest <= CLOSE:  # nan is not close either
+        expected, actual = network(images), exported(images)
+        largest = max(largest, float(np.max(np.abs(expected - actual))))
+        others += int(np.sum(np.argmax(expected, -1) != np.argmax(actual, -1)))
+    if others or not largest <= TOLERANCE:  # nan is not close either
         raise UserError(
-            f"an exported network must predict as the run's does, to {CLOSE:g}. Received: another class for {others:,} "
-            f"of {len(batches.split):,} images, probabilities that differ by up to {largest:.1e}. Nothing was written."
+            f"an exported network must predict as the run's does, to {TOLERANCE:g}. Received: another class for "
+            f"{others:,} of {len(batches.split):,} images, probabilities that differ by up to {largest:.1e}. "
+            "Nothing was written.",
+            "export-differs",
         )
     return largest

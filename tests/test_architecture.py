@@ -59,7 +59,6 @@ QUICK = (
 ALLOWED_LINES = {
     "resnet_tf.pipeline.augment": 353,
     "resnet_tf.presets.augmentation_steps": 355,
-    "resnet_tf.runs.run_folder": 376,
 }
 ALLOWED_PARAMETERS = {
     "resnet_tf.datasets.shared_images._warning",

@@ -7,15 +7,16 @@ import re
 
 import numpy as np
 import pytest
+from assertions import user_error
 from PIL import Image
 
-import export as export_door
+import export as export_command
 import resnet_tf
 from resnet_tf import export
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training.train import train
 
 
@@ -26,8 +27,8 @@ def runs(tmp_path_factory, tiny_preset, image_tree):
     return folder
 
 
-def run_door(*arguments) -> int:
-    return command.run_door(export_door.main, [str(argument) for argument in arguments])
+def run_export(*arguments) -> int:
+    return command.run_door(export_command.main, [str(argument) for argument in arguments])
 
 
 def of_saved_model(path, images):
@@ -59,7 +60,7 @@ def test_exported_network_predicts_as_predict_does(to, runs, image_tree, tmp_pat
         "litert": (of_litert, "last.tflite"),
         "onnx": (of_onnx, "last.onnx"),
     }[to]
-    assert run_door("--to", to, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 0
+    assert run_export("--to", to, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 0
     assert re.search(r"the same class for 70 images .* probabilities to \d\.\de[+-]\d\d", capsys.readouterr().out)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"{name}.json"])
     about = json.loads((tmp_path / f"{name}.json").read_text())
@@ -72,46 +73,46 @@ def test_exported_network_predicts_as_predict_does(to, runs, image_tree, tmp_pat
         np.testing.assert_allclose(share, [expected[label] for label in about["class_names"]], atol=1e-4)
 
 
-def test_what_predicts_otherwise_is_not_written(runs, image_tree, tmp_path, capsys, monkeypatch):
+def test_a_network_that_predicts_otherwise_is_not_written(runs, image_tree, tmp_path, capsys, monkeypatch):
     form = export.FORMATS["saved_model"]
 
-    def spoilt(path):
+    def shifted(path):
         right = form.load(path)
         return lambda images: np.roll(right(images), 1, axis=1)
 
-    monkeypatch.setitem(export.FORMATS, "saved_model", dataclasses.replace(form, load=spoilt))
+    monkeypatch.setitem(export.FORMATS, "saved_model", dataclasses.replace(form, load=shifted))
     (tmp_path / "last_saved_model.json").write_text("before")
-    assert run_door("--to", "saved_model", "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
-    assert "another class for" in capsys.readouterr().err
+    assert run_export("--to", "saved_model", "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
+    assert "another class" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["last_saved_model.json"]
     assert (tmp_path / "last_saved_model.json").read_text() == "before"
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_any_work(runs, tmp_path, capsys, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(runs, tmp_path, capsys, monkeypatch):
     def read_only(*arguments, **keywords):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(export.tempfile, "mkdtemp", read_only)
     monkeypatch.setattr(export, "load_network", None)
-    assert run_door("--to", "saved_model", "--data", tmp_path / "none", "--runs", runs, "--out", tmp_path) == 2
+    assert run_export("--to", "saved_model", "--data", tmp_path / "none", "--runs", runs, "--out", tmp_path) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert f"{tmp_path}: Read-only file system" in line
 
 
-def test_mistakes_are_told_in_one_line(runs, image_tree, tmp_path, capsys, monkeypatch):
+def test_mistakes_are_one_line(runs, image_tree, tmp_path, capsys, monkeypatch):
     form = dataclasses.replace(export.FORMATS["onnx"], needs=("no_such_package",))
     monkeypatch.setitem(export.FORMATS, "onnx", form)
-    for arguments, told in {
-        (): "choose a form with --to: saved_model, litert, onnx",
+    for arguments, datum in {
+        (): "saved_model, litert, onnx",
         ("--to", "onnx"): "pip install -r requirements-export.txt",
-        ("--to", "litert", "--preset", "4"): "to export, a finished run is needed",
+        ("--to", "litert", "--preset", "4"): "train.py --preset 4",
     }.items():
-        assert run_door(*arguments, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
+        assert run_export(*arguments, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
         line = capsys.readouterr().err
-        assert told in line
+        assert datum in line
         assert line.count("\n") == 1
-    assert run_folder.every(runs)  # which is left as it was
+    assert all_runs(runs)  # which is left as it was
     assert not list(tmp_path.iterdir())
 
 
@@ -121,9 +122,8 @@ def test_a_frame_that_photos_cannot_have_is_refused_before_any_work(runs, tmp_pa
 
     monkeypatch.setattr(export, "photo_framing", refuse)
     monkeypatch.setattr(export, "dataset_of", None)  # would fail if it were called
-    with pytest.raises(UserError, match="no such photo"):
-        export.export(run_folder.every(runs)[0], "saved_model", tmp_path)
+    assert str(user_error(export.export, all_runs(runs)[0], "saved_model", tmp_path)) == "no such photo"
 
 
-def test_forms_of_the_door_are_those_there_are():
-    assert tuple(export.FORMATS) == export_door.FORMATS
+def test_the_command_offers_the_formats_that_there_are():
+    assert tuple(export.FORMATS) == export_command.FORMATS

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from messages import interrupting
@@ -16,7 +17,8 @@ import sweep as sweep_door
 from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.runs import ledger, run_folder
+from resnet_tf.runs import ledger
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.sweeping import trials
 from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
@@ -76,7 +78,7 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     assert trials.is_over(finished, runs)
     assert finished.about["changed"] == {"train.epochs": [2, 3]}
     trials.carry_out(trial, runs, images, data)
-    assert [run.name for run in run_folder.every(runs)] == [finished.name]
+    assert [run.name for run in all_runs(runs)] == [finished.name]
     for log in (ledger.TRAINED, ledger.EVALUATED):
         assert len(files.read_rows(Path(runs) / log)[0]) == 1
 
@@ -104,7 +106,7 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     assert not trials.is_over(finished, runs)
     trials.carry_out(longer, runs, images, data)
     assert trials.is_over(finished, runs)
-    assert trials.test_row(finished, runs)["steps"] == 30
+    assert trials.latest_test_result(finished, runs).steps == 30
 
 
 def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
@@ -123,8 +125,8 @@ def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_ove
 
 def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     top1 = {"3/a": 80.0, "3/b": 82.0, "3/c": 87.0}
-    rows = {name: {"top1": value, "data": {"title": "cifar10"}} for name, value in top1.items()}
-    monkeypatch.setattr(trials, "test_row", lambda run, runs: rows[run.name])
+    rows = {name: SimpleNamespace(top1=value, data={"title": "cifar10"}) for name, value in top1.items()}
+    monkeypatch.setattr(trials, "latest_test_result", lambda run, runs: rows[run.name])
     preset = str(ROOT / "presets" / "3.json")
     outcomes = [Outcome(Trial.of(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
     told = trials.report(outcomes, tmp_path)
@@ -181,12 +183,12 @@ def test_ctrl_c_lets_every_training_save_its_state(tiny, image_tree, tmp_path):
     command = [sys.executable, "sweep.py", "--presets", tiny, "--seeds", "0", "1", "--workers", "2"]
     command += ["--set", "train.epochs=1000", "--data", str(image_tree), "--runs", str(runs)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as driver:
-        wait_for(lambda: len([run for run in run_folder.every(runs) if run.rows]) == 2)
+        wait_for(lambda: len([run for run in all_runs(runs) if run.rows]) == 2)
         driver.send_signal(signal.SIGINT)
         printed, _ = driver.communicate(timeout=120)
     assert driver.returncode == 130
     assert printed.count("stopped after 1 start") == 2
-    assert [run.about["status"] for run in run_folder.every(runs)] == ["stopped", "stopped"]
+    assert [run.about["status"] for run in all_runs(runs)] == ["stopped", "stopped"]
 
 
 def wait_for(condition, seconds: float = 240) -> None:
@@ -210,7 +212,7 @@ def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(tm
 
     def under_way() -> list:
         """Runs with an epoch done that are not over."""
-        return [run for run in run_folder.every(runs) if run.about["status"] == "running" and run.rows]
+        return [run for run in all_runs(runs) if run.about["status"] == "running" and run.rows]
 
     with subprocess.Popen(command, cwd=ROOT) as driver:
         wait_for(under_way)
@@ -226,5 +228,5 @@ def test_a_sweep_with_a_killed_trial_and_a_killed_driver_gives_every_row_once(tm
         found = {(row["seed"], row["changed"].get("optimizer.learning_rate", [None])[0]) for row in rows}
         assert torn == 0
         assert len(rows) == len(found) == 6
-    assert len(run_folder.every(runs)) == 6
-    assert {run.about["status"] for run in run_folder.every(runs)} == {"finished"}
+    assert len(all_runs(runs)) == 6
+    assert {run.about["status"] for run in all_runs(runs)} == {"finished"}

@@ -9,7 +9,7 @@ from resnet_tf import files
 from resnet_tf.cli.listing import DESCRIBED, described
 from resnet_tf.presets import storage
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import ledger
+from resnet_tf.runs.comparison import display_name
 
 RESULT_HEADINGS = (
     "preset",
@@ -71,7 +71,7 @@ def result_line(preset: Preset, result: dict) -> list[str]:
     low, high = result["test_top1_interval"]
     reference = preset.reference.test_top1
     return [
-        ledger.titled(preset.name, result["changed"]),
+        display_name(preset.name, result["changed"]),
         f"{result['test_top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
         str(result["epochs"]),

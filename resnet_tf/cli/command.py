@@ -15,7 +15,7 @@ from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.format import printable
 from resnet_tf.log import print_handler
 from resnet_tf.presets import schema, storage
-from resnet_tf.runs.run_folder import RUNS
+from resnet_tf.runs.run import RUNS
 
 
 class Parser(argparse.ArgumentParser):

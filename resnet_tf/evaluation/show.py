@@ -1,41 +1,43 @@
-"""An evaluation as a person reads it: the figures, beside the reference."""
+"""An evaluation as a person reads it: the figures, and how they compare."""
 
 from resnet_tf.format import printable
+from resnet_tf.runs.records import Evaluation
 
 
-def show(result: dict) -> None:
-    """Says a result: totals, every class, and where it stands beside the reference."""
-    low, high = result["top1_interval"]
-    epochs = "of unknown length" if result["epochs"] is None else f"{result['epochs']:g} epochs"
-    print(f"{result['run']}, {result['weights']} weights ({epochs}), {result['view']}")
-    title = result["data"]["title"]
-    print(f"{result['split']} split of {title}: {result['count']:,} images at {result['resolution']} px")
-    print(f"  top-1  {result['top1']:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
-    print(f"  top-5  {result['top5']:6.2f} %")
-    print(f"  loss   {'not finite' if result['loss'] is None else format(result['loss'], '7.4f')}")
+def show(result: Evaluation) -> None:
+    """Prints a result: totals, every class, and how it compares with the reference."""
+    low, high = result.top1_interval
+    epochs = "of unknown length" if result.epochs is None else f"{result.epochs:g} epochs"
+    print(f"{result.run}, {result.weights} weights ({epochs}), {result.view}")
+    print(f"{result.split} split of {result.data['title']}: {result.count:,} images at {result.resolution} px")
+    print(f"  top-1  {result.top1:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
+    print(f"  top-5  {result.top5:6.2f} %")
+    print(f"  loss   {'not finite' if result.loss is None else format(result.loss, '7.4f')}")
     print("top-1 by class")
-    width = max(len(printable(name)) for name in result["per_class_top1"])
-    for name, value in result["per_class_top1"].items():
-        # A class that the split does not hold has no share to show.
+    width = max(len(printable(name)) for name in result.per_class_top1)
+    for name, value in result.per_class_top1.items():
+        # A class without images in the split has no accuracy to show.
         print(f"  {printable(name):<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
-    if diagnosis := result.get("diagnosis"):
+    if diagnosis := result.diagnosis:
         before, after = (100 * diagnosis[key] for key in ("calibration_error", "calibration_error_at_temperature"))
         print(f"calibration error {before:.2f} %, {after:.2f} % at temperature {diagnosis['temperature']:.2f}")
-    if not result["same_data_as_training"]:
+    if not result.same_data_as_training:
         print("note: these are not the images that the run was trained on")
-    print(result["verdict"])
+    print(result.verdict)
 
 
-def show_shipped(result: dict, shipped: dict) -> None:
-    """Says whether a result is that with which the run's weights were shipped, where it was measured the same way."""
+def show_reproduction(result: Evaluation, published: Evaluation) -> None:
+    """Prints whether a result equals the one that a pretrained run was published with, if measured the same way."""
     other = [
-        f"{key} {shipped[key]}" for key in ("split", "view", "weights", "resolution") if result[key] != shipped[key]
+        f"{key} {getattr(published, key)}"
+        for key in ("split", "view", "weights", "resolution")
+        if getattr(result, key) != getattr(published, key)
     ]
-    if result["data"]["fingerprint"] != shipped["data"]["fingerprint"]:
-        other.append(f"images {shipped['data']['title']}, not these")
+    if result.data["fingerprint"] != published.data["fingerprint"]:
+        other.append(f"images {published.data['title']}, not these")
     if other:
-        print(f"shipped with {shipped['top1']:.2f} %, measured otherwise ({'; '.join(other)}): not compared")
+        print(f"published with {published.top1:.2f} %, measured otherwise ({'; '.join(other)}): not compared")
         return
-    correct, before = result["correct"], shipped["correct"]
+    correct, before = result.correct, published.correct
     outcome = "reproduced exactly" if correct == before else f"NOT reproduced: {correct:,} right instead of {before:,}"
-    print(f"shipped with {shipped['top1']:.2f} %: {outcome}")
+    print(f"published with {published.top1:.2f} %: {outcome}")

@@ -14,7 +14,7 @@ from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.schedule import Plateau
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.run import Run
 
 if TYPE_CHECKING:
     from resnet_tf.datasets.splits import Dataset

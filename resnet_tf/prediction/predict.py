@@ -14,8 +14,8 @@ from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.views import photo_framing
 from resnet_tf.prediction import photos
 from resnet_tf.prediction.photos import Photo
-from resnet_tf.runs import run_folder
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.choose import choose_run
+from resnet_tf.runs.run import RUNS, Run
 from resnet_tf.scoring.metrics import log_softmax
 
 BATCH = 32
@@ -26,14 +26,15 @@ def predict(
     names: Sequence[str | PathLike],
     preset: str | None = None,
     run: str | Run | None = None,
-    runs: str | Path = "runs",
+    runs: str | Path = RUNS,
     top: int | None = None,
     weights: str | None = None,
 ) -> list[dict]:
     """Predicts the classes of photos: files, folders and glob patterns.
 
     Args:
-        preset: whose best finished run predicts; or give `run`.
+        names: of files and folders, and glob patterns.
+        preset: name or path of the preset whose best finished run predicts; or give `run`.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
 
@@ -44,8 +45,9 @@ def predict(
     Raises:
         UserError: no such run, no photo found, or `top` out of range.
     """
-    found = run if isinstance(run, Run) else run_folder.choose(preset, run, runs, "predict")
-    return [row for row, _ in predict_photos(photos.find([str(name) for name in names]), found, top, weights)]
+    if not isinstance(run, Run):
+        run = choose_run(preset, run, runs, "predict")
+    return [row for row, _ in predict_photos(photos.find([str(name) for name in names]), run, top, weights)]
 
 
 def predict_photos(
@@ -58,7 +60,7 @@ def predict_photos(
     """Yields each photo's row beside the photo itself, in order.
 
     Args:
-        advance: called with the photos done and their total after each portion.
+        advance: called with the photos done and their total after each batch.
 
     Raises:
         UserError: the run has no such weights, or `top` is out of range.
@@ -66,41 +68,43 @@ def predict_photos(
     preset, classes = run.preset.in_phases[-1], run.about["class_names"]
     top = min(3, len(classes)) if top is None else top
     if not 1 <= top <= len(classes):
-        raise UserError(f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.")
+        raise UserError(
+            f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.", "top-out-of-range"
+        )
     which = weights or preset.evaluation.weights
     side, crop = photo_framing(preset)
     model, _ = load_network(preset, len(classes), run.weights(which), image_size=crop)
-    looking = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
+    model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
     head = np.asarray(model.get_layer("head").kernel)
     loaded, done = photos.load_all(paths, side, crop, SECONDS), 0
-    while portion := list(islice(loaded, BATCH)):
-        good = [photo for photo in portion if photo.error is None]
+    while batch := list(islice(loaded, BATCH)):
+        good = [photo for photo in batch if photo.error is None]
         # Always a full batch: one shape, one compiled function.
         images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)
         for place, photo in enumerate(good):
             images[place] = photo.fitted
-        logits, features = looking.predict_on_batch(images)
-        answers = zip(np.exp(log_softmax(logits)), features, strict=True)
-        for photo in portion:
+        logits, maps = model.predict_on_batch(images)
+        outputs = zip(np.exp(log_softmax(logits)), maps, strict=True)
+        for photo in batch:
             if photo.error:
                 yield _row(photo, None, classes, top), photo
             else:
-                probabilities, seen = next(answers)
-                activation = class_activation(seen, head[:, probabilities.argmax()])
+                probabilities, features = next(outputs)
+                activation = class_activation(features, head[:, probabilities.argmax()])
                 yield _row(photo, probabilities, classes, top), replace(photo, activation=activation)
-        done += len(portion)
+        done += len(batch)
         advance(done, len(paths))
 
 
 def class_activation(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns where in a picture the evidence for a class lies: float32 [height, width], 0 to 1 at the strongest place.
+    """Returns where in an image the evidence for a class lies: float32 [height, width], 0 to 1 at the strongest place.
 
-    A logit is a weighted sum of features averaged over the picture, so each place has its share of it; what speaks
+    A logit is a weighted sum of features averaged over the image, so that each place contributes its part; evidence
     against the class counts as 0.
 
     Args:
-        features: float [height, width, channels], what the head's pooling averages.
-        weights: float [channels], the head's for the class.
+        features: float [height, width, channels], the input of the global average pooling.
+        weights: float [channels], of the head for the class.
 
     Source: Zhou et al. 2016 (arXiv:1512.04150), section 2.
     """

@@ -173,11 +173,11 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
     images is replaced. One that measures what another row has measured (see `same_measurement`) is not added.
 
     Args:
-        result: a row of plain values, see `evaluation.recording.short_form`.
-        again: add it even so; it takes the other row's place.
+        result: a row of plain values, see `runs.records.Evaluation.to_result`.
+        again: replace the row of the same measurement instead of leaving it.
 
     Returns:
-        The row for whose sake nothing was added; None where the result was.
+        The row of the same measurement, where it was left; None where the result was added.
 
     Raises:
         UserError: the file is no preset any more, or cannot be written.
@@ -201,18 +201,19 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
             files.write_atomically(path, content)
     except OSError as error:
         raise UserError(
-            f"a result needs a preset file that can be written. Received: {path}: {error.strerror}."
+            f"a result needs a preset file that can be written. Received: {path}: {error.strerror}.",
+            "preset-not-writable",
         ) from error
     return None
 
 
 def same_measurement(row: dict, result: dict, recipe: str) -> bool:
-    """Says whether a recorded row measured what a result does: recipe, seed, length, images and protocol are the same.
+    """Returns whether a recorded row measured the same as a result: recipe, seed, length, images and protocol.
 
-    Run and times differ then, and so may the figures: on another processor, in the last digits.
+    The run and its times may differ, and the last digits of the figures, on another processor.
 
     Args:
-        recipe: the hash of the preset's recipe, by which a row was trained that names neither a hash nor a change.
+        recipe: the hash of the preset's recipe, which is taken for a row that holds neither a hash nor a change.
     """
 
     def identity(one: dict) -> tuple:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import files
 from resnet_tf.presets import schema
-from resnet_tf.report.measured import NEEDED
 from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.predictions import Predictions
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,13 @@ class Paired:
 
 
 def mcnemar(ours: int, theirs: int) -> float:
-    """Returns the two-sided p-value of McNemar's exact test, in whole numbers up to the last division.
+    """Returns the two-sided p-value of McNemar's exact test: the binomial test of `ours` of `ours + theirs` at 1/2.
 
-    Source: McNemar 1947 (Psychometrika 12); exact: the binomial test of `ours` of `ours + theirs` at 1/2.
+    Source: McNemar 1947 (Psychometrika 12).
     """
-    pairs = ours + theirs
-    term = tail = 1  # binomial coefficients, and their sum up to the smaller count
-    for number in range(1, min(ours, theirs) + 1):
-        term = term * (pairs - number + 1) // number
-        tail += term
-    return min(1.0, 2 * tail / 2**pairs)
+    from scipy.stats import binomtest
+
+    return float(binomtest(ours, ours + theirs).pvalue) if ours + theirs else 1.0
 
 
 def paired(ours: Predictions, theirs: Predictions) -> Paired:
@@ -58,21 +54,16 @@ def paired(ours: Predictions, theirs: Predictions) -> Paired:
 
 def compare(ours: Run, theirs: Run, runs: str | Path) -> dict[str, list[list[str]]]:
     """Returns what differs between two runs as tables by title; a row is [what, ours, theirs, more...]."""
-    rows = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
+    evaluated = ledger.evaluations(runs)
     return {
         "recipe": [[key, *map(_shown, pair)] for key, pair in schema.changes(ours.preset, theirs.preset).items()],
-        "run": _differing(_about(ours), _about(theirs)),
-        "figures": _differing(_figures(ours, rows), _figures(theirs, rows), numbers=True),
+        "run": _differences(_about(ours), _about(theirs)),
+        "figures": _differences(_figures(ours, evaluated), _figures(theirs, evaluated), numbers=True),
         "paired test": _paired_rows(ours, theirs),
     }
 
 
-HEADINGS = {
-    "recipe": ("key",),
-    "run": ("",),
-    "figures": ("figure",),
-    "paired test": ("images",),
-}
+HEADINGS = {"recipe": "key", "run": "", "figures": "figure", "paired test": "images"}
 MORE = {"figures": ("difference",), "paired test": ("gap", "McNemar's p")}
 HOW_TO_READ = (
     "Of the images that only one of the two gets right, each should have about half if both are equally good; p is the "
@@ -89,16 +80,16 @@ NOTHING = {
 def headings(table: str, ours: Run, theirs: Run) -> list[str]:
     """Returns a table's headings. The paired test's two columns count the images that only that run gets right."""
     names = [f"only {run.name}" if table == "paired test" else run.name for run in (ours, theirs)]
-    return [*HEADINGS[table], *names, *MORE.get(table, ())]
+    return [HEADINGS[table], *names, *MORE.get(table, ())]
 
 
 def as_text(tables: dict[str, list[list[str]]], ours: Run, theirs: Run) -> str:
     """Returns the tables for a terminal."""
     lines = []
     for title, rows in tables.items():
-        lines += [title]
+        lines.append(title)
         if not rows:
-            lines += [f"  {NOTHING[title]}"]
+            lines.append(f"  {NOTHING[title]}")
             continue
         whole = [headings(title, ours, theirs), *rows]
         widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
@@ -115,21 +106,21 @@ def _about(run: Run) -> dict:
     return {**plain, "images": data.get("title"), "fingerprint": data.get("fingerprint"), **about.get("versions", {})}
 
 
-def _figures(run: Run, evaluated: list[dict]) -> dict:
+def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
     """Returns a run's figures by what they are: of its last epoch, and of its evaluations."""
-    log, about = run.rows, run.about
-    found = {f"last epoch, {key}": value for key, value in (log[-1] if log else {}).items() if key != "timing"}
-    best = [row["validation_top1"] for row in log if "validation_top1" in row]
-    found |= {"best validation_top1": max(best, default=None), "training seconds": about.get("seconds")}
+    log = run.rows
+    figures = {f"last epoch, {key}": value for key, value in (log[-1] if log else {}).items() if key != "timing"}
+    validation = [row["validation_top1"] for row in log if "validation_top1" in row]
+    figures |= {"best validation_top1": max(validation, default=None), "training seconds": run.about.get("seconds")}
     for row in evaluated:
-        if row.get("run") == run.name and row.keys() >= NEEDED:
-            of = "{split} of {data[title]} ({view}, {weights} weights, {resolution} px)".format_map(row)
-            found |= {f"{of}, {key}": row.get(key) for key in ("top1", "top5", "loss")}
-    return found
+        if row.run == run.name:
+            title = f"{row.split} of {row.data['title']} ({row.view}, {row.weights} weights, {row.resolution} px)"
+            figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}
+    return figures
 
 
-def _differing(ours: dict, theirs: dict, numbers: bool = False) -> list[list[str]]:
-    """Returns the rows of what differs; with `numbers`, and by how much."""
+def _differences(ours: dict, theirs: dict, numbers: bool = False) -> list[list[str]]:
+    """Returns a row for each value that differs; with `numbers`, also by how much."""
     rows = []
     for key in {**ours, **theirs}:
         pair = ours.get(key), theirs.get(key)

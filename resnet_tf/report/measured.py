@@ -1,23 +1,18 @@
-"""What was measured, gathered: the ledger's rows and the results that presets carry, each beside its reference."""
+"""All measurements: the overall log and the results in the presets' files, each compared with its reference."""
 
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from resnet_tf import files
-from resnet_tf.log import logger
 from resnet_tf.presets import storage
 from resnet_tf.presets.schema import LENGTH, Preset
-from resnet_tf.runs import ledger, run_folder
-from resnet_tf.runs.ledger import Standing
-from resnet_tf.runs.run_folder import Run
-
-# What makes two evaluations one measurement, made again: the later row stands for both.
-SAME = ("run", "split", "view", "weights", "resolution")
-NEEDED = {*SAME, "preset", "seed", "date", "changed", "data", "top1", "top1_interval", "epochs", "count"}
-NEEDED |= {"same_data_as_training", "steps", "steps_planned", "protocol"}  # what puts it beside a reference
+from resnet_tf.runs import choose, comparison, ledger
+from resnet_tf.runs.comparison import Comparison
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -25,18 +20,23 @@ class Measured:
     """One measurement.
 
     Attributes:
-        row: as in the ledger.
-        preset: None where neither the package nor the run knows it any more.
-        run: its folder; None where only the preset's file tells of it.
+        record: what was measured.
+        preset: None where neither the package nor the run's folder has it any more.
+        run: None where its folder does not exist here.
     """
 
-    row: dict
+    record: Evaluation
     preset: Preset | None
     run: Run | None
 
+    @cached_property
+    def row(self) -> dict:
+        """The record as plain values."""
+        return self.record.to_row()
+
     @property
-    def standing(self) -> Standing:
-        return Standing("no reference") if self.preset is None else ledger.standing(self.preset, self.row)
+    def comparison(self) -> Comparison:
+        return Comparison("no reference") if self.preset is None else comparison.compare(self.preset, self.record)
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Group:
     """Measurements that differ in the seed alone; one a seed, the latest."""
 
     members: tuple[Measured, ...]
+
+    @property
+    def record(self) -> Evaluation:
+        return self.members[0].record
 
     @property
     def row(self) -> dict:
@@ -54,24 +58,28 @@ class Group:
         return self.members[0].preset
 
     @property
+    def top1(self) -> list[float]:
+        """Percent, in the order of the members."""
+        return [member.record.top1 for member in self.members]
+
+    @property
     def seeds(self) -> list[int]:
-        return sorted(member.row["seed"] for member in self.members)
+        return sorted(member.record.seed for member in self.members)
 
     @property
     def mean(self) -> float:
         """Of top-1, in percent."""
-        return statistics.fmean(member.row["top1"] for member in self.members)
+        return statistics.fmean(self.top1)
 
     @property
     def spread(self) -> float | None:
         """Standard deviation of top-1 over the seeds, in points, by n - 1; None for a single seed."""
-        return statistics.stdev(member.row["top1"] for member in self.members) if len(self.members) > 1 else None
+        return statistics.stdev(self.top1) if len(self.members) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float]:
         """Of top-1, in percent: a single seed's 95 % interval; of more, the lowest and the highest seed."""
-        top1 = [member.row["top1"] for member in self.members]
-        return (min(top1), max(top1)) if len(top1) > 1 else tuple(self.row["top1_interval"])
+        return (min(self.top1), max(self.top1)) if len(self.members) > 1 else tuple(self.record.top1_interval)
 
 
 def shipped_presets() -> dict[str, Preset]:
@@ -82,74 +90,55 @@ def shipped_presets() -> dict[str, Preset]:
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     """Returns all measurements, a preset's after another's in the order of `presets`, each by date.
 
-    A result that a preset's file carries is added where the overall log has not got it. Rows of an older form, without
-    what a comparison needs, are left out.
-
-    Args:
+    A result in a preset's file is added where the overall log has not got it. Of a measurement made several times the
+    latest counts. Rows of an older form, without what a comparison needs, are left out.
     """
-    log = Path(runs) / ledger.EVALUATED
-    rows, torn = files.read_rows(log)
-    if torn:
-        logger.info(f"{log}: {torn} torn row{'s' * (torn > 1)} passed over")
-    rows += [from_recorded(preset, result) for preset in presets.values() for result in preset.results]
-    rows = [row for row in rows if row.keys() >= NEEDED]
-    latest: dict[tuple, dict] = {}
-    for row in rows:
-        key = (*(row[key] for key in SAME), row["data"]["fingerprint"])
-        if key not in latest or row["date"] > latest[key]["date"]:
-            latest[key] = row
-    measured = {row["run"] for row in latest.values()}
-    known = {run.name: run for run in run_folder.every(runs) if run.name in measured}
-    recipes = {run.name: run.preset for run in run_folder.readable(list(known.values()), lambda run: run.preset)}
-    found = []
-    for row in latest.values():
-        run, preset, recipe = known.get(row["run"]), presets.get(row["preset"]), recipes.get(row["run"])
-        if preset is not None and recipe is not None:  # a recipe of the user's own may bear the preset's name
-            row = {**row, "changed": ledger.training_changes(recipe, preset)}
-        found.append(Measured(row, preset or recipe, run))
-    order = [*presets, *(row["preset"] for row in rows)]
-    return sorted(found, key=lambda one: (order.index(one.row["preset"]), one.row["split"], one.row["date"]))
-
-
-def from_recorded(preset: Preset, result: dict) -> dict:
-    """Returns what a preset's file keeps of a test result in the form of the ledger's row."""
-    plain = {key.removeprefix("test_"): value for key, value in result.items()}
-    if {"view", "weights", "images"} <= plain.keys():
-        plain |= {"protocol": ledger.protocol(plain["view"], plain["weights"]), "count": plain["images"]}
-    return {
-        "steps": None,
-        "steps_planned": None,
-        "same_data_as_training": True,  # older files do not say
-        **plain,
-        "preset": preset.name,
-        "split": "test",
-    }
+    records = ledger.evaluations(runs, log_torn=True)
+    recorded = [Evaluation.from_result(name, result) for name, preset in presets.items() for result in preset.results]
+    records += filter(None, recorded)
+    latest: dict[tuple, Evaluation] = {}
+    for record in records:
+        if record.measurement not in latest or record.date > latest[record.measurement].date:
+            latest[record.measurement] = record
+    names = {record.run for record in latest.values()}
+    known = {run.name: run for run in choose.all_runs(runs) if run.name in names}
+    recipes = {run.name: run.preset for run in choose.readable_runs(list(known.values()), lambda run: run.preset)}
+    measured = []
+    for record in latest.values():
+        preset, recipe = presets.get(record.preset), recipes.get(record.run)
+        if preset is not None and recipe is not None:  # a recipe of the user's own may have the preset's name
+            record = replace(record, changed=comparison.training_changes(recipe, preset))
+        measured.append(Measured(record, preset or recipe, known.get(record.run)))
+    order = [*presets, *(record.preset for record in records)]
+    return sorted(measured, key=lambda one: (order.index(one.record.preset), one.record.split, one.record.date))
 
 
 def groups(measured: Iterable[Measured]) -> list[Group]:
-    """Puts measurements together that differ in the seed alone."""
+    """Returns the measurements in groups that differ in the seed alone."""
     members: dict[str, dict[int, Measured]] = {}
     for one in measured:
-        row = one.row
-        length = row["steps_planned" if row["weights"].startswith("best") else "epochs"]  # the best epoch varies
-        same = [length, *(row[key] for key in ("preset", "changed", *SAME[1:]))]
-        members.setdefault(json.dumps([*same, row["data"]["fingerprint"]]), {})[row["seed"]] = one
+        record = one.record
+        # The best epoch varies from seed to seed.
+        length = record.steps_planned if record.weights.startswith("best") else record.epochs
+        key = json.dumps([length, record.preset, record.changed, *record.measurement[1:]])
+        members.setdefault(key, {})[record.seed] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 
 
 def leading(found: Sequence[Group], preset: str) -> Group | None:
     """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds.
 
-    None that changed more than its length does.
+    A group that changed more than its length does not; None where there is no other.
     """
     own = [
         group
         for group in found
-        if (group.row["preset"], group.row["split"]) == (preset, "test")
-        and all(key.endswith(LENGTH) for key in group.row["changed"])
+        if (group.record.preset, group.record.split) == (preset, "test")
+        and all(key.endswith(LENGTH) for key in group.record.changed)
     ]
     return max(own, key=_weight, default=None)
 
 
 def _weight(group: Group) -> tuple:
-    return group.row["epochs"] or 0, -len(group.row["changed"]), len(group.members), group.row["weights"] == "last"
+    record = group.record
+    return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"

@@ -15,7 +15,7 @@ from resnet_tf.report.charts import COLOURS, Series, line_chart
 from resnet_tf.report.measured import Group, Measured, groups, leading
 from resnet_tf.report.tables import RESULTS, SEEDS, epochs, percent, result_cells, seed_cells
 from resnet_tf.runs import ledger
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.run import Run
 
 MOST_RUNS = 6  # of a preset, drawn over each other: the newest
 COSTS = (*DESCRIBED, "measured", "training", "check")

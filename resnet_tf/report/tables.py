@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from resnet_tf.report.measured import Group, Measured
-from resnet_tf.runs import ledger
+from resnet_tf.runs.comparison import display_name
 from tools import readme_tables
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
@@ -26,15 +26,15 @@ SEEDS = (
 
 def result_cells(one: Measured) -> list[str]:
     """Returns the cells of a measurement under `RESULTS`."""
-    row, standing = one.row, one.standing
+    row, comparison = one.row, one.comparison
     low, high = row["top1_interval"]
     return [
-        ledger.titled(row["preset"], row["changed"]),
+        display_name(row["preset"], row["changed"]),
         f"{row['top1']:.2f} %",
         f"{low:.2f} to {high:.2f}",
-        percent(standing.reference),
-        "-" if standing.gap is None else f"{standing.gap:+.2f}",
-        ": ".join([standing.word, *(["; ".join(standing.reasons)] if standing.reasons else [])]),
+        percent(comparison.reference),
+        "-" if comparison.gap is None else f"{comparison.gap:+.2f}",
+        ": ".join([comparison.outcome, *(["; ".join(comparison.reasons)] if comparison.reasons else [])]),
         epochs(row),
         str(row["seed"]),
         protocol(row),
@@ -44,16 +44,16 @@ def result_cells(one: Measured) -> list[str]:
 
 def seed_cells(group: Group) -> list[str]:
     """Returns the cells of measurements that differ in the seed alone, under `SEEDS`."""
-    row, standing = group.row, group.members[0].standing
+    row, comparison = group.row, group.members[0].comparison
     low, high = group.interval
     return [
-        ledger.titled(row["preset"], row["changed"]),
+        display_name(row["preset"], row["changed"]),
         ", ".join(map(str, group.seeds)),
         f"{group.mean:.2f} %",
         f"+/- {group.spread:.2f}",
         f"{low:.2f} to {high:.2f}",
-        percent(standing.reference),
-        "-" if standing.reference is None else f"{group.mean - standing.reference:+.2f}",
+        percent(comparison.reference),
+        "-" if comparison.reference is None else f"{group.mean - comparison.reference:+.2f}",
         epochs(row),
         protocol(row),
         row["data"]["title"],
@@ -99,7 +99,7 @@ def as_csv(measured: Sequence[Measured]) -> str:
 
 
 def _csv_line(one: Measured) -> dict:
-    row, standing = one.row, one.standing
+    row, comparison = one.row, one.comparison
     plain = ("preset", "run", "date", "seed", "split", "view", "weights", "resolution", "epochs", "steps")
     low, high = row["top1_interval"]
     return {
@@ -110,10 +110,10 @@ def _csv_line(one: Measured) -> dict:
         "top5": row.get("top5"),
         "loss": row.get("loss"),
         "count": row["count"],
-        "reference": standing.reference,
-        "gap": None if standing.gap is None else round(standing.gap, 4),
-        "standing": standing.word,
-        "reasons": "; ".join(standing.reasons),
+        "reference": comparison.reference,
+        "gap": None if comparison.gap is None else round(comparison.gap, 4),
+        "standing": comparison.outcome,
+        "reasons": "; ".join(comparison.reasons),
         "changed": json.dumps(row["changed"]),
         "images": row["data"]["title"],
         "official": int(row["data"]["official"]),

@@ -1,4 +1,4 @@
-"""What a network said of every image of a split, stored so that two runs can be compared image by image.
+"""A network's predictions for every image of a split, stored so that two runs can be compared image by image.
 
 runs/<preset>/<utc>-s<seed>/predictions/<split>-<view>-<weights>.npz
 """
@@ -14,7 +14,7 @@ import numpy as np
 from resnet_tf import files
 from resnet_tf.datasets.splits import Dataset, FileSplit
 from resnet_tf.errors import UserError
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.run import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Predictions:
     Attributes:
         images: SHA-256 in hex over which images these are and in what order; equal where they are the same.
         labels: int32 [n], the true classes.
-        predicted: int32 [n], the class put first; -1 where the network gave no number.
-        probability: float32 [n], what it gave to the true class.
+        predicted: int32 [n], the most probable class; -1 where the network gave no number.
+        probability: float32 [n], of the true class.
     """
 
     images: str
@@ -35,7 +35,7 @@ class Predictions:
 
     @property
     def correct(self) -> np.ndarray:
-        """bool [n], whether the true class was put first."""
+        """bool [n], whether the predicted class is the true one."""
         return self.predicted == self.labels
 
 
@@ -44,7 +44,7 @@ def fingerprint_of_order(dataset: Dataset, split: str, chosen: np.ndarray) -> st
 
     Args:
         split: "train", "validation" or "test".
-        chosen: int [n], places in that split.
+        chosen: int [n], indices into that split.
     """
     images = getattr(dataset, split)
     digest = hashlib.sha256(f"{dataset.fingerprint} {split}\n".encode())
@@ -76,11 +76,12 @@ def load(path: Path) -> Predictions:
     """
     try:
         arrays = files.unpack_arrays(path.read_bytes())
-        found = Predictions(images=str(arrays.pop("images")), **arrays)
-        if not len(found.labels) == len(found.predicted) == len(found.probability):
+        stored = Predictions(images=str(arrays.pop("images")), **arrays)
+        if not len(stored.labels) == len(stored.predicted) == len(stored.probability):
             raise ValueError("its arrays differ in length")
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"stored predictions must be readable. Received: {path}: {error}. Run eval.py again."
+            f"stored predictions must be readable. Received: {path}: {error}. Run eval.py again.",
+            "predictions-unreadable",
         ) from error
-    return found
+    return stored

@@ -14,11 +14,11 @@ class Scores:
     Attributes:
         classes: number of classes.
         count: images seen.
-        correct1, correct5: images whose class came first, or among the first five.
+        correct1, correct5: images whose class is the most probable, or among the five most probable.
         loss_sum: sum over images of the cross entropy in nats, from unsmoothed probabilities.
         confusion: int64 [classes, classes], rows the true class, columns the predicted one.
-        keep_all: keep what `diagnosis` needs: a number for every image and class.
-        batches: image by image what `predictions` joins.
+        keep_all: keep the probabilities of all classes, which `diagnosis` needs.
+        batches: labels, predicted classes and probabilities of the true classes, which `predictions` joins.
     """
 
     classes: int
@@ -58,13 +58,13 @@ class Scores:
 
     @property
     def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image by image: its class, the class put first (-1: not a number), the probability given to its class."""
+        """Per image: true class, predicted class (-1: not a number), probability of the true class."""
         labels, first, own = map(np.concatenate, zip(*self.batches, strict=True))
         return labels.astype(np.int32), first.astype(np.int32), own.astype(np.float32)
 
     @property
     def diagnosis(self) -> Diagnosis:
-        """Of all images seen, where `keep_all` was asked for."""
+        """Of all images seen; needs `keep_all`."""
         return Diagnosis(self.predictions[0], np.concatenate(self.log_probabilities).astype(np.float64))
 
     @property
@@ -84,7 +84,7 @@ class Scores:
 
     @property
     def per_class_top1(self) -> list[float | None]:
-        """Percent of each class's images that were put into it; None for a class without images."""
+        """Percent of each class's images that are predicted as it; None for a class without images."""
         totals = self.confusion.sum(axis=1)
         return [
             100 * hit / total if total else None for hit, total in zip(np.diag(self.confusion), totals, strict=True)

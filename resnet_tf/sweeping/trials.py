@@ -14,8 +14,8 @@ from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import storage, variants
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import run_folder
-from resnet_tf.runs.run_folder import Run, test_row
+from resnet_tf.runs.choose import all_runs, latest_test_result
+from resnet_tf.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,12 @@ def fingerprints(trials: Iterable[Trial], data: str | None) -> dict[str, str]:
 def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
     """Returns the run of a trial's recipe, seed and images: one that is over before any other, else the newest."""
     recipe, found = trial.recipe, []
-    for run in run_folder.every(runs, recipe.name):
+    for run in all_runs(runs, recipe.name):
         try:
             about, same = run.about, run.preset.hash == recipe.hash
         except UserError:  # of a version that knew other keys, or being written
             continue
-        if same and (about["seed"], about["data"]["fingerprint"]) == (trial.seed, fingerprint):
+        if same and not run.pretrained and (about["seed"], about["data"]["fingerprint"]) == (trial.seed, fingerprint):
             found.append(run)
     return next((run for run in found if is_over(run, runs)), found[-1] if found else None)
 
@@ -158,7 +158,7 @@ def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
 def is_over(run: Run, runs: str | Path) -> bool:
     """Says whether nothing is left to do for a run: trained and scored, or diverged, which it would do again."""
     status = run.about["status"]
-    return status == "diverged" or (status == "finished" and test_row(run, runs) is not None)
+    return status == "diverged" or (status == "finished" and latest_test_result(run, runs) is not None)
 
 
 def carry_out(trial: Trial, runs: str, fingerprint: str, data: str | None = None) -> Run:
@@ -185,9 +185,9 @@ def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
     groups: dict[tuple[str, str], dict[int, tuple[float, str]]] = {}
     for outcome in outcomes:
         if outcome.status == "finished":
-            row = test_row(Run(Path(runs) / outcome.run), runs)
-            group = groups.setdefault((outcome.trial.title, row["data"]["title"]), {})
-            group[outcome.trial.seed] = row["top1"], outcome.run
+            result = latest_test_result(Run(Path(runs) / outcome.run), runs)
+            group = groups.setdefault((outcome.trial.title, result.data["title"]), {})
+            group[outcome.trial.seed] = result.top1, outcome.run
     lines = []
     for (recipe, images), seeds in groups.items():
         top1 = [value for value, _ in seeds.values()]

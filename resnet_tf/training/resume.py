@@ -12,8 +12,8 @@ from resnet_tf.errors import UserError
 from resnet_tf.log import logger
 from resnet_tf.presets import schema, variants
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import run_folder
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs import choose
+from resnet_tf.runs.run import Run
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import Plan
 
@@ -30,12 +30,11 @@ def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | N
         UserError: there is none.
     """
     if isinstance(resume, str):
-        run = run_folder.find(resume, runs)
-        if run.shipped is not None:
-            message = f"a pretrained run of the project cannot be trained further. Received: {run.name}."
-            raise UserError(message, "run-pretrained")
+        run = choose.find_run(resume, runs)
+        if run.pretrained:  # published without the state that a training continues from
+            raise UserError(f"a pretrained run cannot be resumed. Received: {run.name}.", "run-pretrained")
     else:
-        run = run_folder.latest(runs, preset.name, ("running", "stopped"))
+        run = choose.latest_run(runs, preset.name, ("running", "stopped"))
         if run is None:
             raise UserError(
                 f"Preset {preset.name!r} has no unfinished run in {runs}, which --resume needs. Start one without "

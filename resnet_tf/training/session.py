@@ -4,14 +4,14 @@ from pathlib import Path
 
 import keras
 
-from resnet_tf import files
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import printable
 from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.runs import ledger
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.records import Training
+from resnet_tf.runs.run import Run
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
@@ -103,7 +103,7 @@ class Session:
             cause: "what" was not finite, its "value", "step", "learning_rate" and "last_losses".
         """
         self.display.stop_bar()
-        self._close("diverged", {"diverged": cause})
+        self._close("diverged", cause)
         states = checkpoint.saved_states(self.run.state)
         saved = f" and its state after step {checkpoint.step_of(states[0]):,} is kept" if states else ""
         return UserError(
@@ -123,7 +123,7 @@ class Session:
         # Written in any case: a run that has grown may have been recalibrated at its earlier end.
         top1 = None if self.group.devices else recalibrate_if_lagging(self.run, self.plans[-1], self.last)
         self.run.update(recalibrated=top1 is not None, recalibrated_top1=top1)
-        self._close("finished", {})
+        self._close("finished")
         logger.info(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")
 
     @property
@@ -132,32 +132,31 @@ class Session:
         rows = self.progress.rows
         return {key: value for key, value in (rows[-1] if rows else {}).items() if key != "timing"}
 
-    def _close(self, status: str, more: dict) -> None:
-        progress = self.progress
+    def _close(self, status: str, diverged: dict | None = None) -> None:
+        """Writes the end of the training into the ledger, where a start after a kill may find it, and into the run."""
+        progress, about, last = self.progress, self.run.about, self.last
         ending = {
             "status": status,
             "step": progress.step,
             "seconds": round(progress.seconds, 1),
             "finished": ledger.now(),
         }
-        about = {**self.run.about, **ending}
-        keys = ("preset_hash", "seed", "data", "changed", "status", "step", "steps_planned", "seconds", "device")
-        row = {
-            "date": about["finished"],
-            "run": self.run.name,
-            "preset": self.preset.name,
+        keys = ("preset_hash", "seed", "data", "changed", "steps_planned", "device")
+        training = Training(
+            date=ending["finished"],
+            run=self.run.name,
+            preset=self.preset.name,
             **{key: about[key] for key in (*keys, "backend", "precision", "jit_compile", "versions")},
-            **self.last,
-            "best_validation_top1": progress.best_top1,
-            **more,
-        }
-        path = self.runs / ledger.TRAINED
-        rows, torn = files.read_rows(path)
-        if torn:
-            logger.info(f"{path}: {torn} torn row{'s' * (torn > 1)} passed over")
-        if not any(all(known.get(key) == row[key] for key in ("run", "step", "status")) for known in rows):
-            ledger.append(self.runs, ledger.TRAINED, row)
-        self.run.update(**ending, last=self.last)
-        self.board.write_hparams(
-            {key: self.last[key] for key in ("validation_top1", "validation_loss") if key in self.last}
+            status=status,
+            step=last.get("step", progress.step),
+            seconds=ending["seconds"],
+            last={key: value for key, value in last.items() if key != "step"},
+            best_validation_top1=progress.best_top1,
+            diverged=diverged,
         )
+        identity = training.run, training.step, training.status
+        known = ledger.trainings(self.runs, log_torn=True)
+        if identity not in ((row.run, row.step, row.status) for row in known):
+            ledger.append(self.runs, ledger.TRAINED, training.to_row())
+        self.run.update(**ending, last=last)
+        self.board.write_hparams({key: last[key] for key in ("validation_top1", "validation_loss") if key in last})

@@ -9,7 +9,7 @@ from tensorboard.plugins.hparams import api as hp
 
 from resnet_tf.log import logger
 from resnet_tf.presets import schema
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.run import Run
 
 METRICS = ("validation_top1", "validation_loss", "test_top1", "test_loss")
 

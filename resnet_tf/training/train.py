@@ -13,8 +13,8 @@ from resnet_tf.errors import UserError
 from resnet_tf.lint.check import check_on
 from resnet_tf.log import logger
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import ledger, run_folder
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs import ledger
+from resnet_tf.runs.run import Run, create_run
 from resnet_tf.training import checkpoint
 from resnet_tf.training.device import warn_of_xla
 from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -74,7 +74,7 @@ def train(
         )
         resumed = run is not None
         if not resumed:
-            run = run_folder.create(
+            run = create_run(
                 preset,
                 seed,
                 runs,

@@ -3,12 +3,13 @@
 import json
 
 import pytest
+from assertions import user_error
 from plain import MINE
-from told import told
 
 from resnet_tf.evaluation import recording
 from resnet_tf.presets import schema, storage
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import create_run
 
 PRESET = schema.from_dict(MINE)
 OFFICIAL = {"name": "cifar10", "title": "cifar10", "fingerprint": "f" * 64, "official": True, "source": "here"}
@@ -26,11 +27,12 @@ def preset_file(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    return run_folder.create(PRESET, 0, tmp_path / "runs")
+    return create_run(PRESET, 0, tmp_path / "runs")
 
 
-def result(of, **values) -> dict:
-    return {
+def result(of, **values) -> Evaluation:
+    row = {
+        "preset": "mine",
         **{"run": of.name, "date": "2026-01-01T00:00:00Z", "preset_hash": PRESET.hash, "seed": 0, "changed": {}},
         **{"epochs": 100, "steps": 39000, "trained": 39000, "steps_planned": 39000, "training_seconds": 9.0},
         **{"split": "test", "view": "1-crop", "weights": "last", "resolution": 32, "same_data_as_training": True},
@@ -39,6 +41,7 @@ def result(of, **values) -> dict:
         "versions": {"resnet_tf": "0.3.0", "keras": "3.15.1"},
         **values,
     }
+    return Evaluation(**row)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,12 @@ def test_the_preset_carried_out_is_recorded(run, preset_file, values):
     (row,) = storage.load_preset(preset_file).results
     assert (row["run"], row["test_top1"], row["preset_hash"]) == (run.name, 86.0, PRESET.hash)
     assert preset_file.read_text().startswith(before.removesuffix("\n}"))
+
+
+def test_a_pretrained_run_is_recorded_only_when_told_to(run, preset_file):
+    run.update(pretrained=True)
+    assert recording.record_in_preset(run, result(run), preset_file).startswith("not recorded")
+    assert recording.record_in_preset(run, result(run), preset_file, always=True).startswith("recorded")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +112,7 @@ def test_the_demos_first_result_is_there_already(tmp_path):
     path.write_bytes(content)
     demo = storage.load_preset(path)
     kept = demo.results[0]
-    run = run_folder.create(demo, 0, tmp_path)
+    run = create_run(demo, 0, tmp_path)
     data = {**BUILT_IN, "fingerprint": kept["data"]["fingerprint"]}
     new = result(run, data=data, preset_hash=demo.hash, steps=1120, trained=1120, steps_planned=1120, top1=97.45)
     line = recording.record_in_preset(run, new, path)
@@ -116,6 +125,6 @@ def test_what_no_preset_can_take_is_said_and_refused_where_asked_for(run, preset
     assert "not recorded in a preset" in recording.record_in_preset(run, result(run), None)
     validation = result(run, split="validation")
     assert "not recorded in a preset" in recording.record_in_preset(run, validation, preset_file)
-    assert "--split validation" in told(recording.check_request, run, "validation", preset_file)
-    assert run.name in told(recording.check_request, run, "test", None)
+    assert user_error(recording.check_request, run, "validation", preset_file).code == "record-not-test"
+    assert user_error(recording.check_request, run, "test", None).code == "record-without-preset"
     recording.check_request(run, "test", preset_file)

@@ -4,6 +4,7 @@ What is reduced is said where it is.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.presets import storage, variants
-from resnet_tf.runs import ledger
+from resnet_tf.runs import comparison
 
 NAMES = storage.names()
 
@@ -116,7 +117,7 @@ def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
     assert (f"reference {reported:.2f}" if reported else "no reference") in result["verdict"]
     if name == "stl10":
         assert "split: test, the reference's is validation" in result["verdict"]
-        assert "split" not in ledger.verdict(run.preset, {**result, "split": "validation"})
+        assert "split" not in comparison.verdict(run.preset, replace(result.record, split="validation"))
 
 
 def first_of_each_network():

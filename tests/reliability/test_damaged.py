@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trials import SendAtStep, Trial, finish, outcome
 
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint
 
 FILES = ("arrays.npz", "best.npz", "state.json")
@@ -49,7 +49,7 @@ def stopped(data, tmp_path_factory):
 
 def go_on_from_damaged(data: Path, stopped: Path, runs: Path, file: str, kind: str, expected: dict) -> None:
     shutil.copytree(stopped, runs)
-    (run,) = run_folder.every(runs)
+    (run,) = all_runs(runs)
     newest, before = checkpoint.saved_states(run.state)
     damage(newest / file, kind)
     trial = finish(data, runs)
@@ -72,7 +72,7 @@ def test_six_kinds_of_damage_to_each_file(data, stopped, unbroken, tmp_path):
 @pytest.mark.slow
 def test_two_damaged_states_are_listed_and_left_alone(data, stopped, tmp_path):
     runs = Path(shutil.copytree(stopped, tmp_path / "runs"))
-    (run,) = run_folder.every(runs)
+    (run,) = all_runs(runs)
     states = checkpoint.saved_states(run.state)
     for saved in states:
         damage(saved / "arrays.npz", "cut in half")

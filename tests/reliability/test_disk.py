@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trials import Fail, Trial, finish, outcome
 
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint
 
 DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES)
@@ -29,7 +29,7 @@ def failed(data: Path, runs: Path, act, preset: dict) -> None:
         line = trial.output.splitlines()[-1]
         assert os.strerror(act.number) in line
         assert str(runs) in line
-    for run in run_folder.every(runs):
+    for run in all_runs(runs):
         checkpoint.load(run.state)
 
 

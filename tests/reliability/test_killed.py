@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trials import STEPS, Send, SendAtStep, Trial, finish, is_finished, outcome
 
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 
 
 def long(name: str, count: int):
@@ -23,7 +23,7 @@ def broken_and_finished(data: Path, runs: Path, number: int, times: int, timed: 
     expected, seconds, moments = unbroken
     codes = []
     for attempt in range(times):
-        resume = bool(run_folder.every(runs))
+        resume = bool(all_runs(runs))
         if timed and attempt % 2:
             codes.append(Trial(data, runs, resume).signal_after(rng.uniform(0, seconds), number))
         else:

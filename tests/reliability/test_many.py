@@ -10,7 +10,8 @@ import pytest
 from trials import CONTEXT, PRESET, STEPS, Send, Trial, load_preset, outcome
 
 from resnet_tf import files
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.run import create_run
 
 
 def together(target, arguments: list[tuple]) -> list:
@@ -58,7 +59,7 @@ def test_rows_of_eight_processes_two_of_them_killed(data, tmp_path, count, round
 
 def begin(gate, runs: Path, pipe) -> None:
     gate.wait(300)
-    pipe.send(run_folder.create(load_preset(PRESET), 0, runs).name)
+    pipe.send(create_run(load_preset(PRESET), 0, runs).name)
 
 
 def test_fifty_runs_begun_at_once_have_a_folder_each(data, tmp_path):
@@ -67,14 +68,14 @@ def test_fifty_runs_begun_at_once_have_a_folder_each(data, tmp_path):
     names = {reader.recv() for _ in processes}
     for process in processes:
         process.join()
-    assert len(names) == len(run_folder.every(tmp_path)) == 50
+    assert len(names) == len(all_runs(tmp_path)) == 50
 
 
 @pytest.mark.slow
 def test_fifty_starts_on_one_run_have_one_winner(data, unbroken, tmp_path):
     count = 50
     assert Trial(data, tmp_path, act=Send(signal.SIGTERM, 50)).end() == 143
-    (run,) = run_folder.every(tmp_path)
+    (run,) = all_runs(tmp_path)
     trials = [Trial(data, tmp_path, resume=run.name) for _ in range(count)]
     codes = [trial.end() for trial in trials]
     assert sorted(codes) == [0] + [2] * (count - 1)

@@ -5,7 +5,7 @@ import signal
 
 from trials import STEPS, Fail, SendAtStep, Trial, outcome
 
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint
 
 
@@ -18,7 +18,7 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     assert second.end() == 143
     assert f"stopped at step 20 of {STEPS}" in second.output  # the end of the first phase
 
-    (run,) = run_folder.every(tmp_path)
+    (run,) = all_runs(tmp_path)
     newest, before = checkpoint.saved_states(run.state)
     damaged = bytearray((newest / "arrays.npz").read_bytes())
     damaged[len(damaged) // 2] ^= 1

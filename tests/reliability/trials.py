@@ -18,7 +18,7 @@ import tensorflow as tf
 from resnet_tf import files
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint
 from resnet_tf.training.train import train
 
@@ -215,7 +215,7 @@ def watch_moments(folder: Path, act: Callable[[int, str], None] | None = None) -
 
 def outcome(runs: Path) -> dict:
     """Returns all that a finished run leaves, as plain values: to be equal to another's bit for bit."""
-    (run,) = run_folder.every(runs)
+    (run,) = all_runs(runs)
     assert run.about["status"] == "finished"
     saved = checkpoint.load(run.state)
     progress = {key: value for key, value in vars(saved.progress).items() if "seconds" not in key}
@@ -237,13 +237,13 @@ def finish(data: Path, runs: Path, preset: dict | None = None) -> Trial | None:
     """Goes on with the run in a folder until it is finished; begins one where the last died before there was any."""
     if is_finished(runs):
         return None
-    trial = Trial(data, runs, resume=bool(run_folder.every(runs)), preset=preset)
+    trial = Trial(data, runs, resume=bool(all_runs(runs)), preset=preset)
     assert trial.end() == 0, trial.output
     return trial
 
 
 def is_finished(runs: Path) -> bool:
-    return any(run.about["status"] == "finished" for run in run_folder.every(runs))
+    return any(run.about["status"] == "finished" for run in all_runs(runs))
 
 
 def _without(row: dict, *keys: str) -> dict:

@@ -1,6 +1,8 @@
-"""McNemar's exact test against scipy, and what a comparison of two runs names."""
+"""McNemar's exact test against its definition, and what a comparison of two runs names."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,17 +10,19 @@ from scipy import stats
 
 from resnet_tf.presets import schema
 from resnet_tf.report import compare
-from resnet_tf.report.measured import NEEDED
-from resnet_tf.runs import ledger, predictions, run_folder
+from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.predictions import Predictions
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import create_run
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs"), [*itertools.product(range(7), repeat=2), (776, 889), (3000, 2000), (5000, 5003)]
 )
-def test_mcnemar_is_scipys_binomial_test(ours, theirs):
-    expected = stats.binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
-    assert compare.mcnemar(ours, theirs) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+def test_mcnemar_is_the_sum_of_binomial_coefficients(ours, theirs):
+    pairs, few = ours + theirs, min(ours, theirs)
+    expected = min(1, Fraction(2 * sum(math.comb(pairs, number) for number in range(few + 1)), 2**pairs))
+    assert compare.mcnemar(ours, theirs) == pytest.approx(float(expected), rel=1e-9, abs=1e-300)
 
 
 def test_pairs_are_those_of_a_contingency_table():
@@ -39,7 +43,7 @@ def two_runs(tmp_path, tiny_preset):
     made = []
     for seed, rate in ((0, 0.05), (1, 0.1)):
         preset = schema.from_dict({**tiny_preset, "optimizer": {"name": "sgd", "learning_rate": rate}})
-        run = run_folder.create(preset, seed, tmp_path, data={"title": "cifar10", "fingerprint": "f"}, versions={})
+        run = create_run(preset, seed, tmp_path, data={"title": "cifar10", "fingerprint": "f"}, versions={})
         run.log.write_text(f'{{"epoch": 1, "loss": {1 + seed}.5, "learning_rate": {rate}, "validation_top1": 50.0}}\n')
         first = np.array([0, 1, seed, seed], np.int32)
         stored = Predictions("same", np.array([0, 1, 0, 0], np.int32), first, np.ones(4, np.float32))
@@ -65,9 +69,28 @@ def test_what_differs_is_named_and_nothing_else(two_runs, tmp_path):
 
 def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
     for run, title in zip(two_runs, ("cifar10", "a copy"), strict=True):
-        row = dict.fromkeys(NEEDED, 0) | {"run": run.name, "split": "test", "view": "1-crop", "weights": "last"}
-        row |= {"resolution": 32, "data": {"title": title}, "top1": 90.0, "top5": 99.0, "loss": 0.3}
-        ledger.append(tmp_path, ledger.EVALUATED, row)
+        row = Evaluation(
+            date="2026-01-01T00:00:00Z",
+            run=run.name,
+            preset="tiny",
+            seed=0,
+            steps_planned=10,
+            changed={},
+            steps=10,
+            epochs=1,
+            split="test",
+            view="1-crop",
+            resolution=32,
+            weights="last",
+            data={"title": title},
+            same_data_as_training=True,
+            count=100,
+            top1=90.0,
+            top1_interval=[80.0, 95.0],
+            top5=99.0,
+            loss=0.3,
+        )
+        ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
     ledger.append(tmp_path, ledger.EVALUATED, {"run": two_runs[0].name, "top1": 5.0})  # of an older form
     figures = [cells for cells in compare.compare(*two_runs, tmp_path)["figures"] if "top1" in cells[0]]
     assert figures == [

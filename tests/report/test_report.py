@@ -14,14 +14,17 @@ from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.presets import schema
 from resnet_tf.report import measured, page, studies, tables
-from resnet_tf.runs import ledger, run_folder
+from resnet_tf.runs import comparison, ledger
+from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import create_run
 
 COPY = "cifar10 (folder copy, not the official bytes)"
 VOID = {"meta", "link", "br"}
 
 
 def row(preset="3", seed=0, correct=9039, **values) -> dict:
-    low, high = ledger.wilson_interval(correct, 10_000)
+    low, high = comparison.wilson_interval(correct, 10_000)
     return {
         **{"date": "2026-01-01T00:00:00Z", "run": f"{preset}/20260101T000000Z-s{seed}", "preset": preset, "seed": seed},
         **{
@@ -68,7 +71,7 @@ def runs(tmp_path):
         ledger.append(tmp_path, ledger.EVALUATED, one)
     shipped = measured.shipped_presets()
     for name, seed in (("3", 0), ("4", 7)):
-        run = run_folder.create(shipped[name], seed, tmp_path, device="CPU <2 threads>")
+        run = create_run(shipped[name], seed, tmp_path, device="CPU <2 threads>")
         for epoch in range(1, 6):
             figures = {"loss": 2 / epoch, "top1": 10.0 * epoch, "learning_rate": 0.1 * 0.96**epoch}
             files.append_row(run.log, {"epoch": epoch, "step": 351 * epoch, **figures, "validation_top1": 9.0 * epoch})
@@ -190,17 +193,17 @@ def test_rows_of_another_form_are_left_out(runs):
 
 def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_reference(runs):
     mine = schema.from_dict({**schema.to_dict(measured.shipped_presets()["4"]), "model": {"num_residual_units": 1}})
-    run = run_folder.create(mine, 8, runs)
+    run = create_run(mine, 8, runs)
     ledger.append(runs, ledger.EVALUATED, row("4", correct=9500, run=run.name, seed=8))
     found = measured.gather(runs, measured.shipped_presets())
     (one,) = [one for one in found if one.row["run"] == run.name]
-    assert one.standing.word == "not comparable"
-    assert one.standing.reasons == ("model.num_residual_units: 1, the preset's is 9",)
+    assert one.comparison.outcome == "not comparable"
+    assert one.comparison.reasons == ("model.num_residual_units: 1, the preset's is 9",)
     assert measured.leading(measured.groups(found), "4").mean == 80.0  # the preset's own, though it is lower
 
 
 def test_a_broken_run_and_torn_rows_are_named_and_the_rest_is_reported(runs, capsys):
-    names = [run.name for run in run_folder.every(runs)]
+    names = [run.name for run in all_runs(runs)]
     whole = Page(written(runs))
     (runs / names[0] / "run.json").write_text('{"seed": 0, "stat')
     damaged = Page(written(runs))
@@ -239,12 +242,12 @@ def test_a_run_of_another_version_does_not_end_the_report(runs):
 def test_best_weights_of_several_seeds_are_one_group():
     best = {"weights": "best", "protocol": "1-crop, best validation epoch"}
     rows = [row(seed=seed, steps=351 * epoch, epochs=epoch, **best) for seed, epoch in ((0, 97), (1, 99), (2, 90))]
-    (group,) = measured.groups([measured.Measured(one, None, None) for one in rows])
+    (group,) = measured.groups([measured.Measured(Evaluation.from_row(one), None, None) for one in rows])
     assert group.seeds == [0, 1, 2]
 
 
 def test_what_it_would_not_do_is_refused(runs, capsys):
-    names = [run.name for run in run_folder.every(runs)]
+    names = [run.name for run in all_runs(runs)]
     assert command.run_door(report_door.main, ["--runs", str(runs), "--compare", *names, "--csv", "x.csv"]) == 2
     assert "on the terminal or with --html" in capsys.readouterr().err
     assert command.run_door(report_door.main, ["--runs", str(runs / "slip")]) == 2
@@ -252,14 +255,12 @@ def test_what_it_would_not_do_is_refused(runs, capsys):
 
 
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
-    from resnet_tf.evaluation.recording import short_form
-
     one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
     shipped = measured.shipped_presets()["1"]
-    carried = schema.from_dict({**schema.to_dict(shipped), "results": [short_form(one)]})
+    carried = schema.from_dict({**schema.to_dict(shipped), "results": [Evaluation.from_row(one).to_result()]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
     assert alone.run is None
-    assert tables.result_cells(alone) == tables.result_cells(measured.Measured(one, shipped, None))
+    assert tables.result_cells(alone) == tables.result_cells(measured.Measured(Evaluation.from_row(one), shipped, None))
     ledger.append(tmp_path, ledger.EVALUATED, one)
     assert len(measured.gather(tmp_path, {"1": carried})) == 1  # the same measurement is not told twice
 
@@ -307,7 +308,8 @@ def test_points_that_differ_in_more_than_the_study_are_not_joined(found):
 
 
 def test_the_longest_training_speaks_for_a_preset(found):
-    short = measured.Measured(row("1", correct=9900, epochs=3, changed={"train.epochs": [3, 100]}), None, None)
+    three_epochs = row("1", correct=9900, epochs=3, changed={"train.epochs": [3, 100]})
+    short = measured.Measured(Evaluation.from_row(three_epochs), None, None)
     groups = measured.groups([*found, short])
     assert measured.leading(groups, "1").row["top1"] == 85.8
     assert measured.leading(groups, "demo") is None
@@ -321,7 +323,7 @@ def test_an_empty_folder_gives_a_page(tmp_path, capsys):
 
 
 def test_two_runs_on_a_page(runs, capsys):
-    names = [run.name for run in run_folder.every(runs)]
+    names = [run.name for run in all_runs(runs)]
     read = Page(written(runs, "--compare", *names))
     recipe = read.tables[0]
     assert ["model.num_residual_units", "3", "9"] in recipe or ["model.num_residual_units", "9", "3"] in recipe

@@ -1,12 +1,12 @@
-"""Predictions image by image: what is kept of a batch, and that a file is taken only for the images it is of."""
+"""Predictions image by image: what is stored, and of which images."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from assertions import user_error
 
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit
-from resnet_tf.errors import UserError
 from resnet_tf.runs import predictions
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.scoring.metrics import Scores, log_softmax
@@ -72,9 +72,10 @@ def test_stored_and_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", None])
-def test_a_spoilt_file_is_told_in_one_line(tmp_path, content):
+def test_a_damaged_file_is_named_in_one_line(tmp_path, content):
     path = tmp_path / "test-1-crop-last.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"test-1-crop-last\.npz"):
-        predictions.load(path)
+    error = user_error(predictions.load, path)
+    assert error.code == "predictions-unreadable"
+    assert str(path) in str(error)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from resnet_tf import files
-from resnet_tf.runs import ledger, run_folder
+from resnet_tf.runs import ledger
+from resnet_tf.runs.choose import all_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ("tensorflow", "jax")
@@ -91,10 +92,10 @@ def test_one_backend_goes_on_with_the_others_state(first, image_tree, tiny_prese
     preset.write_text(json.dumps(tiny_preset))
     command = ("train.py", "--preset", preset, "--data", image_tree, "--runs", runs)
     under(first, *command, "--set", "train.epochs=2")
-    under(second, *command, "--set", "train.epochs=4", "--resume", run_folder.every(runs)[0].name)
+    under(second, *command, "--set", "train.epochs=4", "--resume", all_runs(runs)[0].name)
     under(first, "eval.py", "--preset", preset, "--data", image_tree, "--runs", runs)
     under(first, *command, "--set", "train.epochs=4")
-    (mixed, pure) = (run.rows for run in run_folder.every(runs))
+    (mixed, pure) = (run.rows for run in all_runs(runs))
     assert [row["epoch"] for row in mixed] == [1, 2, 3, 4]
     for row, expected in zip(mixed, pure, strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], rel=5e-3)

@@ -18,7 +18,7 @@ from assertions import user_error
 from resnet_tf.errors import Stopped
 from resnet_tf.presets.schema import Train
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import distributed
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.train import train
@@ -58,7 +58,7 @@ def test_where_a_process_starts_is_among_what_must_be_alike(
     for resume in (False, True):
         with contextlib.suppress(Stopped):
             train(preset, str(image_tree), tmp_path, resume=resume, on_step=on_step)
-    (run,) = run_folder.every(tmp_path)
+    (run,) = all_runs(tmp_path)
     assert [(given["run"], given["step"]) for given in facts] == [("a new one", 0), (run.name, 4)]
 
 
@@ -127,14 +127,14 @@ def finish(processes: list[subprocess.Popen]) -> list[int]:
 
 
 def weights(runs: Path) -> dict[str, np.ndarray]:
-    (run,) = run_folder.every(runs)
+    (run,) = all_runs(runs)
     assert run.about["status"] == "finished"
     with np.load(run.last) as arrays:
         return {name: arrays[name] for name in arrays.files if arrays[name].dtype.kind == "f"}
 
 
 def assert_same(found: Path, expected: Path) -> None:
-    (run,), (other,) = run_folder.every(found), run_folder.every(expected)
+    (run,), (other,) = all_runs(found), all_runs(expected)
     for row, wanted in zip(run.rows, other.rows, strict=True):
         assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
         assert row["validation_loss"] == pytest.approx(wanted["validation_loss"], rel=1e-3)
@@ -154,12 +154,12 @@ def test_several_processes_train_as_one_and_go_on_after_a_kill(launch, tmp_path)
     runs = tmp_path / "killed"
     started = launch(4, runs)
     end = time.monotonic() + 300
-    while not any(run.state.is_dir() and len(run.rows) >= 3 for run in run_folder.every(runs)):
+    while not any(run.state.is_dir() and len(run.rows) >= 3 for run in all_runs(runs)):
         assert time.monotonic() < end
         time.sleep(0.05)
     started[2].send_signal(signal.SIGKILL)
     assert 0 not in finish(started)
-    (run,) = run_folder.every(runs)
+    (run,) = all_runs(runs)
     assert run.about["status"] != "finished"
     assert finish(launch(2, runs, "--resume")) == [0, 0]
     assert_same(runs, tmp_path / "by-1")
@@ -170,10 +170,10 @@ def test_a_signal_to_one_process_stops_all_at_one_step(launch, tmp_path):
     pytest.importorskip("jax")
     started = launch(2, tmp_path / "runs", "--set", "train.epochs=1000")
     end = time.monotonic() + 300
-    while not any(run.rows for run in run_folder.every(tmp_path / "runs")):
+    while not any(run.rows for run in all_runs(tmp_path / "runs")):
         assert time.monotonic() < end
         time.sleep(0.05)
     started[1].send_signal(signal.SIGTERM)
     assert finish(started) == [143, 143]
-    (run,) = run_folder.every(tmp_path / "runs")
+    (run,) = all_runs(tmp_path / "runs")
     assert run.about["status"] == "stopped"

@@ -15,7 +15,7 @@ from PIL import Image
 from resnet_tf.errors import Stopped
 from resnet_tf.presets import schema
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint, device
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.train import train as train_preset
@@ -71,7 +71,7 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
         assert stopped.value.exit_code == 128 + number
     logged = listen()
     assert_same_run(trained, train(resume=True))
-    assert len(run_folder.every(tmp_path)) == 1
+    assert len(all_runs(tmp_path)) == 1
     assert any("after step 20" in line for line in logged)
 
 

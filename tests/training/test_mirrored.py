@@ -10,7 +10,7 @@ import pytest
 from messages import listen
 
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
 from resnet_tf.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def train_in_halves(tiny_preset, image_tree, tmp_path):
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == (143 if signalled_at else 0), done.stderr
         assert "distributed over 2 devices of 1 process (tensorflow, float32)" in done.stdout
-        (run,) = run_folder.every(runs)
+        (run,) = all_runs(runs)
         return run
 
     return start

@@ -9,7 +9,7 @@ from messages import listen
 from resnet_tf.datasets import sources
 from resnet_tf.evaluation.evaluate import evaluate, record
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.run import Run
 from resnet_tf.sweeping import trials
 from resnet_tf.training import recalibration, session
 from resnet_tf.training.plan import make_plans
@@ -82,7 +82,7 @@ def test_a_training_that_ends_with_lagging_statistics_is_recalibrated_and_grows_
     scored = evaluate(run, data=str(image_tree))
     assert run.about["recalibrated_top1"] == scored["validation_top1"]  # the figure that goes with the weights
     record(run, scored, tmp_path)
-    assert trials.test_row(run, tmp_path)["weights"] == "last-recalibrated"  # or a sweep would score it for ever
+    assert trials.latest_test_result(run, tmp_path).weights == "last-recalibrated"  # or a sweep would score it for ever
     longer = load_preset(tiny_preset, train={"epochs": 3})
     run = train(longer, str(image_tree), tmp_path, resume=run.name)
     assert (run.about["recalibrated"], run.about["recalibrated_top1"]) == (False, None)

@@ -13,7 +13,8 @@ from resnet_tf import files
 from resnet_tf.datasets import sources
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
+from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.run import create_run
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import make_plans
@@ -43,7 +44,7 @@ def stopped(train, at_step, tmp_path):
     at_step(14, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
         train()
-    return run_folder.every(tmp_path)[0]
+    return all_runs(tmp_path)[0]
 
 
 def test_an_epoch_of_repeats_is_as_many_steps_longer_and_resumes_exactly(
@@ -207,7 +208,7 @@ def grown(image_tree, tiny_preset, tmp_path):
     dataset = sources.load("cifar10", str(image_tree))
 
     def ask(before: dict, now: dict, step: int, status: str = "stopped"):
-        run = run_folder.create(load_preset(tiny_preset, **before), 0, tmp_path)
+        run = create_run(load_preset(tiny_preset, **before), 0, tmp_path)
         run.update(status=status)
         preset = load_preset(tiny_preset, **now)
         try:

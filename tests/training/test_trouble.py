@@ -16,8 +16,8 @@ from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import evaluate
 from resnet_tf.presets.storage import load_preset
-from resnet_tf.runs import run_folder
-from resnet_tf.runs.run_folder import Run
+from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.run import Run
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.training import checkpoint, loop, plan
 from resnet_tf.training.train import train
@@ -30,7 +30,7 @@ def refused(image_tree, tiny_preset, tmp_path, on_step):
     def start(**changes) -> tuple[UserError, Run]:
         preset = load_preset(tiny_preset, **changes)
         error = user_error(train, preset, str(image_tree), tmp_path, on_step=on_step)
-        (run,) = run_folder.every(tmp_path)
+        (run,) = all_runs(tmp_path)
         return error, run
 
     return start

@@ -1,13 +1,14 @@
 """Comparing a result with its reference: the interval, and every reason not to compare."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 from scipy import stats
 
-from resnet_tf import files
 from resnet_tf.presets import schema
-from resnet_tf.runs import ledger
+from resnet_tf.runs import comparison
+from resnet_tf.runs.records import Evaluation
 
 PRESET = {
     "name": "4",
@@ -18,17 +19,25 @@ PRESET = {
     "schedule": {"name": "exponential", "lr_decay": 0.96},
     "reference": {"test_top1": 86.59, "protocol": "1-crop, last epoch", "source": "the author's report"},
 }
-RESULT = {
-    "split": "test",
-    "protocol": "1-crop, last epoch",
-    "data": {"title": "cifar10", "official": True},
-    "same_data_as_training": True,
-    "changed": {},
-    "steps": 35100,
-    "steps_planned": 35100,
-    "top1": 86.4,
-    "top1_interval": [85.71, 87.06],
-}
+RESULT = Evaluation(
+    date="2026-01-01T00:00:00Z",
+    run="4/20260101T000000Z-s0",
+    preset="4",
+    seed=0,
+    split="test",
+    view="1-crop",
+    weights="last",
+    resolution=32,
+    data={"name": "cifar10", "title": "cifar10", "fingerprint": "f" * 64, "official": True},
+    same_data_as_training=True,
+    changed={},
+    epochs=100,
+    steps=35100,
+    steps_planned=35100,
+    count=10_000,
+    top1=86.4,
+    top1_interval=[85.71, 87.06],
+)
 COPY = "cifar10 (folder copy, not the official bytes)"
 
 
@@ -39,18 +48,20 @@ def preset(**reference):
 
 
 def result(top1=86.4, count=10_000, **values):
-    low, high = ledger.wilson_interval(round(top1 * count / 100), count)
-    return {**RESULT, "top1": top1, "top1_interval": [round(low, 2), round(high, 2)], **values}
+    low, high = comparison.wilson_interval(round(top1 * count / 100), count)
+    return replace(RESULT, top1=top1, top1_interval=[round(low, 2), round(high, 2)], **values)
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 10), (1, 10), (9, 10), (10, 10), (8659, 10_000), (1, 1), (0, 1)])
 def test_interval_is_scipys(correct, count):
     expected = stats.binomtest(correct, count).proportion_ci(method="wilson")
-    assert ledger.wilson_interval(correct, count) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-4)
+    assert comparison.wilson_interval(correct, count) == pytest.approx(
+        (100 * expected.low, 100 * expected.high), abs=1e-4
+    )
 
 
 def test_interval_of_no_images_says_nothing():
-    assert ledger.wilson_interval(0, 0) == (0.0, 100.0)
+    assert comparison.wilson_interval(0, 0) == (0.0, 100.0)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +74,11 @@ def test_interval_of_no_images_says_nothing():
     ],
 )
 def test_same_data_and_protocol_are_compared(top1, ending):
-    assert ledger.verdict(preset(), result(top1)) == f"reference 86.59 (the author's report), {ending}"
+    assert comparison.verdict(preset(), result(top1)) == f"reference 86.59 (the author's report), {ending}"
 
 
 def test_few_images_leave_the_same_gap_within_noise():
-    assert ledger.verdict(preset(), result(85.0, count=200)).endswith("within the 95 % interval")
+    assert comparison.verdict(preset(), result(85.0, count=200)).endswith("within the 95 % interval")
 
 
 @pytest.mark.parametrize(
@@ -80,46 +91,41 @@ def test_few_images_leave_the_same_gap_within_noise():
         ({"changed": {"schedule.lr_decay": [None, 0.96]}}, "schedule.lr_decay: None, the preset's is 0.96"),
         ({"steps": 17550}, "training: 17,550 of 35,100 steps"),
         (
-            {"protocol": "1-crop, best validation epoch"},
+            {"weights": "best"},
             "protocol: 1-crop, best validation epoch, the reference's is 1-crop, last epoch",
         ),
     ],
 )
 def test_each_difference_alone_forbids_the_comparison(values, reason):
     differing = result(**values)
-    assert ledger.differences(preset(), differing) == [reason]
-    line = ledger.verdict(preset(), differing)
+    assert comparison.differences(preset(), differing) == [reason]
+    line = comparison.verdict(preset(), differing)
     assert line == f"reference 86.59 (the author's report), gap -0.19; not comparable: {reason}"
 
 
 def test_the_best_weights_are_of_a_whole_training_though_they_were_saved_before_its_end():
     best = "1-crop, best validation epoch"
-    row = result(protocol=best, steps=34_000, trained=35_100)
-    assert ledger.differences(preset(protocol=best), row) == []
-    assert ledger.differences(preset(protocol=best), {**row, "trained": 34_500}) == ["training: 34,500 of 35,100 steps"]
+    row = result(weights="best", steps=34_000, trained=35_100)
+    assert comparison.differences(preset(protocol=best), row) == []
+    assert comparison.differences(preset(protocol=best), replace(row, trained=34_500)) == [
+        "training: 34,500 of 35,100 steps"
+    ]
 
 
 def test_all_differences_are_named_in_one_line():
     differing = result(data={"title": COPY, "official": False}, changed={"train.epochs": [3, 100]}, steps=500)
-    line = ledger.verdict(preset(), differing)
+    line = comparison.verdict(preset(), differing)
     assert line.endswith(
         f"not comparable: data: {COPY}; train.epochs: 3, the preset's is 100; training: 500 of 35,100 steps"
     )
 
 
 def test_reference_without_a_protocol_or_source():
-    line = ledger.verdict(preset(protocol="", source=""), result(protocol="10-crop"))
+    line = comparison.verdict(preset(protocol="", source=""), result(view="10-crop"))
     assert line == "reference 86.59, gap -0.19; within the 95 % interval"
 
 
 def test_no_reference():
-    assert ledger.verdict(preset(test_top1=None), result()) == "no reference to compare with"
-    line = ledger.verdict(preset(test_top1=None, note="never published"), result())
+    assert comparison.verdict(preset(test_top1=None), result()) == "no reference to compare with"
+    line = comparison.verdict(preset(test_top1=None, note="never published"), result())
     assert line == "no reference to compare with (never published)"
-
-
-def test_rows_are_appended_to_a_folder_that_is_made(tmp_path):
-    for seed in (0, 1):
-        ledger.append(tmp_path / "new" / "runs", ledger.TRAINED, {"seed": seed, "sizes": (1, 2)})
-    rows = [{"seed": seed, "sizes": [1, 2]} for seed in (0, 1)]
-    assert files.read_rows(tmp_path / "new" / "runs" / "train_overall.jsonl") == (rows, 0)

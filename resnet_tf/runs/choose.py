@@ -1,0 +1,218 @@
+"""Finding a run by name, and choosing the best one of a preset."""
+
+import contextlib
+import glob
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from resnet_tf.errors import UserError, shown
+from resnet_tf.format import printable
+from resnet_tf.log import logger
+from resnet_tf.presets import storage
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs import ledger, pretrained
+from resnet_tf.runs.comparison import training_changes
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import RUNS, Run
+
+BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows none of its classes
+
+
+def all_runs(runs: str | Path, preset: str | None = None) -> list[Run]:
+    """Returns the runs in a folder, copies of pretrained ones too, oldest first; of one preset where it is named."""
+    paths = Path(runs).glob(f"{glob.escape(preset) if preset else '*'}/*/run.json")
+    return sorted((Run(path.parent) for path in paths), key=_age)
+
+
+def _age(run: Run) -> tuple[str, str]:
+    """Returns what runs are sorted by, oldest first."""
+    return run.folder.name, run.folder.parent.name
+
+
+def readable_runs(runs: Sequence[Run], read: Callable[[Run], object] = lambda run: run.about) -> list[Run]:
+    """Returns the runs of which `read` can read what it wants, by default run.json; logs the name of each other one."""
+    readable = []
+    for run in runs:
+        try:
+            read(run)
+            readable.append(run)
+        except UserError as error:
+            logger.info(printable(f"passed over: {run.name}: {error}"))
+    return readable
+
+
+def own_runs(runs: str | Path) -> list[Run]:
+    """Returns the runs in a folder that the user has trained, oldest first; logs each that cannot be read."""
+    return [run for run in readable_runs(all_runs(runs)) if not run.pretrained]
+
+
+def latest_run(runs: str | Path, preset: str | None, statuses: tuple[str, ...]) -> Run | None:
+    """Returns the newest run that has one of the statuses, of one preset where it is named; None where there is none.
+
+    Raises:
+        UserError: a newer run cannot be read.
+    """
+    return next((run for run in reversed(all_runs(runs, preset)) if run.about.get("status") in statuses), None)
+
+
+def check_runs_folder(runs: str | Path) -> None:
+    """Raises UserError where the user named a folder of runs that does not exist; the default one may be missing."""
+    if str(runs) != RUNS and not os.path.isdir(runs):
+        raise UserError(
+            f"a folder of runs must exist. Received: --runs {shown(str(runs))}, which is no folder.",
+            "runs-folder-not-found",
+        )
+
+
+def find_run(name: str, runs: str | Path) -> Run:
+    """Returns the run of that name ("4/20260101T120000Z-s0") or path; a pretrained one is copied into `runs` first.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    for folder in (Path(runs) / name, Path(name), pretrained.FOLDER / name):
+        if os.path.isfile(folder / "run.json"):
+            run = Run(folder)
+            if not pretrained.is_published(run):
+                return run
+            check_runs_folder(runs)
+            return pretrained.copy_run(run, runs)
+    names = [run.name for run in all_runs(runs)]
+    raise UserError(
+        f"a run must exist. Received: {shown(name)}, not found in {runs}. "
+        + (f"Newest there: {', '.join(names[-3:])}." if names else "There are no runs there yet."),
+        "run-not-found",
+    )
+
+
+def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str) -> Run:
+    """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
+
+    The best of a preset's runs, among those of its own recipe and whole length, has the highest validation top-1 of
+    its last epoch; of equal ones it is the newest. Where there is none, a pretrained run takes its place (copied into
+    `runs`), and where there is none of these either, the best trial by the same figure. The test split decides nothing.
+
+    Where no preset is named, it is that of the newest finished run. Runs on built-in images are left out unless there
+    is nothing else, pretrained runs included.
+
+    Args:
+        preset: name or path.
+        name: name or path of a run.
+        use: what the run is needed for ("evaluate", "predict"), for the message when there is none.
+
+    Raises:
+        UserError: there is none, the folder does not exist, or the run named is of another preset than the one named.
+    """
+    written = None if preset is None else storage.load_preset(preset)
+    if name is not None:
+        run = find_run(name, runs)
+        if written is not None and written.name != run.preset.name:
+            raise UserError(
+                f"a run must be of the preset named with it, {written.name}. Received: {run.name}.",
+                "run-of-another-preset",
+            )
+        return _log_choice(run, "as named", runs)
+    check_runs_folder(runs)
+    whole, trials, published = _candidates(runs, written)
+    if whole or (trials and not published):
+        return _log_choice(*_best(whole, trials), runs)
+    if published:
+        lack = "finished run of its recipe" if trials or written else "finished run on images other than built-in ones"
+        reason = f"pretrained, as {runs} holds no {lack}"
+        best = max(published, key=lambda run: run.published.top1)
+        return _log_choice(pretrained.copy_run(best, runs), reason, runs)
+    raise UserError(
+        f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
+        f"{_alternatives(written and written.name, runs)} Received: no such run "
+        f"{f'of preset {written.name!r} ' if written else ''}in {runs}.",
+        "no-finished-run",
+    )
+
+
+def _alternatives(preset: str | None, runs: str | Path) -> str:
+    """Returns what else could be used than a new training: an unfinished run, or pretrained runs of other presets."""
+    ways, unfinished = "", None
+    with contextlib.suppress(UserError):  # a run that cannot be read was logged already
+        unfinished = latest_run(runs, preset, ("running", "stopped"))
+    if unfinished is not None:
+        ways += f" Or finish {unfinished.name} ({unfinished.progress}): python train.py --resume {unfinished.name}."
+    # A pretrained run of the preset itself would have been chosen, unless the recipe has changed since.
+    if others := sorted({run.preset.name for run in all_runs(pretrained.FOLDER)} - {preset}):
+        ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."
+    return ways
+
+
+def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], list[Run], list[Run]]:
+    """Returns, each oldest first, the finished runs of a preset's own recipe, its trials, and published runs.
+
+    Where no preset is given, it is that of the newest run on other than built-in images; runs on these count only where
+    there is nothing else.
+    """
+    name = written and written.name
+    readable = readable_runs(all_runs(runs, name), lambda run: (run.about, run.preset))
+    own = [run for run in readable if run.about.get("status") == "finished" and not run.pretrained]
+    published = [run for run in all_runs(pretrained.FOLDER, name) if not _changes(run, written)]
+    if written is None:
+        own = [run for run in own if run.preset.data.dataset != BUILT_IN] or own * (not published)
+        own = [run for run in own if run.folder.parent == own[-1].folder.parent]
+        published = [run for run in published if not own or run.folder.parent.name == own[-1].folder.parent.name]
+    whole = [run for run in own if not _changes(run, written)]
+    return whole, [run for run in own if run not in whole], published
+
+
+def _changes(run: Run, written: Preset | None = None) -> dict:
+    """Returns where a run departs from its preset: as that is now, or where it is not given, as it was then."""
+    return run.about.get("changed") or {} if written is None else training_changes(run.preset, written)
+
+
+def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
+    """Returns the best run and why it is chosen; a trial only where there is no other."""
+    among = whole or trials
+    known = {run: top1 for run in among if (top1 := _validation_top1(run)) is not None}
+    best = max(known, key=lambda run: (known[run], _age(run))) if known else among[-1]
+    rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
+    reason = f"{rank} finished run{'s' * (len(among) > 1)} of preset {best.folder.parent.name}"
+    if not whole:
+        reason += ", none with the preset's own recipe"
+    elif trials:
+        reason += f", leaving out {len(trials)} with a changed recipe"
+    return best, reason
+
+
+def _validation_top1(run: Run) -> float | None:
+    """Returns the validation top-1 of a run's last weights, in percent: recalibrated, or of the last epoch."""
+    top1, last = run.about.get("recalibrated_top1"), run.about.get("last")
+    if top1 is None and isinstance(last, dict):
+        top1 = last.get("validation_top1")
+    return top1 if isinstance(top1, int | float) else None
+
+
+def _log_choice(run: Run, reason: str, runs: str | Path) -> Run:
+    """Logs which run is used, why, and how accurate it is; returns it."""
+    validation = _validation_top1(run)
+    test = run.published or latest_test_result(run, runs) or next(iter(_test_results(run, runs)), None)
+    known = [] if validation is None else [f"validation {validation:.2f} %"]
+    if test is not None:
+        known.append(f"test {test.top1:.2f} % ({test.view}, {test.weights} weights)")
+    changed = ", ".join(_changes(run))
+    accuracy = ", ".join(known) or "not scored yet"
+    logger.info(printable(f"run {run.name}, {reason}{f' (another {changed})' if changed else ''}: {accuracy}"))
+    return run
+
+
+def latest_test_result(run: Run, runs: str | Path) -> Evaluation | None:
+    """Returns a run's latest test result by its preset's own protocol, at its present length; None without one."""
+    own = run.preset.in_phases[-1].evaluation
+    protocol = own.view, run.scored_as(own.weights)
+    return next((result for result in _test_results(run, runs) if (result.view, result.weights) == protocol), None)
+
+
+def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
+    """Returns the test results of a run at its present length, newest first, by whatever protocol."""
+    wanted = run.name, "test", True, run.about.get("steps_planned")
+    return [
+        result
+        for result in reversed(ledger.evaluations(runs))
+        if (result.run, result.split, result.same_data_as_training, result.steps_planned) == wanted
+    ]

@@ -1,0 +1,126 @@
+"""Comparing a result with its preset's reference, and naming what forbids it."""
+
+import math
+from typing import NamedTuple
+
+from resnet_tf.presets import schema
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs.records import Evaluation
+
+OTHER_DATA = "data: not those that the run was trained on"
+
+
+class Comparison(NamedTuple):
+    """A result beside its preset's reference; accuracies in percent.
+
+    Attributes:
+        outcome: "no reference", "not comparable", "within noise", "above" or "below".
+        reference, gap: None where there is no reference.
+        reasons: all that forbids the comparison.
+    """
+
+    outcome: str
+    reference: float | None = None
+    gap: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def compare(preset: Preset, result: Evaluation) -> Comparison:
+    """Compares a result with its preset's reference."""
+    reference, _ = _reference(preset, result.split)
+    if reference is None:
+        return Comparison("no reference")
+    low, high = result.top1_interval
+    gap = result.top1 - reference
+    reasons = tuple(differences(preset, result))
+    if reasons:
+        outcome = "not comparable"
+    elif low <= reference <= high:
+        outcome = "within noise"
+    else:
+        outcome = "above" if gap > 0 else "below"
+    return Comparison(outcome, reference, gap, reasons)
+
+
+def verdict(preset: Preset, result: Evaluation) -> str:
+    """Returns in a line how a result compares with its preset's reference, or why it cannot be compared."""
+    comparison = compare(preset, result)
+    note, source = preset.reference.note, preset.reference.source
+    if comparison.reference is None:
+        return "no reference to compare with" + (f" ({note})" if note else "")
+    ending = {
+        "not comparable": f"not comparable: {'; '.join(comparison.reasons)}",
+        "within noise": "within the 95 % interval",
+    }.get(comparison.outcome, f"{comparison.outcome} it beyond the 95 % interval")
+    source = f" ({source})" if source else ""
+    return f"reference {comparison.reference:.2f}{source}, gap {comparison.gap:+.2f}; {ending}"
+
+
+def differences(preset: Preset, result: Evaluation) -> list[str]:
+    """Returns all that keeps a result from being compared with its preset's reference; empty where nothing does."""
+    reasons = [] if result.data["official"] else [f"data: {result.data['title']}"]
+    if not result.same_data_as_training:
+        reasons.append(OTHER_DATA)
+    _, split = _reference(preset, result.split)
+    if result.split != split:
+        reasons.append(f"split: {result.split}, the reference's is {split}")
+    reasons += _training_differences(result)
+    if preset.reference.protocol and result.protocol != preset.reference.protocol:
+        reasons.append(f"protocol: {result.protocol}, the reference's is {preset.reference.protocol}")
+    return reasons
+
+
+def trial_reasons(result: Evaluation) -> list[str]:
+    """Returns all that makes a result a trial, which no preset records by itself; empty where the preset was followed.
+
+    A trial has a changed recipe, a training short of its end, or images other than the official ones, the built-in
+    ones or, for a preset of the data set `folder`, the user's own. Another view or other weights than the preset's are
+    named in the row and make no trial.
+    """
+    data, reasons = result.data, []
+    if not data["official"] and data["name"] != "folder":
+        reasons.append(f"data: {data['title']}")
+    if not result.same_data_as_training:
+        reasons.append(OTHER_DATA)
+    return reasons + _training_differences(result)
+
+
+def _training_differences(result: Evaluation) -> list[str]:
+    """Returns where a result's training departs from the preset, and how much of it is missing."""
+    reasons = [f"{key}: {ours}, the preset's is {theirs}" for key, (ours, theirs) in result.changed.items()]
+    # The best weights were saved before the training's end: their step does not say how far it came.
+    steps = result.trained or result.steps
+    if steps is None:
+        reasons.append("training: of a length that the weights do not say")
+    elif steps < result.steps_planned:
+        reasons.append(f"training: {steps:,} of {result.steps_planned:,} steps")
+    return reasons
+
+
+def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
+    """Returns the reference top-1 and its split: the result's, or the other one where only that has a reference."""
+    known = {"test": preset.reference.test_top1, "validation": preset.reference.validation_top1}
+    splits = [name for name in (split, *known) if known[name] is not None]
+    return (known[splits[0]], splits[0]) if splits else (None, "test")
+
+
+def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
+    """Returns `schema.changes` without view and weights, which belong to a result and not to its training."""
+    measured = ("evaluation.view", "evaluation.weights")
+    return {key: pair for key, pair in schema.changes(ours, theirs).items() if key not in measured}
+
+
+def display_name(preset: str, changed: dict) -> str:
+    """Returns how a table names what was trained: the preset, and the changed keys of its recipe."""
+    return preset + (f", with another {', '.join(changed)}" if changed else "")
+
+
+def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Returns the 95 % interval, in percent, of `correct` of `count` images, by Wilson's score (1927)."""
+    if count == 0:
+        return 0.0, 100.0
+    share = correct / count
+    centre = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 100 / (1 + z * z / count)
+    return max(0.0, (centre - spread) * scale), min(100.0, (centre + spread) * scale)

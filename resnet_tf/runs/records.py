@@ -1,0 +1,169 @@
+"""Typed records of a training and of an evaluation, and the forms in which they are stored.
+
+runs/train_overall.jsonl    a row a training
+runs/eval_overall.jsonl     a row an evaluation
+presets/<name>.json         under "results", the test results of a preset with fewer keys
+"""
+
+from dataclasses import MISSING, asdict, dataclass, fields
+
+
+def _values(cls: type, row: dict) -> dict | None:
+    """Returns what a row holds of a record's fields; None where one without a default is missing."""
+    values = {field.name: row[field.name] for field in fields(cls) if field.name in row}
+    complete = all(field.name in values for field in fields(cls) if field.default is MISSING)
+    return values if complete else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training that has ended.
+
+    Attributes:
+        status: "finished" or "diverged".
+        data: name, title, fingerprint, official and source of the images.
+        changed: where the recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
+        step: updates done up to the last row of the run's log.
+        seconds: training time.
+        last: the other figures of the last row of the run's log; in the stored row they stand among the rest.
+        diverged: what was not finite, and where; None for a finished training.
+    """
+
+    date: str
+    run: str
+    preset: str
+    preset_hash: str | None = None
+    seed: int
+    data: dict
+    changed: dict
+    status: str
+    step: int
+    steps_planned: int
+    seconds: float
+    device: str
+    backend: str | None = None
+    precision: str | None = None
+    jit_compile: bool | None = None
+    versions: dict
+    last: dict
+    best_validation_top1: float | None = None
+    diverged: dict | None = None
+
+    def to_row(self) -> dict:
+        row = asdict(self)
+        last, diverged = row.pop("last"), row.pop("diverged")
+        return {**row, **last, **({} if diverged is None else {"diverged": diverged})}
+
+    @classmethod
+    def from_row(cls, row: dict) -> "Training | None":
+        """Returns the training that a row stores; None for a row without the keys that every version has written."""
+        names = {field.name for field in fields(cls)}
+        values = _values(cls, {**row, "last": {key: value for key, value in row.items() if key not in names}})
+        return values and cls(**values)
+
+
+# Keys of a preset's result that are called otherwise in the log, where a row may be of another split than the test.
+_RESULT_KEYS = {
+    "top1": "test_top1",
+    "top1_interval": "test_top1_interval",
+    "top5": "test_top5",
+    "loss": "test_loss",
+    "count": "images",
+}
+_IN_RESULT = ("run", "date", "preset_hash", "seed", "epochs", "steps", "trained", "steps_planned", "changed", "view")
+_IN_RESULT += ("weights", "resolution", "same_data_as_training", "validation_top1", *_RESULT_KEYS, "training_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The score of a run's network on a split. Accuracies in percent.
+
+    Attributes:
+        changed: where the run's recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
+        steps, epochs: how long the scored weights were trained; None where they do not say.
+        trained: updates of the whole run; the best weights are from an earlier step.
+        validation_top1: of the scored weights, by the run's log.
+        split: "test" or "validation".
+        resolution: height and width in pixels of the images as the network saw them.
+        weights: "last" or "best", with "-recalibrated" appended where batch norm's statistics were measured again.
+        data: title, fingerprint and official of the images; name and source too, in the log.
+        top1_interval: the ends of the 95 % interval.
+        loss: mean cross entropy in nats; None where it is not finite.
+        per_class_top1: by class name; None for a class without images.
+        verdict: how it compares with the preset's reference, in a sentence.
+        diagnosis: see `Diagnosis.figures`; None where it was not asked for.
+    """
+
+    date: str
+    run: str
+    preset: str
+    preset_hash: str | None = None
+    seed: int
+    steps_planned: int | None
+    device: str | None = None
+    changed: dict
+    steps: int | None
+    trained: int | None = None
+    epochs: float | None
+    validation_top1: float | None = None
+    training_seconds: float | None = None
+    split: str
+    view: str
+    resolution: int
+    weights: str
+    data: dict
+    same_data_as_training: bool
+    count: int
+    correct: int | None = None
+    top1: float
+    top1_interval: list[float]
+    top5: float | None = None
+    loss: float | None = None
+    per_class_top1: dict | None = None
+    seconds: float | None = None
+    versions: dict | None = None
+    verdict: str | None = None
+    diagnosis: dict | None = None
+
+    @property
+    def protocol(self) -> str:
+        """How it was measured, in the words of a preset's reference: "1-crop, last epoch"."""
+        which, _, recalibrated = self.weights.partition("-")
+        epoch = "last epoch" if which == "last" else "best validation epoch"
+        return f"{self.view}, {epoch}" + (", batch norm recalibrated" if recalibrated else "")
+
+    @property
+    def measurement(self) -> tuple:
+        """What was measured: two evaluations of which this is equal differ in their date at most."""
+        return self.run, self.split, self.view, self.weights, self.resolution, self.data["fingerprint"]
+
+    def to_row(self) -> dict:
+        row = {**asdict(self), "protocol": self.protocol}
+        return row if self.diagnosis is not None else {key: row[key] for key in row if key != "diagnosis"}
+
+    @classmethod
+    def from_row(cls, row: dict) -> "Evaluation | None":
+        """Returns the evaluation that a row stores; None for a row without the keys that a comparison needs."""
+        values = _values(cls, row)
+        return values and cls(**values)
+
+    def to_result(self) -> dict:
+        """Returns what a preset's file keeps of a test result."""
+        return {
+            **{_RESULT_KEYS.get(key, key): getattr(self, key) for key in _IN_RESULT},
+            "version": self.versions["resnet_tf"],
+            "data": {key: self.data[key] for key in ("title", "fingerprint", "official")},
+        }
+
+    @classmethod
+    def from_result(cls, preset: str, result: dict) -> "Evaluation | None":
+        """Returns the evaluation that a preset's file keeps; None where keys are missing that a comparison needs.
+
+        Args:
+            preset: the preset's name.
+        """
+        names = {stored: name for name, stored in _RESULT_KEYS.items()}
+        row = {names.get(key, key): value for key, value in result.items()}
+        # Results of 0.1 and 0.2 do not say these.
+        older = {"steps": None, "steps_planned": None, "same_data_as_training": True}
+        return cls.from_row({**older, **row, "preset": preset, "split": "test"})

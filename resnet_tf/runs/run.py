@@ -1,0 +1,198 @@
+"""A run on disk: a preset carried out, in one folder.
+
+runs/<preset>/<utc>-s<seed>/
+    preset.json     the recipe as it was carried out
+    run.json        seed, data, versions, device, status
+    log.jsonl       a row an epoch
+    weights/        last.npz and best.npz
+    state/          what `--resume` continues from
+    tensorboard/    event files
+    predictions/, figures/, export/     written by eval.py and export.py
+    result.json     of a pretrained run only: its published test result
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnet_tf import files
+from resnet_tf.errors import UserError, shown
+from resnet_tf.presets import schema, storage
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs.records import Evaluation
+
+RUNS = "runs"  # the folder of runs where none is named
+
+
+def _path(*parts: str) -> property:
+    """Returns a property: the path of a file or folder of the run."""
+    return property(lambda run: run.folder.joinpath(*parts))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what its files say. A file is read once, and again only after it was replaced."""
+
+    folder: Path
+    _files: dict[str, tuple] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def _read(self, name: str, build: Callable[[dict], Any]) -> Any:
+        path = self.folder / name
+        try:
+            status = path.stat()
+        except OSError:
+            return build(read_json(path))  # raises the error that names the file
+        version = status.st_ino, status.st_mtime_ns, status.st_size
+        if name not in self._files or self._files[name][0] != version:
+            self._files[name] = version, build(read_json(path))
+        return self._files[name][1]
+
+    @property
+    def name(self) -> str:
+        """ "<preset>/<utc>-s<seed>", as people and ledger rows call it."""
+        folder = Path(os.path.normpath(self.folder.absolute()))  # "../B" is called after the folder it leads to
+        return f"{folder.parent.name}/{folder.name}"
+
+    @property
+    def preset(self) -> Preset:
+        return self._read("preset.json", storage.load_preset)
+
+    @property
+    def about(self) -> dict:
+        """Seed, data, versions, device and status ("running", "stopped", "finished", "diverged")."""
+        return self._read("run.json", dict)
+
+    @property
+    def preset_file(self) -> Path | None:
+        """The file that its preset came from, if it is still there."""
+        path = self.about.get("preset_file")
+        return Path(path) if path and Path(path).is_file() else None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it is a published run, or a copy of one."""
+        return bool(self.about.get("pretrained"))
+
+    @property
+    def published(self) -> Evaluation | None:
+        """The test result that a pretrained run was published with; None for any other run."""
+        return self._read("result.json", Evaluation.from_row) if self.pretrained else None
+
+    @property
+    def rows(self) -> list[dict]:
+        """The log: one row an epoch."""
+        return files.read_rows(self.log)[0]
+
+    log = _path("log.jsonl")
+    last = _path("weights", "last.npz")
+    best = _path("weights", "best.npz")
+    state = _path("state")
+    lock = _path("writer.lock")
+    predictions = _path("predictions")
+    figures = _path("figures")
+    tensorboard = _path("tensorboard")
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in words: "stopped, saved up to step 14 of 30"."""
+        about = self.about
+        saved = max((int(path.name.partition("-")[0]) for path in self.state.glob("[0-9]*-*")), default=0)
+        return f"{about.get('status')}, saved up to step {saved:,} of {about.get('steps_planned', 0):,}"
+
+    def weights(self, which: str) -> Path:
+        """Returns the file of its "last" or its "best" weights.
+
+        Raises:
+            UserError: they are missing, as the run is not finished.
+        """
+        path = {"last": self.last, "best": self.best}[which]
+        status = self.about.get("status")
+        if path.exists() or status == "finished":
+            return path
+        remedies = [] if status == "diverged" else [f"finish it with python train.py --resume {self.name}"]
+        remedies += ["take --weights best"] if self.best.exists() else []
+        remedy = f": {', or '.join(remedies)}" if remedies else ""
+        raise UserError(
+            f"a run has its {which} weights once it is finished. Received: {self.name}, {self.progress}{remedy}.",
+            "run-unfinished",
+        )
+
+    def scored_as(self, which: str) -> str:
+        """Returns what results call its "last" or "best" weights: "last-recalibrated" where they are recalibrated."""
+        return which + "-recalibrated" * (which == "last" and bool(self.about.get("recalibrated")))
+
+    def write_preset(self, preset: Preset) -> None:
+        """Writes the recipe, without the results, which belong to the preset's own file."""
+        values = {**schema.to_dict(preset), "results": []}
+        files.write_atomically(self.folder / "preset.json", storage.format_json(values))
+
+    def update(self, **values) -> None:
+        """Writes values into run.json, atomically."""
+        path = self.folder / "run.json"
+        known = self.about if path.exists() else {}
+        files.write_atomically(path, json.dumps({**known, **values}, indent=2) + "\n")
+
+
+def create_run(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
+    """Makes the folder of a new run.
+
+    Args:
+        about: further values for run.json.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    parent = Path(runs) / preset.name
+    moment = time.gmtime()
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", moment)
+    for attempt in range(100):
+        folder = parent / (f"{stamp}-s{seed}" + (f"-{attempt + 1}" if attempt else ""))
+        try:
+            (folder / "weights").mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise not_writable("a run", folder, error) from error
+    else:
+        raise UserError(
+            f"a run needs a folder of its own. Received: {folder}, the hundredth run of this second.",
+            "folder-not-writable",
+        )
+    run = Run(folder)
+    try:
+        run.write_preset(preset)
+        run.update(seed=seed, status="running", started=time.strftime("%Y-%m-%dT%H:%M:%SZ", moment), **about)
+        for above in (parent, parent.parent):
+            files.sync_folder(above)  # the entries of the new folders
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise not_writable("a run", folder, error) from error
+    return run
+
+
+def not_writable(what: str, folder: Path, error: OSError) -> UserError:
+    """Returns the error for a folder that cannot be made or written to."""
+    return UserError(
+        f"{what} needs a folder it can write to. Received: {folder}: {error.strerror}.", "folder-not-writable"
+    )
+
+
+def read_json(path: Path) -> dict:
+    """Reads one of a run's JSON files.
+
+    Raises:
+        UserError: missing, or not a JSON object.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"a run's file must be readable. Received: {path}: {error}.", "run-unreadable") from error
+    if not isinstance(values, dict):
+        raise UserError(f"a run's file must hold a JSON object. Received: {path}: {shown(values)}.", "run-unreadable")
+    return values

@@ -1,0 +1,178 @@
+"""eval.py as a user meets it, and the evaluation from Python."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from assertions import user_error
+from running import mistake, run_command
+
+import eval as eval_command
+import predict as predict_command
+import resnet_tf
+from resnet_tf.datasets import sources
+from resnet_tf.datasets.splits import FileSplit
+from resnet_tf.evaluation import evaluate
+from resnet_tf.evaluation.show import show
+from resnet_tf.presets.augmentation import parse
+from resnet_tf.runs import pretrained
+from resnet_tf.runs.choose import all_runs
+from resnet_tf.training.plan import make_plans
+
+
+def test_trained_evaluated_and_predicted(home, image_tree, capsys):
+    preset, runs = home / "tiny.json", home / "runs"
+    before = preset.read_bytes()
+    run_command(eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, "--record", code=0)
+    printed = capsys.readouterr().out
+    assert f"recorded in {preset}" in printed
+    assert re.search(r"top-1 +\d+\.\d\d %   \(95 % interval \d+\.\d\d to \d+\.\d\d\)", printed)
+    assert "70 images" in printed
+    assert "not the official bytes" in printed
+
+    (row,) = (json.loads(line) for line in (runs / "eval_overall.jsonl").open())
+    assert row["count"] == 70
+    assert row["top1"] == pytest.approx(100 * row["correct"] / 70, abs=1e-4)
+    assert np.mean(list(row["per_class_top1"].values())) == pytest.approx(row["top1"], abs=1e-3)  # seven of each class
+    (result,) = json.loads(preset.read_text())["results"]
+    assert preset.read_bytes().startswith(before.removesuffix(b"}"))
+    assert (result["test_top1"], result["epochs"], result["data"]["official"]) == (row["top1"], 3.0, False)
+    stored = np.load(all_runs(runs)[0].folder / "predictions" / "test-1-crop-last.npz")
+    assert np.sum(stored["labels"] == stored["predicted"]) == row["correct"]
+    assert np.bincount(stored["labels"]).tolist() == [7] * 10
+    assert np.mean(-np.log(stored["probability"])) == pytest.approx(row["loss"], abs=1e-4)
+
+    validation = ("--split", "validation", "--figures")
+    run_command(eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, *validation, code=0)
+    assert re.search(r"calibration error \d+\.\d\d %, \d+\.\d\d % at temperature \d", capsys.readouterr().out)
+    figures = sorted(path.name for path in (all_runs(runs)[0].folder / "figures").iterdir())
+    assert figures == [f"validation-1-crop-last-{name}.png" for name in ("calibration", "confusion", "mistakes")]
+    logged = all_runs(runs)[0].rows[-1]
+    row = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
+    assert row["top1"] == pytest.approx(logged["validation_top1"], abs=1e-4)
+    assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
+    assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
+
+    run_command(
+        eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", "--record", code=0
+    )
+    assert len(re.findall(r"statistics are measured again on \d+ training images", capsys.readouterr().out)) == 1
+    again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
+    assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
+    assert again["loss"] != row["loss"]
+    assert len(json.loads(preset.read_text())["results"]) == 2
+
+
+def test_a_run_is_scored_as_the_preset_says_that_it_is_compared_with(home, image_tree):
+    run = all_runs(home / "runs")[0]
+    named = resnet_tf.load_preset(str(home / "tiny.json"), evaluation={"view": "mirror", "weights": "best"})
+    result = resnet_tf.evaluate(run, data=str(image_tree), against=named)
+    assert (result["view"], result["weights"], result["changed"]) == ("mirror", "best", {})
+    result = resnet_tf.evaluate(run, data=str(image_tree), against=named, view="1-crop", weights="last")
+    assert (result["view"], result["weights"]) == ("1-crop", "last")
+
+
+def test_a_result_that_cannot_be_kept_is_printed_first(home, image_tree, tmp_path, capsys, monkeypatch):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "eval_overall.jsonl").unlink(missing_ok=True)
+    places = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs")
+
+    def read_only(place):
+        def opened(path, flags, *more):
+            if str(path).startswith(str(place)) and (flags & os.O_CREAT or os.path.isdir(path)):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return real(path, flags, *more)
+
+        monkeypatch.setattr(os, "open", opened)
+
+    real = os.open
+    for place, arguments, file in (
+        (tmp_path / "runs", (), "eval_overall.jsonl"),
+        (home, ("--record",), "tiny.json"),
+    ):
+        before = (home / "tiny.json").read_bytes()
+        read_only(place)
+        run_command(eval_command, *places, *arguments, code=2)
+        captured = capsys.readouterr()
+        assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
+        assert captured.err.count("\n") == 1
+        assert "Read-only file system" in captured.err
+        assert str(place / file) in captured.err
+        assert (home / "tiny.json").read_bytes() == before
+    assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1  # what could be kept was
+
+
+def test_a_figure_that_cannot_be_kept_costs_neither_the_row_nor_the_predictions(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    (run,) = all_runs(tmp_path / "runs")
+    for folder in (run.predictions, run.folder / "figures"):
+        shutil.rmtree(folder, ignore_errors=True)
+    (run.folder / "figures").write_text("in the way")
+    log = tmp_path / "runs" / "eval_overall.jsonl"
+    rows = len(log.read_text().splitlines()) if log.exists() else 0
+    places = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs")
+    run_command(eval_command, *places, "--figures", code=2)
+    captured = capsys.readouterr()
+    assert "figures" in captured.err
+    assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
+    assert "recorded in" in captured.out
+    assert len(log.read_text().splitlines()) == rows + 1
+    assert list(run.predictions.glob("*.npz"))
+
+
+def test_a_class_name_that_no_terminal_can_show_is_printed_readably(home, image_tree, capsys):
+    result = resnet_tf.evaluate(all_runs(home / "runs")[0], data=str(image_tree)).record
+    show(replace(result, per_class_top1={"caf\udce9": 1.0, "\x1b[31mred": None}))
+    printed = capsys.readouterr().out
+    assert "caf\\xe9" in printed
+    assert "\x1b" not in printed
+
+
+def test_weights_that_do_not_say_how_long_they_were_trained_are_scored(home, image_tree, tmp_path, capsys):
+    shutil.copytree(all_runs(home / "runs")[0].folder, tmp_path / "tiny" / "bare")
+    (run,) = all_runs(tmp_path)
+    with np.load(run.last) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "__about__"}
+    np.savez(run.last, **arrays)
+    capsys.readouterr()
+    show(resnet_tf.evaluate(run, data=str(image_tree)).record)
+    assert capsys.readouterr().out.splitlines()[0] == "tiny/bare, last weights (of unknown length), 1-crop"
+
+
+def test_a_broken_image_is_named_when_batch_norm_is_recalibrated(home, image_tree, tmp_path, monkeypatch):
+    run = all_runs(home / "runs")[0]
+    dataset = sources.load("cifar10", str(image_tree))
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no picture")
+    plan = make_plans(run.preset, dataset, 0)[-1]
+    split = FileSplit(np.full(20, str(path), object), np.zeros(20, np.int32))
+    broken = replace(plan, batches=replace(plan.batches, split=split, chain=parse("resize(32) | center_crop(32)")))
+    monkeypatch.setattr(evaluate, "make_plans", lambda *arguments: [broken])
+    assert str(path) in str(user_error(evaluate.evaluate, run, data=str(image_tree), recalibrate=True))
+
+
+def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = all_runs(tmp_path / "runs")[0]
+    run.update(status="stopped")
+    run.last.unlink()
+    photo = next((image_tree / "test" / "cat").iterdir())
+    for module, *arguments in ((eval_command, "--data", image_tree), (predict_command, photo)):
+        line = mistake(capsys, module, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
+        assert f"{run.name}, stopped, saved up to step 30 of 30: finish it with" in line
+        run_command(module, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
+        capsys.readouterr()
+
+
+def test_mistakes_in_evaluation(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
+    assert "train.py --preset 4" in mistake(capsys, eval_command, "--preset", "4", "--runs", tmp_path)
+    assert "none" in mistake(capsys, eval_command, "--preset", "4", "--runs", tmp_path / "none")
+    assert "--preset" in mistake(capsys, eval_command)
+    assert "4/nothing" in mistake(capsys, eval_command, "--run", "4/nothing", "--runs", tmp_path)

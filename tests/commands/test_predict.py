@@ -1,0 +1,131 @@
+"""predict.py as a user meets it, and the prediction from Python."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from assertions import user_error
+from messages import listen
+from PIL import Image
+from running import mistake, run_command
+
+import predict as predict_command
+import resnet_tf
+from resnet_tf.datasets import sources
+from resnet_tf.models.build import load_network
+from resnet_tf.pipeline.views import evaluation_batches, photo_framing
+from resnet_tf.runs import pretrained
+from resnet_tf.runs.choose import all_runs
+
+
+def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_path, capsys):
+    good = sorted((image_tree / "test" / "cat").iterdir())[:2]
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("not a picture")
+    csv, figure = tmp_path / "out.csv", tmp_path / "sheet.png"
+    arguments = (good[0], bad, good[1], "--runs", home / "runs", "--json", "--csv", csv, "--figure", figure)
+    run_command(predict_command, *arguments, code=0)
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)
+    assert [row["file"] for row in rows] == [str(good[0]), str(bad), str(good[1])]
+    assert [row["error"] is None for row in rows] == [True, False, True]
+    for row in (rows[0], rows[2]):
+        probabilities = [entry["probability"] for entry in row["top"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert len(probabilities) == 3
+    assert "tiny/" in captured.err  # says which run it used
+    assert len(csv.read_text().splitlines()) == 4
+    assert Image.open(figure).format == "PNG"
+
+
+def test_what_cannot_be_written_costs_neither_the_table_nor_the_other_file(home, image_tree, tmp_path, capsys):
+    photo = next((image_tree / "test" / "cat").iterdir())
+    (tmp_path / "taken.csv").mkdir()
+    places = ("--csv", tmp_path / "taken.csv", "--figure", tmp_path / "sheet.pdf")
+    run_command(predict_command, photo, "--runs", home / "runs", *places, code=2)
+    captured = capsys.readouterr()
+    assert re.search(r"\d+\.\d%", captured.out)
+    assert captured.err.startswith("error: cannot write")
+    assert "taken.csv" in captured.err
+    assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_of_two_classes_both_are_given(home, image_tree, tiny_preset, tmp_path):
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            shutil.copytree(image_tree / split / name, tmp_path / "two" / split / name)
+    values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": "folder"}, "train": {"steps": 1}}
+    values["evaluation"] = {"frame": "resize(32) | center_crop(24)"}
+    values["train"]["batch_size"] = 4
+    values["data"] |= {"augment": "random_crop(24)", "image_size": 24, "validation_size": 0}
+    preset = resnet_tf.load_preset(values)
+    run = resnet_tf.train(preset, data=str(tmp_path / "two"), runs=tmp_path / "runs")
+    photo, said = next((image_tree / "test" / "cat").iterdir()), listen()
+    (row,) = resnet_tf.predict([photo], run=run.name, runs=tmp_path / "runs")
+    assert run.name in said[0]
+    assert {entry["class"] for entry in row["top"]} == {"cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "frame", "side", "crop"),
+    [
+        ("cifar10", "", 32, 32),
+        ("cifar10", "center_crop(24)", 32, 24),  # what the test sees of an image is what it sees of a photo
+        ("cifar10", "resize(40) | center_crop(32)", 40, 32),
+        ("stl10", "resize(70)", 70, 70),
+        ("folder", "resize(64) | center_crop(56)", 64, 56),
+        ("folder", "resize(64) | resample | center_crop(56)", 64, 56),
+    ],
+)
+def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame, side, crop):
+    values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
+    assert photo_framing(resnet_tf.load_preset(values)) == (side, crop)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "frame"),
+    [
+        ("folder", "center_crop(64)"),  # the evaluation cuts it out of the photo as it is, whatever its size
+        ("folder", "center_crop(224) | resize(120)"),
+        ("cifar10", "center_crop(24) | resize(32)"),
+    ],
+)
+def test_a_frame_that_photos_cannot_have_is_refused(tiny_preset, dataset, frame):
+    values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
+    assert "evaluation.frame" in str(user_error(photo_framing, resnet_tf.load_preset(values)))
+
+
+def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
+    """One network, one normalisation: probabilities of a file equal those of the evaluated image."""
+    run = all_runs(home / "runs")[0]
+    files = sorted((image_tree / "test").rglob("*.png"))
+    rows = resnet_tf.predict(files, run=run, top=10)
+    predicted = {
+        np.asarray(Image.open(row["file"])).tobytes(): {entry["class"]: entry["probability"] for entry in row["top"]}
+        for row in rows
+    }
+    dataset = sources.load("cifar10", str(image_tree))
+    model, _ = load_network(run.preset, 10, run.last)
+    for views, _ in evaluation_batches(run.preset, dataset.test).dataset():
+        images = views[:, 0].numpy()
+        logits = model.predict_on_batch(images)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        for image, share in zip(images, shares, strict=True):
+            ours = predicted[image.astype(np.uint8).tobytes()]
+            np.testing.assert_allclose([ours[name] for name in dataset.class_names], share, atol=1e-5)
+
+
+def test_mistakes_in_prediction(home, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
+    text = tmp_path / "photo.jpg"
+    text.write_text("I am a text")
+    runs = ("--runs", home / "runs")
+    assert "predict.py photo.jpg" in mistake(capsys, predict_command)
+    assert "nothing-*.jpg" in mistake(capsys, predict_command, "nothing-*.jpg", *runs)
+    assert "train.py --preset demo" in mistake(capsys, predict_command, text, "--runs", tmp_path)
+    assert "'sheet.gif'" in mistake(capsys, predict_command, text, *runs, "--figure", "sheet.gif")
+    assert "photo.jpg" in mistake(capsys, predict_command, text, *runs)
+    assert "--top" in mistake(capsys, predict_command, text, *runs, "--top", "11")

@@ -1,0 +1,230 @@
+"""Finding a run by name, and which run is chosen where none is named."""
+
+import json
+
+import pytest
+from assertions import user_error
+from messages import listen
+from plain import MINE
+
+from resnet_tf.presets import schema, storage
+from resnet_tf.runs import ledger, pretrained
+from resnet_tf.runs.choose import all_runs, choose_run, find_run, latest_run, latest_test_result
+from resnet_tf.runs.run import Run, create_run
+
+PRESET = schema.from_dict(MINE)
+
+
+def test_runs_are_found_by_name_and_by_path(tmp_path, clock, monkeypatch):
+    run = create_run(PRESET, 0, tmp_path / "runs")
+    for name in (run.name, str(run.folder)):
+        assert find_run(name, tmp_path / "runs").name == run.name
+    monkeypatch.chdir(run.folder.parent)
+    assert find_run(run.folder.name, tmp_path / "elsewhere").name == run.name
+
+
+@pytest.mark.parametrize("name", ["mine/20260101T120001Z-s0", "", "mine", "a" * 5000, "nul\0"])
+def test_run_that_is_not_there(tmp_path, clock, name):
+    assert user_error(find_run, name, tmp_path).code == "run-not-found"
+    create_run(PRESET, 0, tmp_path)
+    assert "mine/20260101T120000Z-s0" in str(user_error(find_run, name, tmp_path))
+
+
+def test_newest_run_of_the_wanted_status_is_chosen(tmp_path, clock):
+    for seconds, status in ((0, "finished"), (61, "finished"), (62, "stopped"), (63, "diverged")):
+        clock(seconds)
+        create_run(PRESET, 0, tmp_path).update(status=status)
+    other = schema.from_dict({**MINE, "name": "mine-too"})
+    clock(70)
+    create_run(other, 0, tmp_path).update(status="finished")
+    assert latest_run(tmp_path, "mine", ("finished",)).name == "mine/20260101T120101Z-s0"
+    assert latest_run(tmp_path, "mine", ("running", "stopped")).name == "mine/20260101T120102Z-s0"
+    assert latest_run(tmp_path, "mine", ("running",)) is None
+
+
+def test_choice_without_runs_says_how_to_get_one(tmp_path, none_published):
+    error = user_error(choose_run, "4", None, tmp_path, "evaluate")
+    assert error.code == "no-finished-run"
+    assert "python train.py --preset 4" in str(error)
+
+
+def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
+    line = str(user_error(choose_run, "5", None, tmp_path, "evaluate"))
+    assert "--preset quick-long" in line
+    run = create_run(schema.from_dict({**MINE, "name": "5"}), 0, tmp_path)
+    run.update(status="stopped", step=14, steps_planned=30)
+    (run.state / "000000014-0").mkdir(parents=True)
+    line = str(user_error(choose_run, "5", None, tmp_path, "evaluate"))
+    assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.name}" in line
+
+
+def test_an_edited_preset_is_not_referred_to_its_own_name(tmp_path):
+    values = schema.to_dict(storage.load_preset("quick-long", optimizer={"weight_decay": 0.003}))
+    edited = tmp_path / "quick-long.json"
+    edited.write_text(json.dumps(values))
+    assert "--preset quick-long" not in str(user_error(choose_run, str(edited), None, tmp_path, "predict"))
+
+
+def test_a_misspelt_folder_of_runs_is_an_error_though_a_pretrained_run_could_be_copied_there(tmp_path):
+    absent = tmp_path / "rums"
+    (published,) = all_runs(pretrained.FOLDER)
+    for name in (None, published.name):
+        assert user_error(choose_run, None, name, absent, "predict").code == "runs-folder-not-found"
+    assert not absent.exists()
+
+
+def variant(name="mine", **sections):
+    return schema.from_dict({**MINE, "name": name, **sections})
+
+
+def chosen(tmp_path, preset=None, run=None) -> tuple[Run, str]:
+    """Returns what answers, and the last line that is said of it."""
+    said = listen()
+    found = choose_run(preset, run, tmp_path / "runs", "predict")
+    assert found.name in said[-1]
+    return found, said[-1]
+
+
+def measured(run, **values) -> dict:
+    """Returns a row on a run's test split, by the protocol of its preset where nothing else is said."""
+    row = {"run": run.name, "split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10, "steps": 10}
+    row |= {"date": "2026-01-01T00:00:00Z", "preset": "mine", "seed": 0, "changed": {}, "epochs": 1, "resolution": 32}
+    row |= {"count": 100, "top1_interval": [0.0, 100.0], "data": {"title": "cifar10", "fingerprint": "f"}}
+    return {**row, "same_data_as_training": True, **values}
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(MINE))
+    return str(path)
+
+
+def test_the_best_comparable_run_answers_not_the_newest(tmp_path, finished, mine):
+    finished(80.0)
+    best = finished(86.4)
+    finished(85.0)
+    finished(99.0, variant(train={"epochs": 1}), {"train.epochs": [1, 100]})  # a trial
+    finished(99.0).update(status="stopped")
+    for preset in (mine, None):
+        found, line = chosen(tmp_path, preset)
+        assert found.name == best.name
+        assert "86.40 %" in line
+        assert "leaving out 1" in line
+
+
+def test_a_recipe_that_the_preset_has_no_more_is_a_trial(tmp_path, finished, mine):
+    finished(98.0, variant(evaluation={"view": "mirror"}))  # the same training, tested otherwise
+    finished(99.0, variant(optimizer={"name": "sgd", "learning_rate": 0.2}))
+    assert chosen(tmp_path, mine)[0].about["last"]["validation_top1"] == 98.0
+
+
+def test_of_equal_runs_and_of_runs_without_validation_the_newest_answers(tmp_path, finished, mine):
+    first, second = finished(80.0), finished(80.0)
+    assert chosen(tmp_path, mine)[0].name == second.name
+    second.update(last={})
+    assert chosen(tmp_path, mine)[0].name == first.name
+    other = variant("bare")
+    names = [finished(None, other).name for _ in range(3)]
+    assert chosen(tmp_path)[0].name == names[-1]
+
+
+def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path, finished, mine):
+    short = variant(train={"epochs": 1})
+    best = finished(50.0, short, {"train.epochs": [1, 100]})
+    finished(40.0, short, {"train.epochs": [1, 100]})
+    found, line = chosen(tmp_path, mine)
+    assert found.name == best.name
+    assert "none with the preset's own recipe" in line
+    assert "train.epochs" in line
+
+
+def test_a_pretrained_run_goes_before_a_trial_of_its_preset(tmp_path, clock):
+    quick = storage.load_preset("quick-long")
+    short = storage.load_preset("quick-long", train={"epochs": 1}, phases=())
+    run = create_run(short, 0, tmp_path / "runs", changed={"phases": [[], list(quick.phases)]})
+    run.update(status="finished", last={"validation_top1": 99.0})
+    for preset in ("quick-long", None):
+        found, line = chosen(tmp_path, preset)
+        assert found.pretrained
+        assert "90.59 %" in line
+    assert chosen(tmp_path, run=run.name)[0].name == run.name
+
+
+def test_a_network_on_built_in_images_answers_only_where_nothing_else_can(tmp_path, finished, monkeypatch):
+    photos = finished(50.0)
+    shapes = finished(97.0, variant("demo", data={"dataset": "shapes10"}))
+    assert chosen(tmp_path)[0].name == photos.name
+    photos.update(status="stopped")
+    assert chosen(tmp_path)[0].name == shapes.name
+    monkeypatch.undo()
+    assert chosen(tmp_path)[0].pretrained
+
+
+def test_the_newest_runs_preset_decides_where_none_is_named(tmp_path, finished):
+    finished(99.0)
+    best = finished(60.0, variant("mine-too"))
+    finished(50.0, variant("mine-too"))
+    assert chosen(tmp_path)[0].name == best.name
+
+
+def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):
+    best, other = finished(80.0), finished(70.0)
+    for run, top1 in ((best, 71.25), (other, 99.0)):
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(run, top1=top1))
+    found, line = chosen(tmp_path, mine)
+    assert found.name == best.name
+    assert "80.00 %" in line
+    assert "71.25 %" in line
+    for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}):  # not the preset's way
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(best, top1=1.0, **other_row))
+    assert "71.25 %" in chosen(tmp_path, mine)[1]
+
+
+def test_a_figure_of_other_images_or_another_protocol_is_not_the_runs_own(tmp_path, finished, mine):
+    run, runs = finished(80.0), tmp_path / "runs"
+    ledger.append(runs, ledger.EVALUATED, measured(run, top1=99.0, same_data_as_training=False))
+    assert "99.00 %" not in chosen(tmp_path, mine)[1]
+    ledger.append(runs, ledger.EVALUATED, measured(run, top1=72.5, view="mirror"))
+    assert latest_test_result(run, runs) is None
+    assert "72.50 % (mirror, last weights)" in chosen(tmp_path, mine)[1]  # better than none
+
+
+def test_a_run_whose_statistics_were_mended_goes_by_the_figures_of_its_weights(tmp_path, finished, mine):
+    finished(60.0)
+    mended = finished(10.0, recalibrated=True, recalibrated_top1=70.0)
+    for weights, top1 in (("last-recalibrated", 71.25), ("last", 12.0)):  # the latter of before it was resumed
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(mended, weights=weights, top1=top1))
+    found, line = chosen(tmp_path, mine)
+    assert found.name == mended.name
+    assert "validation 70.00 %" in line
+    assert "71.25 %" in line
+    grown = finished(65.0, recalibrated=False, recalibrated_top1=None)
+    mended.update(status="stopped")
+    assert chosen(tmp_path, mine)[0].name == grown.name
+
+
+@pytest.mark.parametrize("file", ["run.json", "preset.json"])
+def test_a_run_that_cannot_be_read_is_named_and_passed_over(tmp_path, finished, mine, file):
+    good, broken = finished(50.0), finished(99.0)
+    (broken.folder / file).write_text("{")
+    for preset in (mine, None):
+        said = listen()
+        assert choose_run(preset, None, tmp_path / "runs", "predict").name == good.name
+        assert str(broken.folder / file) in said[0]
+
+
+def test_run_and_preset_must_belong_together(tmp_path, clock):
+    run = create_run(PRESET, 0, tmp_path)
+    assert choose_run(None, run.name, tmp_path, "evaluate") == run
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(MINE))
+    assert choose_run(str(path), run.name, tmp_path, "evaluate") == run
+    assert user_error(choose_run, "4", run.name, tmp_path, "evaluate").code == "run-of-another-preset"
+
+
+def test_names_are_no_patterns(tmp_path, clock):
+    for name in ("a", "ab"):
+        create_run(schema.from_dict({**MINE, "name": name}), 0, tmp_path)
+    assert [run.name[:2] for run in all_runs(tmp_path, "a")] == ["a/"]
+    assert all_runs(tmp_path, "[a]") == all_runs(tmp_path, "a*") == []
