@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_tf.models.cost import network_size
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 
 TEXT = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text()
 OURS = {"demo", "quick", "quick-long"}
@@ -63,7 +63,7 @@ def values_of(preset: schema.Preset, key: str) -> list:
 
 def test_every_preset_stands_in_one_table():
     named = [name for names in TABLES for name in names]
-    assert sorted(named) == sorted(storage.names())
+    assert sorted(named) == sorted(preset_files.names())
     assert all(bool(rows) == (not set(names) & OURS) for names, rows in TABLES.items())
 
 
@@ -78,7 +78,7 @@ def test_what_a_row_says_is_what_the_presets_do(names, row):
         assert source.startswith(("-", '"', "there is one", "optionally", "first log: -"))
     for name, key, value in claims(names, row):
         assert name in names
-        found = values_of(storage.load_preset(name), key)
+        found = values_of(preset_files.load_preset(name), key)
         assert found == [value] * len(found), (name, key)
 
 
@@ -86,7 +86,7 @@ def test_what_a_row_says_is_what_the_presets_do(names, row):
 def test_every_value_that_is_no_default_is_in_the_table(name):
     ((names, rows),) = [(names, rows) for names, rows in TABLES.items() if name in names]
     said = {key for row in rows for preset, key, _ in claims(names, row) if preset == name}
-    for number, phase in enumerate(storage.load_preset(name).in_phases, start=1):
+    for number, phase in enumerate(preset_files.load_preset(name).in_phases, start=1):
         chosen = [f"{section}.name" for section in schema.NAMED_SECTIONS]
         for section in schema.RECIPE:
             spec = getattr(phase, section)

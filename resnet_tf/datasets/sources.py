@@ -34,7 +34,7 @@ from resnet_tf.datasets.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.files import sha256_of_file
 from resnet_tf.log import logger
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.catalogue import DATASETS
 
 __all__ = ["DATASETS", "ArraySplit", "Dataset", "FileSplit", "load", "split_train_validation"]
@@ -178,7 +178,7 @@ def _find_official(official: Official, root: Path, said: str) -> _Place | None:
     except UserError as error:
         mistake = error
     if place is None and other is not None:
-        found = [name for name in storage.names() if storage.load_preset(name).data.dataset == other.name]
+        found = [name for name in preset_files.names() if preset_files.load_preset(name).data.dataset == other.name]
         raise UserError(
             f"{said} holds {other.name}, not {official.name}. Choose a preset of {other.name}: "
             f"--preset {', '.join(found[:3])}{' or another of --list' if len(found) > 3 else ''}."

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from resnet_tf.errors import UserError
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.runs import ledger
 from resnet_tf.runs.run_folder import Run
 
@@ -42,7 +42,7 @@ def record_in_preset(run: Run, result: dict, preset_file: Path | None, always: b
         reasons.insert(0, "the run comes with the project")
     if reasons and not always:
         return f"not recorded in {name}: {'; '.join(reasons)} (--record would)"
-    known = storage.record_result(preset_file, short_form(result), again=always)
+    known = preset_files.record_result(preset_file, short_form(result), again=always)
     if known is None:
         return f"recorded in {name}"
     top1 = known.get("test_top1")

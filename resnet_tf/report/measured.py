@@ -8,7 +8,7 @@ from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.log import logger
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import LENGTH, Preset
 from resnet_tf.runs import ledger, run_folder
 from resnet_tf.runs.ledger import Standing
@@ -76,7 +76,7 @@ class Group:
 
 def shipped_presets() -> dict[str, Preset]:
     """Returns the package's presets by name, in the order of the listing."""
-    return {name: storage.load_preset(name) for name in storage.names()}
+    return {name: preset_files.load_preset(name) for name in preset_files.names()}
 
 
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:

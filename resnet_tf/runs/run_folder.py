@@ -26,13 +26,13 @@ from resnet_tf import files
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import printable
 from resnet_tf.log import logger
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger
 
 RUNS = "runs"  # the folder of runs where none is named
 BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows nothing of its classes
-SHIPPED = storage.FOLDER / "weights"
+SHIPPED = preset_files.PRESETS_FOLDER / "weights"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def preset(self) -> Preset:
-        return storage.load_preset(read_json(self.folder / "preset.json"))
+        return preset_files.load_preset(read_json(self.folder / "preset.json"))
 
     @property
     def about(self) -> dict:
@@ -136,7 +136,7 @@ class Run:
     def write_preset(self, preset: Preset) -> None:
         """Writes the recipe, without the results, which belong to the preset's own file."""
         values = {**schema.to_dict(preset), "results": []}
-        files.write_atomically(self.folder / "preset.json", storage.format_json(values))
+        files.write_atomically(self.folder / "preset.json", preset_files.format_json(values))
 
     def update(self, **values) -> None:
         """Writes values into run.json, atomically."""
@@ -214,7 +214,7 @@ def choose(preset: str | None, run: str | None, runs: str | Path, use: str) -> R
     Raises:
         UserError: there is none, the folder does not exist, or the run named is of another preset than the one named.
     """
-    written = None if preset is None else storage.load_preset(preset)
+    written = None if preset is None else preset_files.load_preset(preset)
     name = None if written is None else written.name
     if run is not None:
         found = find(run, runs, shipped=True)

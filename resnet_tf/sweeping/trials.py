@@ -12,7 +12,7 @@ from pathlib import Path
 
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError, shown
-from resnet_tf.presets import storage, variants
+from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import run_folder
 from resnet_tf.runs.run_folder import Run, test_row
@@ -41,8 +41,8 @@ class Trial:
         Raises:
             UserError: it cannot be read, or a setting does not fit it.
         """
-        written = storage.load_preset(Path(preset_file))
-        recipe = variants.apply_settings(written, list(settings))
+        written = preset_files.load_preset(Path(preset_file))
+        recipe = overrides.apply_settings(written, list(settings))
         return cls(Path(preset_file), seed, tuple(settings), recipe)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
         if not equals or not isinstance(values, list) or not values:
             raise UserError(f"--vary takes key=[value, value]. Received: {shown(setting)}.")
         choices.append([f"{key}={json.dumps(value)}" for value in values])
-    paths = list(dict.fromkeys(storage.find(name).resolve() for name in names))
+    paths = list(dict.fromkeys(preset_files.find(name).resolve() for name in names))
     found = [
         Trial.of(path, seed, (*settings, *chosen))
         for path, chosen, seed in itertools.product(paths, itertools.product(*choices), dict.fromkeys(seeds))

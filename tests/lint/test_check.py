@@ -11,7 +11,7 @@ from resnet_tf.cli import command
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.lint import check, rules
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 from resnet_tf.presets.schedule import Plateau
 
 SOUND = {
@@ -212,9 +212,9 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("name", storage.names())
+@pytest.mark.parametrize("name", preset_files.names())
 def test_shipped_presets_break_no_rule_but_on_purpose(name):
-    shipped = storage.load_preset(name)
+    shipped = preset_files.load_preset(name)
     found = {finding.rule for finding in check.check(shipped)}
     if name in MISTAKES:
         assert found == MISTAKES[name]
@@ -230,7 +230,7 @@ def test_a_case_names_only_presets_that_there_are():
         r"(?:resnet\d+|imagenet-resnet\d+|stl10)-[\w-]+", " ".join(rule.case for rule in check.RULES.values())
     )
     assert len(named) >= 6
-    assert set(named) <= set(storage.names())
+    assert set(named) <= set(preset_files.names())
     assert "74.2" not in check.RULES["plateau-in-noise"].case
 
 

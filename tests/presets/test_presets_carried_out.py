@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from resnet_tf.datasets.sources import DATASETS
-from resnet_tf.presets import storage, variants
+from resnet_tf.presets import overrides, preset_files
 from resnet_tf.runs import ledger
 
-NAMES = storage.names()
+NAMES = preset_files.names()
 
 # Per class: training images, test images. Not one class of ImageNet's 1,000 matters here: a tree of three is read too.
 WNIDS = ("n01440764", "n01443537", "n01484850")
@@ -67,7 +67,7 @@ def carry_out(capsys, name, data, runs, steps=10, batch_size=4, settings=()):
     from resnet_tf.training.dry_run import dry_run
     from resnet_tf.training.train import train
 
-    written = storage.load_preset(name)
+    written = preset_files.load_preset(name)
     phases = max(1, len(written.phases))
     lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(written.phases) + 1)]
     sizes = [f"train.batch_size={batch_size}", f"data.validation_size={VALIDATION[written.data.dataset]}"]
@@ -76,7 +76,7 @@ def carry_out(capsys, name, data, runs, steps=10, batch_size=4, settings=()):
         for number, phase in enumerate(written.phases, start=1)
         if "batch_size" in phase.get("train", {})
     ]
-    preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
+    preset = overrides.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
     capsys.readouterr()
     dry_run(preset, data)
     assert sum("images/s" in line for line in capsys.readouterr().out.splitlines()) == phases
@@ -108,7 +108,7 @@ SHALLOW = {
 
 @pytest.mark.parametrize("name", SHALLOW)
 def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
-    preset = storage.load_preset(name)
+    preset = preset_files.load_preset(name)
     data = trees(preset.data.dataset)
     run, result = carry_out(capsys, name, data, tmp_path, steps=3, settings=shallow(preset))
     resolution, reported = SHALLOW[name]
@@ -123,7 +123,7 @@ def first_of_each_network():
     """Returns a preset for every network: those it shares with others need to be built in full but once."""
     first = {}
     for name in NAMES:
-        preset = storage.load_preset(name)
+        preset = preset_files.load_preset(name)
         first.setdefault((preset.model, preset.data.image_size, preset.classes), name)
     return list(first.values())
 
@@ -133,11 +133,11 @@ def first_of_each_network():
 def test_each_network_trains_in_full_depth_and_is_scored(name, trees, tmp_path, capsys):
     # Tracing is what takes the time, of ResNet-1202 minutes.
     steps, batch_size = (1, 1) if name == "resnet1202-cifar10-paper" else (10, 4)
-    carry_out(capsys, name, trees(storage.load_preset(name).data.dataset), tmp_path, steps, batch_size)
+    carry_out(capsys, name, trees(preset_files.load_preset(name).data.dataset), tmp_path, steps, batch_size)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in {*SHALLOW, *first_of_each_network()}])
 def test_the_other_presets_train_with_one_unit_a_stage_and_are_scored(name, trees, tmp_path, capsys):
-    preset = storage.load_preset(name)
+    preset = preset_files.load_preset(name)
     carry_out(capsys, name, trees(preset.data.dataset), tmp_path, settings=shallow(preset))

@@ -16,12 +16,12 @@ from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.cost import network_size
 from resnet_tf.optim.plateau import watchers_of
-from resnet_tf.presets import augmentation, json_text, schema, storage
+from resnet_tf.presets import augmentation, json_text, preset_files, schema
 from resnet_tf.presets.augmentation_steps import RandomCrop, RandomResizedCrop, Resample, ShorterSide
 from resnet_tf.presets.optimizer import AdamSpec
 from tools.readme_tables import SPEED
 
-NAMES = storage.names()
+NAMES = preset_files.names()
 
 # Trainable parameters. CIFAR form: He et al. 2015, table 6 (0.27M ... 19.4M), to the last digit as other open
 # implementations of option A count them; ImageNet form: torchvision's, with 1,000, 10 and 100 classes.
@@ -113,7 +113,7 @@ def test_recipes_that_were_trained_keep_their_hash(name):
 
 
 def load(name):
-    return storage.load_preset(name)
+    return preset_files.load_preset(name)
 
 
 def phase_rates(name):
@@ -132,21 +132,21 @@ def phase_rates(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_preset_is_whole(name):
-    preset = storage.load_preset(name)
+    preset = preset_files.load_preset(name)
     assert preset.name == name  # its runs are found by the name that people type
     assert schema.from_dict(schema.to_dict(preset)) == preset
-    text = (storage.FOLDER / f"{name}.json").read_bytes()
+    text = (preset_files.PRESETS_FOLDER / f"{name}.json").read_bytes()
     values = json.loads(text)
     results = values.pop("results")
     # Laid out as runs are, and the results as recording one lays them: it changes no line that is there.
-    assert json_text.with_lines(storage.format_json(values).encode(), "results", results) == text
+    assert json_text.with_lines(preset_files.format_json(values).encode(), "results", results) == text
 
 
 def test_shipped_family_a():
     # recipes: number of residual units, decay of the rate an epoch, the author's test accuracy
     rows = {"1": (5, 1.0, 85.92), "2": (5, 0.96, 85.64), "3": (3, 0.96, 85.10), "4": (9, 0.96, 86.59)}
     for name, (units, decay, top1) in rows.items():
-        preset = storage.load_preset(name)
+        preset = preset_files.load_preset(name)
         found = (preset.model.num_residual_units, preset.schedule.lr_decay, preset.reference.test_top1)
         assert found == (units, decay, top1)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.presets.schema import Train
-from resnet_tf.presets.storage import load_preset
 from resnet_tf.runs import run_folder
 from resnet_tf.training import distributed
 from resnet_tf.training.distributed import ProcessGroup

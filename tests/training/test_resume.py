@@ -12,7 +12,7 @@ from told import told
 from resnet_tf import files
 from resnet_tf.datasets import sources
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs import run_folder
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress

@@ -13,7 +13,7 @@ from messages import listen
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import evaluate
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs import run_folder
 from resnet_tf.runs.run_folder import Run
 from resnet_tf.scoring.metrics import Scores
