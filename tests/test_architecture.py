@@ -179,6 +179,8 @@ def test_names_of_the_package_are_where_it_says():
         assert name in defined, f"{home} has no {name}"
 
 
+# The one function that unpickles: the official files of CIFAR, whose checksums are verified first.
+UNPICKLES = ("resnet_tf.datasets.cifar", "_unpickle_verified")
 RUNS_WHAT_IT_READS = ("pickle.load", "yaml.load", "os.system", "os.popen", "torch.load")
 
 
@@ -210,7 +212,14 @@ def forbidden(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_nothing_runs_what_a_file_says(name):
-    assert forbidden(TREES[name]) == []
+    others = [node for node in TREES[name].body if (name, getattr(node, "name", None)) != UNPICKLES]
+    assert forbidden(ast.Module(others, [])) == []
+
+
+def test_only_one_function_unpickles():
+    module, function = UNPICKLES
+    (definition,) = [node for node in TREES[module].body if getattr(node, "name", None) == function]
+    assert forbidden(definition) == ["pickle.loads"]
 
 
 @pytest.mark.parametrize(
