@@ -183,7 +183,7 @@ def test_the_images_show_the_shape_of_their_label(drawn):
 
 
 def test_linear_classifiers_have_a_low_accuracy(drawn):
-    """Neither nearest class means nor a ridge classifier are accurate: position and colour do not depend on the class."""
+    """Nearest class means and a ridge classifier both fail: position and colour do not depend on the class."""
     train, test = (part.reshape(len(part), -1) / 255.0 - 0.5 for part in (drawn[0], drawn[2]))
     means = np.stack([train[drawn[1] == label].mean(axis=0) for label in range(10)])
     nearest = ((test[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)

@@ -68,13 +68,6 @@ def test_rates_by_hand(schedule, expected):
     np.testing.assert_allclose(rates, expected, atol=1e-12)
 
 
-def test_paper_schedule():
-    """0.1, divided by 10 at 32k and 48k, stop at 64k (He et al. 2015, section 4.2)."""
-    rates = MultiStep(boundaries_steps=(32000, 48000)).rates(0.1, 64000, 352)
-    edges = [0, 31999, 32000, 47999, 48000, 63999]
-    np.testing.assert_allclose(rates[edges], [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-12)
-
-
 def test_exponential_presets():
     """Preset 5: 0.9 an epoch; the twentieth epoch runs at 0.1 x 0.9^19."""
     rates = Exponential(lr_decay=0.9).rates(0.1, 100 * 352, 352)
