@@ -129,7 +129,7 @@ def test_a_broken_rule_is_refused(sections, code, named):
 
 
 @pytest.mark.parametrize("name", ["4", "resnet20-cifar10-paper", "my preset (2)", "été_1.0", "a" * 100])
-def test_names_that_a_folder_can_bear(name):
+def test_names_that_a_folder_can_have(name):
     assert schema.from_dict({**VALUES, "name": name}).name == name
 
 
@@ -140,12 +140,12 @@ def test_names_that_would_leave_the_runs_folder_are_refused(name):
     assert user_error(schema.from_dict, {**VALUES, "name": name}).code == "preset-wrong-name"
 
 
-def test_what_is_no_table_is_refused():
+def test_what_is_not_a_table_is_refused():
     for values in (None, [], "4", 4):
         assert user_error(schema.from_dict, values).code == "preset-wrong-type"
 
 
-# The words of the documentation: a preset written by its reader must load.
+# The keys in the documentation: a preset that follows it must load.
 VOCABULARY = {
     "model": "num_residual_units stage_sizes filters unit stem shortcut activation initializer parameter_limit",
     "data": "dataset validation_size augment normalize image_size",
@@ -163,7 +163,7 @@ def test_documented_keys_are_there():
         assert set(words.split()) <= set(recipe[section])
 
 
-def test_documented_values_are_taken():
+def test_documented_values_are_accepted():
     for unit in ("basic", "bottleneck"):
         assert built(model={"unit": unit}).model.unit == unit
     for shortcut in ("identity-pad", "projection"):
@@ -210,8 +210,8 @@ def test_hash_changes_with_the_kind_of_optimizer_and_schedule_and_with_phases():
     assert len(hashes) == 4
 
 
-def test_keys_that_came_later_leave_the_hash_of_a_recipe_that_does_without_them():
-    """A run that began before there were such keys, whose preset.json lacks them, is the same recipe to the last."""
+def test_keys_added_later_do_not_change_the_hash_of_a_recipe_without_them():
+    """The preset.json of an older run lacks these keys and must still be the same recipe."""
     assert built().hash == "f75aef22de53"  # by version 0.2.1
     later = {section: {key: getattr(getattr(built(), section), key) for key in keys} for section, keys in LATER.items()}
     assert sum(map(len, later.values())) == 5
