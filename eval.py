@@ -5,7 +5,7 @@ import sys
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.evaluation import recording
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.runs.choose import choose_run
 
@@ -50,14 +50,14 @@ def main(arguments: list[str]) -> None:
             "choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.", "nothing-to-score"
         )
     run = choose_run(options.preset, options.run, options.runs, "evaluate")
-    preset_file = storage.find(options.preset) if options.preset else run.preset_file
+    preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
     if options.record:
         recording.check_request(run, options.split, preset_file)
     command.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
     from resnet_tf.evaluation.show import show, show_reproduction
 
-    against = None if preset_file is None else storage.load_preset(preset_file)
+    against = None if preset_file is None else preset_files.load_preset(preset_file)
     published = run.published
     view = options.view or (published.view if published else None)
     with command.counting("evaluating") as advance:

@@ -16,7 +16,7 @@ HEADINGS = ("trial", "status", "epoch", "validation", "run")
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Train many presets, seeds and settings, each as an ordinary run.", EXAMPLES)
     what = options.add_argument_group("what to train: every combination of")
     what.add_argument("--presets", metavar="NAME|PATH", nargs="+", default=[], help="presets")
@@ -42,24 +42,27 @@ def main(arguments: list[str]) -> int:
     """Carries out the command line; returns 1 where a trial did not finish, 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
     if not options.presets:
-        raise UserError("choose what to train with --presets NAME NAME; see the names with train.py --list.")
+        message = "choose what to train with --presets NAME NAME; see the names with train.py --list."
+        raise UserError(message, "sweep-no-presets")
     for name, least in (("workers", 1), ("threads", 1), ("gpus", 0), ("retries", 0)):
         value = getattr(options, name)
         if value is not None and value < least:
-            raise UserError(f"--{name} must be at least {least}. Received: {value}.")
+            raise UserError(f"--{name} must be at least {least}. Received: {value}.", "sweep-wrong-option")
     if options.gpus > 1:
-        raise UserError(f"--gpus is at most 1: a trial trains on one. Received: {options.gpus:g}.")
+        message = f"--gpus is at most 1: a trial trains on one. Received: {options.gpus:g}."
+        raise UserError(message, "sweep-wrong-option")
     if options.address and options.workers:
-        raise UserError("--workers is for a sweep on this machine; a cluster has its own. Received: it with --address.")
+        message = "--workers is for a sweep on this machine; leave it out with --address."
+        raise UserError(message, "sweep-wrong-option")
     from resnet_tf.sweeping import on_ray, trials
 
-    found = trials.trials(options.presets, options.seeds, options.set, options.vary)
-    fingerprints = trials.fingerprints(found, options.data)
-    outcomes = [trials.Outcome(trial, fingerprints[trial.recipe.data.dataset]) for trial in found]
+    all_trials = trials.trials(options.presets, options.seeds, options.set, options.vary)
+    fingerprints = trials.fingerprints(all_trials, options.data)
+    outcomes = [trials.Outcome(trial, fingerprints[trial.recipe.data.dataset]) for trial in all_trials]
     for outcome in outcomes:
-        outcome.look(options.runs)
+        outcome.update(options.runs)
     done = sum(outcome.status != "waiting" for outcome in outcomes)
-    print(f"{len(outcomes)} trial{'s' * (len(outcomes) > 1)}, {done} of them over already; runs in {options.runs}")
+    print(f"{len(outcomes)} trial{'s' * (len(outcomes) > 1)}, {done} of them done already; runs in {options.runs}")
     sweep = on_ray.Sweep(
         outcomes, options.runs, options.data, options.workers or 1, options.threads, options.gpus, options.retries
     )
@@ -70,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 
 def follow(sweep, address: str | None) -> bool:
-    """Shows a sweep until it is over; returns whether Ctrl-C or a TERM signal stopped it."""
+    """Shows a sweep until it ends; returns whether Ctrl-C or a TERM signal stopped it."""
     from rich.console import Console
     from rich.live import Live
 
@@ -83,14 +86,14 @@ def follow(sweep, address: str | None) -> bool:
                 if console.is_terminal:
                     live.update(table(sweep), refresh=True)
         except KeyboardInterrupt:
-            print("stopping: every training saves its state; once more leaves at once", file=sys.stderr)
+            print("stopping: every training saves its state; press Ctrl-C again to leave at once", file=sys.stderr)
             sweep.stop()
             return True
     return False
 
 
 def table(sweep):
-    """Returns the trials as they stand, a row each, for a terminal."""
+    """Returns the state of the trials, a row each, for a terminal."""
     from rich.table import Table
 
     shown = Table(*HEADINGS)

@@ -9,7 +9,7 @@ from resnet_tf import plots
 from resnet_tf.cli import command
 from resnet_tf.cli.listing import print_presets, print_summary
 from resnet_tf.errors import UserError
-from resnet_tf.presets import storage, variants
+from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import find_run
 from resnet_tf.runs.run import RUNS
@@ -106,10 +106,10 @@ def main(arguments: list[str]) -> int | None:
 def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
     """Returns what to train and the file of its preset; a named run brings its own recipe and needs no preset file."""
     if options.preset is not None:
-        path = storage.find(options.preset)
-        return variants.apply_settings(storage.load_preset(path), options.set), path.resolve()
+        path = preset_files.find(options.preset)
+        return overrides.apply_settings(preset_files.load_preset(path), options.set), path.resolve()
     if isinstance(options.resume, str):
-        return variants.apply_settings(find_run(options.resume, options.runs).preset, options.set), None
+        return overrides.apply_settings(find_run(options.resume, options.runs).preset, options.set), None
     if options.resume:
         raise UserError("name a preset (--preset NAME) or a run (--resume RUN) to go on with.", "preset-missing")
     raise UserError("choose what to train with --preset NAME; see the names with --list.", "preset-missing")

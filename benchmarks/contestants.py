@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.presets.schema import Network
-from resnet_tf.presets.storage import load_preset
 
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_tf.cli import command
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 
 DISTINCT = 200  # pictures; the rest are links to them
 SIZE = (500, 375)  # ImageNet's commonest

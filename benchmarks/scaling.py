@@ -13,8 +13,8 @@ from resnet_tf.cli.command import run_door
 from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.cost import network_size
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.presets.schema import Preset
-from resnet_tf.presets.storage import load_preset
 from tools.readme_tables import markdown
 
 HEADINGS = ("devices", "images/s", "computing", "gradients", "norms", "hours", "cores that decode", "MB/s read")

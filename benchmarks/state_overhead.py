@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet_tf.cli import command
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 
 
 def main() -> None:

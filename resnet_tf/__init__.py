@@ -19,7 +19,7 @@ from resnet_tf import log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {
-    "load_preset": "resnet_tf.presets.storage",
+    "load_preset": "resnet_tf.presets.preset_files",
     "build_network": "resnet_tf.models.build",
     "resnet": "resnet_tf.models.resnet",
     "train": "resnet_tf.training.train",

@@ -1,4 +1,4 @@
-"""A preset as plain values, with no more than it must say and a momentum to change."""
+"""A minimal preset as plain values, with a momentum to change."""
 
 MINE = {
     "name": "mine",

@@ -9,7 +9,7 @@ from plain import MINE
 
 from benchmarks import contestants, scaling, speed
 from benchmarks.contestants import Case
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 
 
 def test_ours_and_torch_compute_the_same_training_step():

@@ -15,7 +15,7 @@ import resnet_tf
 from resnet_tf import export
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.training.train import train
 

@@ -1,4 +1,4 @@
-"""docs/recipes.md says of every preset what it does and whether its source says so: it must not drift from them."""
+"""docs/recipes.md states what every preset does and whether its source says so: it must agree with the presets."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_tf.models.cost import network_size
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 
 TEXT = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text()
 OURS = {"demo", "quick", "quick-long"}
@@ -33,7 +33,7 @@ ROWS = [(names, row) for names, rows in TABLES.items() for row in rows]
 
 
 def claims(names, row) -> list[tuple[str, str, object]]:
-    """Returns what a row says of presets: (preset, key, value)."""
+    """Returns the statements of a row about presets: (preset, key, value)."""
     found = []
     for code in re.findall(r"`([^`]+)`", row[2]):
         chosen, key, text = re.fullmatch(r"(?:([\w., -]+): )?([\w.]+)=(.*)", code).groups()
@@ -46,7 +46,7 @@ def claims(names, row) -> list[tuple[str, str, object]]:
 
 
 def values_of(preset: schema.Preset, key: str) -> list:
-    """Returns the value of a key in each phase that it speaks of."""
+    """Returns the value of a key in each phase that the key concerns."""
     phases = preset.in_phases
     if key.startswith("phases."):
         _, number, key = key.split(".", 2)
@@ -61,14 +61,14 @@ def values_of(preset: schema.Preset, key: str) -> list:
     return found
 
 
-def test_every_preset_stands_in_one_table():
+def test_every_preset_is_in_one_table():
     named = [name for names in TABLES for name in names]
-    assert sorted(named) == sorted(storage.names())
+    assert sorted(named) == sorted(preset_files.names())
     assert all(bool(rows) == (not set(names) & OURS) for names, rows in TABLES.items())
 
 
 @pytest.mark.parametrize(("names", "row"), ROWS, ids=[f"{names[0]}-{row[0]}" for names, row in ROWS])
-def test_what_a_row_says_is_what_the_presets_do(names, row):
+def test_every_row_agrees_with_the_presets(names, row):
     setting, source, ours, verdict = row
     assert setting
     assert source
@@ -78,15 +78,15 @@ def test_what_a_row_says_is_what_the_presets_do(names, row):
         assert source.startswith(("-", '"', "there is one", "optionally", "first log: -"))
     for name, key, value in claims(names, row):
         assert name in names
-        found = values_of(storage.load_preset(name), key)
+        found = values_of(preset_files.load_preset(name), key)
         assert found == [value] * len(found), (name, key)
 
 
 @pytest.mark.parametrize("name", [name for names in TABLES for name in names if name not in OURS])
-def test_every_value_that_is_no_default_is_in_the_table(name):
+def test_every_value_that_is_not_a_default_is_in_the_table(name):
     ((names, rows),) = [(names, rows) for names, rows in TABLES.items() if name in names]
-    said = {key for row in rows for preset, key, _ in claims(names, row) if preset == name}
-    for number, phase in enumerate(storage.load_preset(name).in_phases, start=1):
+    stated = {key for row in rows for preset, key, _ in claims(names, row) if preset == name}
+    for number, phase in enumerate(preset_files.load_preset(name).in_phases, start=1):
         chosen = [f"{section}.name" for section in schema.NAMED_SECTIONS]
         for section in schema.RECIPE:
             spec = getattr(phase, section)
@@ -94,5 +94,5 @@ def test_every_value_that_is_no_default_is_in_the_table(name):
                 if getattr(spec, item.name) != item.default:
                     chosen.append(f"{section}.{item.name}")
         for key in chosen:
-            told = [item.removeprefix(f"phases.{number}.") for item in said]
-            assert any(item == key or item.startswith(f"{key}.") for item in told), (name, number, key)
+            keys = [item.removeprefix(f"phases.{number}.") for item in stated]
+            assert any(item == key or item.startswith(f"{key}.") for item in keys), (name, number, key)

@@ -1,4 +1,4 @@
-"""Sweeps: every combination once, finished trials left alone, killed ones gone on with, on a Ray of two workers."""
+"""Sweeps: every combination once, finished trials skipped, killed ones resumed, with two workers of Ray."""
 
 import contextlib
 import json
@@ -11,9 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from assertions import user_error
 from messages import interrupting
 
-import sweep as sweep_door
+import sweep as sweep_command
 from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.errors import Stopped, UserError
@@ -24,36 +25,34 @@ from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
 from resnet_tf.training.train import train
 
-ROOT = Path(sweep_door.__file__).parent
+ROOT = Path(sweep_command.__file__).parent
 
 
 def test_trials_are_every_combination():
-    found = trials.trials(["3", "4"], [0, 1], ["train.epochs=2"], ["optimizer.learning_rate=[0.1, 0.05]"])
-    assert [str(trial) for trial in found] == [
+    combinations = trials.trials(["3", "4"], [0, 1], ["train.epochs=2"], ["optimizer.learning_rate=[0.1, 0.05]"])
+    assert [str(trial) for trial in combinations] == [
         f"{name} train.epochs=2 optimizer.learning_rate={rate} seed {seed}"
         for name in ("3", "4")
         for rate in ("0.1", "0.05")
         for seed in (0, 1)
     ]
-    recipe = found[2].recipe
+    recipe = combinations[2].recipe
     assert (recipe.name, recipe.train.epochs, recipe.optimizer.learning_rate) == ("3", 2, 0.05)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "code"),
     [
-        ((["3"], [0], [], ["train.epochs"]), "--vary takes key=[value, value]. Received: 'train.epochs'."),
-        ((["3"], [0], [], ["train.epochs=3"]), "--vary takes key=[value, value]"),
-        ((["3"], [0], [], ["train.epochs=[]"]), "--vary takes key=[value, value]"),
-        ((["3"], [0], ["train.epoch=3"], []), "Did you mean 'epochs'?"),
-        ((["nonesuch"], [0], [], []), "nonesuch"),
-        ((["3"], [0], [], ["train.epochs=[2, 2]"]), "trials must differ. Received: 2, of which 1 are different."),
+        ((["3"], [0], [], ["train.epochs"]), "vary-wrong-form"),
+        ((["3"], [0], [], ["train.epochs=3"]), "vary-wrong-form"),
+        ((["3"], [0], [], ["train.epochs=[]"]), "vary-wrong-form"),
+        ((["3"], [0], ["train.epoch=3"], []), "preset-unknown-key"),
+        ((["nonesuch"], [0], [], []), "preset-not-found"),
+        ((["3"], [0], [], ["train.epochs=[2, 2]"]), "trials-repeat"),
     ],
 )
-def test_what_cannot_be_swept_is_told_before_anything_starts(arguments, told):
-    with pytest.raises(UserError) as caught:
-        trials.trials(*arguments)
-    assert told in str(caught.value)
+def test_a_wrong_sweep_is_refused_before_anything_starts(arguments, code):
+    assert user_error(trials.trials, *arguments).code == code
 
 
 @pytest.fixture
@@ -63,21 +62,21 @@ def tiny(tiny_preset, tmp_path):
     return str(path)
 
 
-def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, image_tree, tmp_path):
+def test_a_trial_is_trained_once_and_resumed_where_it_stopped(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs"), str(image_tree)
     images = trials.fingerprints([trial], data)["cifar10"]
     assert trials.run_of(trial, runs, images) is None
 
     with pytest.raises(Stopped), interrupting("epoch 1/2"):
-        trials.carry_out(trial, runs, images, data)
+        trials.run_trial(trial, runs, images, data)
     stopped = trials.run_of(trial, runs, images)
     assert stopped.about["status"] == "stopped"
-    assert not trials.is_over(stopped, runs)
-    finished = trials.carry_out(trial, runs, images, data)
+    assert not trials.is_done(stopped, runs)
+    finished = trials.run_trial(trial, runs, images, data)
     assert finished == stopped
-    assert trials.is_over(finished, runs)
+    assert trials.is_done(finished, runs)
     assert finished.about["changed"] == {"train.epochs": [2, 3]}
-    trials.carry_out(trial, runs, images, data)
+    trials.run_trial(trial, runs, images, data)
     assert [run.name for run in all_runs(runs)] == [finished.name]
     for log in (ledger.TRAINED, ledger.EVALUATED):
         assert len(files.read_rows(Path(runs) / log)[0]) == 1
@@ -88,7 +87,7 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     (row,) = files.read_rows(Path(runs) / ledger.EVALUATED)[0]
     ledger.append(runs, ledger.EVALUATED, {**row, "view": "mirror", "top1": 99.0})  # another protocol's figure
     outcome = Outcome(trial, images)
-    outcome.look(runs)
+    outcome.update(runs)
     assert (outcome.status, outcome.run) == ("finished", finished.name)
     failed = Outcome(Trial.of(tiny, 5), images, "failed", tries=2, error="no room")
     assert trials.report([outcome, failed], runs).splitlines() == [
@@ -103,23 +102,23 @@ def test_a_trial_is_carried_out_once_and_gone_on_with_where_it_stopped(tiny, ima
     train(longer.recipe, data, runs, resume=finished.name)
     assert not finished.predictions.exists()  # its shorter self's, which a paired test would take for its own
     assert trials.run_of(longer, runs, images) == finished
-    assert not trials.is_over(finished, runs)
-    trials.carry_out(longer, runs, images, data)
-    assert trials.is_over(finished, runs)
+    assert not trials.is_done(finished, runs)
+    trials.run_trial(longer, runs, images, data)
+    assert trials.is_done(finished, runs)
     assert trials.latest_test_result(finished, runs).steps == 30
 
 
-def test_a_trial_that_diverged_is_over_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
+def test_a_trial_that_diverged_is_done_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
     images = trials.fingerprints([trial], data)["cifar10"]
     with pytest.raises(UserError, match="Training diverged"):
-        trials.carry_out(trial, runs, images, data)
+        trials.run_trial(trial, runs, images, data)
     other = tmp_path / "runs" / "tiny" / "20200101T000000Z-s0"
     other.mkdir()
     (other / "run.json").write_text('{"seed": 0}')
     (other / "preset.json").write_text('{"model": {"no such key": 1}}')
     outcome = Outcome(trial, images)
-    outcome.look(runs)
+    outcome.update(runs)
     assert outcome.status == "diverged"
 
 
@@ -129,14 +128,16 @@ def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "latest_test_result", lambda run, runs: rows[run.name])
     preset = str(ROOT / "presets" / "3.json")
     outcomes = [Outcome(Trial.of(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
-    told = trials.report(outcomes, tmp_path)
-    assert told == "3: test top-1 83.00 +/- 3.61 %, seeds 0, 1, 2, cifar10; best 87.00 % in 3/c"  # variance 13
+    assert (
+        trials.report(outcomes, tmp_path)
+        == "3: test top-1 83.00 +/- 3.61 %, seeds 0, 1, 2, cifar10; best 87.00 % in 3/c"
+    )  # variance 13
 
 
-def test_what_a_task_left_behind_is_told_in_a_line(tiny, tmp_path, monkeypatch):
+def test_the_error_of_a_failed_task_is_one_line(tiny, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     outcome = Outcome(Trial.of(tiny, 0), "images")
-    for error, told in {
+    for error, message in {
         ray.exceptions.RayTaskError("f", "trace", MemoryError()): "MemoryError",
         ray.exceptions.RayTaskError("f", "trace", ValueError("one\ntwo")): "ValueError: two",
         ray.exceptions.WorkerCrashedError(): "The worker died unexpectedly while executing this task.",
@@ -146,25 +147,25 @@ def test_what_a_task_left_behind_is_told_in_a_line(tiny, tmp_path, monkeypatch):
             raise error
 
         monkeypatch.setattr(ray, "get", get)
-        Sweep([outcome], str(tmp_path))._take(outcome, task=None)
+        Sweep([outcome], str(tmp_path))._collect(outcome, task=None)
         assert outcome.status == "failed"
-        assert outcome.error.startswith(told)
+        assert outcome.error.startswith(message)
         assert "\n" not in outcome.error
 
 
-def test_mistakes_at_the_door_are_told_in_one_line(capsys):
-    for arguments, told in {
-        (): "choose what to train with --presets",
-        ("--presets", "3", "--workers", "0"): "--workers must be at least 1. Received: 0.",
-        ("--presets", "3", "--gpus", "2"): "--gpus is at most 1",
-        ("--presets", "3", "--threads", "0"): "--threads must be at least 1. Received: 0.",
-        ("--presets", "3", "--workers", "2", "--address", "auto"): "--workers is for a sweep on this machine",
-        ("--presets", "3", "stl10", "--data", "."): "--data is the place of one data set",
+def test_a_wrong_option_is_one_line_and_exit_code_2(capsys):
+    for arguments, named in {
+        (): "--presets",
+        ("--presets", "3", "--workers", "0"): "--workers",
+        ("--presets", "3", "--gpus", "2"): "--gpus",
+        ("--presets", "3", "--threads", "0"): "--threads",
+        ("--presets", "3", "--workers", "2", "--address", "auto"): "--workers",
+        ("--presets", "3", "stl10", "--data", "."): "--data",
         ("--presets", "33"): "33",
     }.items():
-        assert command.run_door(sweep_door.main, list(arguments)) == 2
+        assert command.run_door(sweep_command.main, list(arguments)) == 2
         line = capsys.readouterr().err
-        assert told in line
+        assert named in line
         assert line.count("\n") == 1
 
 

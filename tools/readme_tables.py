@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.cli.listing import DESCRIBED, described
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.comparison import display_name
 
@@ -40,7 +40,7 @@ SPEED_HEADINGS = (
 
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
-    presets = [storage.load_preset(name) for name in storage.names()]
+    presets = [preset_files.load_preset(name) for name in preset_files.names()]
     measured = [result_line(preset, result) for preset in presets for result in preset.results]
     return {
         "presets": markdown(DESCRIBED, [described(preset) for preset in presets]),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.format import printable
 from resnet_tf.log import print_handler
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 from resnet_tf.runs.run import RUNS
 
 
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
 def _is_preset(name: str) -> bool:
     """Says whether a preset is called so, or lies there."""
     try:
-        storage.find(name)
+        preset_files.find(name)
     except UserError:
         return False
     return True

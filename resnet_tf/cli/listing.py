@@ -8,7 +8,7 @@ from itertools import groupby, zip_longest
 from resnet_tf.errors import UserError
 from resnet_tf.format import printable
 from resnet_tf.models.cost import describe_network, describe_stages, large, network_size
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schedule import thousands
 from resnet_tf.presets.schema import Preset
 
@@ -21,7 +21,7 @@ SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order
 
 def print_presets() -> None:
     """Prints one line a preset: name, network, cost, data, schedule, reference, best recorded result."""
-    rows = [preset_line(storage.load_preset(name)) for name in storage.names()]
+    rows = [preset_line(preset_files.load_preset(name)) for name in preset_files.names()]
     try:
         room = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:

@@ -1,4 +1,4 @@
-"""Published archives: their known checksums, and reading them by member name without unpacking or running anything."""
+"""Archives of published data sets: verified by their checksums and read without unpacking them."""
 
 import hashlib
 import tarfile
@@ -18,15 +18,16 @@ _CHUNK = 1000  # images whose pixels are squared at a time
 
 @dataclass(frozen=True)
 class Archive:
-    """One form a data set is published in.
+    """An archive in which a data set is published.
 
     Attributes:
         file: the archive's name.
         folder: the folder it unpacks to, which is also the prefix of its members.
-        train: the files of the training split in that folder, in the order `parse` wants them.
+        train: the files of the training split in that folder, in the order `parse` needs.
         test: those of the test split.
-        md5: checksums by file name, of the archive and of the files (where they are published).
-        parse: turns the files' bytes into images uint8 [n, side, side, 3] and labels int32 [n]; raises ValueError.
+        md5: published checksums by file name, of the archive and of the files (where there are any).
+        parse: turns the files' contents into images uint8 [n, side, side, 3] and labels int32 [n]; raises ValueError.
+            It is called only after the checksums in `md5` were verified.
     """
 
     file: str
@@ -39,10 +40,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class PixelSums:
-    """What identifies a split's images in any order and container: exact integer sums over all pixels, for R, G and B.
+    """Exact integer sums over all pixels of a split, for R, G and B: they identify its images in any order and format.
 
     JPEG or resizing changes every one of them. They follow from the published mean and deviation: with N pixels,
-    sums = N mean and squares = N (mean^2 + deviation^2), and both come out whole.
+    sums = N mean and squares = N (mean^2 + deviation^2), and both are whole numbers.
     """
 
     images: int
@@ -51,19 +52,19 @@ class PixelSums:
 
 
 @dataclass(frozen=True)
-class Official:
-    """What is known of a published data set of equally sized images.
+class PublishedDataset:
+    """A published data set of equally sized images.
 
     Attributes:
         name: as presets and tensorflow-datasets call it.
-        about: its entry in the catalogue.
+        description: its entry in the catalogue.
         url: what tensorflow-datasets downloads.
-        archives: the forms it is published in.
-        sums: by split, "train" and "test"; where one is absent, no copy without a checksum is ever called official.
+        archives: the archives in which it is published.
+        sums: of the splits "train" and "test"; where one is missing, a copy without checksums is never official.
     """
 
     name: str
-    about: Description
+    description: Description
     url: str
     archives: tuple[Archive, ...]
     sums: Mapping[str, PixelSums]
@@ -71,17 +72,17 @@ class Official:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in the official order."""
-        return self.about.class_names
+        return self.description.class_names
 
     @property
     def side(self) -> int:
         """Height and width in pixels."""
-        return self.about.image_size
+        return self.description.image_size
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Images of the train and the test split."""
-        return self.about.train_size, self.about.test_size
+        """The numbers of training and of test images."""
+        return self.description.train_size, self.description.test_size
 
 
 def pixel_sums(images: np.ndarray) -> PixelSums:
@@ -90,43 +91,47 @@ def pixel_sums(images: np.ndarray) -> PixelSums:
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK]
         values = chunk.reshape(len(chunk), -1).astype(np.uint32)
-        sums += values.sum(axis=0, dtype=np.int64).reshape(-1, 3).sum(axis=0)  # over images first: long rows are quick
+        sums += values.sum(axis=0, dtype=np.int64).reshape(-1, 3).sum(axis=0)  # summing over images first is faster
         squares += (values * values).sum(axis=0, dtype=np.int64).reshape(-1, 3).sum(axis=0)
     return PixelSums(len(images), tuple(sums.tolist()), tuple(squares.tolist()))
 
 
-def is_official(official: Official, train: ArraySplit, test: ArraySplit) -> bool:
-    """Tells whether the splits hold the published pixels, by size, balance of the classes and pixel sums.
+def is_official(dataset: PublishedDataset, train: ArraySplit, test: ArraySplit) -> bool:
+    """Returns whether the splits have the published pixels: their sizes, class counts and pixel sums are compared.
 
-    Which label goes with which image cannot be told from sums: of the labels, only that the classes are equally large.
+    Sums cannot show which label belongs to which image, only that all classes are equally large.
     """
-    if (len(train), len(test)) != official.sizes:
+    if (len(train), len(test)) != dataset.sizes:
         return False
-    for split, size in zip((train, test), official.sizes, strict=True):
-        counts = np.bincount(split.labels, minlength=len(official.class_names))
-        if np.any(counts * len(official.class_names) != size):
+    for split in (train, test):
+        counts = np.bincount(split.labels, minlength=len(dataset.class_names))
+        if np.any(counts * len(dataset.class_names) != len(split)):
             return False
     splits = {"train": train, "test": test}
-    return all(pixel_sums(split.images) == official.sums.get(name) for name, split in splits.items())
+    return all(pixel_sums(split.images) == dataset.sums.get(name) for name, split in splits.items())
 
 
-def read_archive(official: Official, path: Path) -> tuple[ArraySplit, ArraySplit]:
-    """Reads the train and test split out of an archive, which its checksum identifies whatever it is called.
+def read_archive(dataset: PublishedDataset, path: Path) -> tuple[ArraySplit, ArraySplit]:
+    """Reads the train and test split out of an archive. Its checksum identifies it, whatever its name.
 
     Raises:
-        UserError: the checksum is none of the known ones, or the archive is broken.
+        UserError: the checksum is not one of the published ones, or the archive is broken.
     """
-    md5 = _md5(path)
-    forms = [form for form in official.archives if form.md5[form.file] == md5]
-    if not forms:
-        known = ", ".join(f"{form.file} {form.md5[form.file]}" for form in official.archives)
+    try:
+        with open(path, "rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise UserError(f"archive {path} cannot be read: {error.strerror}.", "data-unreadable") from error
+    archive = next((archive for archive in dataset.archives if archive.md5[archive.file] == md5), None)
+    if archive is None:
+        known = ", ".join(f"{archive.file} {archive.md5[archive.file]}" for archive in dataset.archives)
         raise UserError(
-            f"the MD5 of {path} is not that of an official {official.name} archive. Received: {md5}. "
-            f"Known: {known}. Download it again, or check the path."
+            f"the MD5 of {path} is not that of an official {dataset.name} archive. Received: {md5}. "
+            f"Known: {known}. Download it again, or check the path.",
+            "data-wrong-checksum",
         )
-    form = forms[0]
-    contents = _members(path, [f"{form.folder}/{file}" for file in (*form.train, *form.test)])
-    return _parse(form, contents, path)
+    contents = _members(path, [f"{archive.folder}/{file}" for file in (*archive.train, *archive.test)])
+    return _parse(archive, contents, path)
 
 
 def _members(path: Path, names: list[str]) -> list[bytes]:
@@ -138,56 +143,52 @@ def _members(path: Path, names: list[str]) -> list[bytes]:
                 name = member.name.removeprefix("./")
                 if name in names and member.isfile():
                     contents[name] = archive.extractfile(member).read()
-                if len(contents) == len(names):  # what follows may be gigabytes of unlabelled images
+                if len(contents) == len(names):  # gigabytes of unlabelled images may follow
                     break
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"archive {path} cannot be read: {error}. Download it again.") from error
+        raise UserError(f"archive {path} cannot be read: {error}. Download it again.", "data-broken") from error
     for name in names:
         if name not in contents:
-            raise UserError(f"archive {path} has no member {name!r}. Download it again.")
+            raise UserError(f"archive {path} has no member {name!r}. Download it again.", "data-incomplete")
     return [contents[name] for name in names]
 
 
-def read_folder(official: Official, form: Archive, folder: Path) -> tuple[ArraySplit, ArraySplit]:
+def read_folder(dataset: PublishedDataset, archive: Archive, folder: Path) -> tuple[ArraySplit, ArraySplit]:
     """Reads the train and test split from the unpacked files of an archive.
 
-    Files whose checksums are not published are held against the pixel sums instead.
+    Where the checksums of the files are not published, the pixel sums are compared instead.
 
     Raises:
         UserError: a file is missing, or is not the official one.
     """
     contents = []
-    for file in (*form.train, *form.test):
+    for file in (*archive.train, *archive.test):
         try:
             contents.append((folder / file).read_bytes())
         except OSError as error:
-            raise UserError(f"{folder} needs the file {file!r} of {form.file}: {error.strerror}.") from error
-        md5 = hashlib.md5(contents[-1]).hexdigest()
-        if file in form.md5 and form.md5[file] != md5:
-            raise UserError(
-                f"{folder / file} is not the official file. MD5 expected: {form.md5[file]}. Received: {md5}. "
-                f"Unpack {form.file} again."
-            )
-    train, test = _parse(form, contents, folder)
-    checked = all(file in form.md5 for file in (*form.train, *form.test))
-    if not checked and not is_official(official, train, test):
-        raise UserError(f"the images in {folder} are not those of the official {form.file}. Unpack it again.")
+            message = f"{folder} needs the file {file!r} of {archive.file}: {error.strerror}."
+            raise UserError(message, "data-incomplete") from error
+    train, test = _parse(archive, contents, folder)
+    has_checksums = all(file in archive.md5 for file in (*archive.train, *archive.test))
+    if not has_checksums and not is_official(dataset, train, test):
+        message = f"the images in {folder} are not those of the official {archive.file}. Unpack it again."
+        raise UserError(message, "data-not-official")
     return train, test
 
 
-def _parse(form: Archive, contents: list[bytes], path: Path) -> tuple[ArraySplit, ArraySplit]:
-    """Returns the train and test split in the contents of the form's files."""
+def _parse(archive: Archive, contents: list[bytes], path: Path) -> tuple[ArraySplit, ArraySplit]:
+    """Verifies the published checksums of the files' contents, then returns the train and test split in them."""
+    for file, content in zip((*archive.train, *archive.test), contents, strict=True):
+        md5 = hashlib.md5(content).hexdigest()
+        if md5 != archive.md5.get(file, md5):
+            raise UserError(
+                f"{path / file} is not the official file. MD5 expected: {archive.md5[file]}. Received: {md5}. "
+                f"Get {archive.file} again.",
+                "data-wrong-checksum",
+            )
     try:
-        train = form.parse(contents[: len(form.train)])
-        test = form.parse(contents[len(form.train) :])
+        train = archive.parse(contents[: len(archive.train)])
+        test = archive.parse(contents[len(archive.train) :])
     except ValueError as error:
-        raise UserError(f"{path} is not in the form of {form.file}: {error}.") from error
+        raise UserError(f"{path} has not the format of {archive.file}: {error}.", "data-broken") from error
     return ArraySplit(*train), ArraySplit(*test)
-
-
-def _md5(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-    except OSError as error:
-        raise UserError(f"archive {path} cannot be read: {error.strerror}.") from error

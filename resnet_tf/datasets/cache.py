@@ -1,4 +1,4 @@
-"""Decoded data sets kept as .npy files, so that only the first start decodes; later ones map the files into memory."""
+"""A cache of decoded data sets as .npy files: the first start decodes them, later ones map the files into memory."""
 
 import contextlib
 import hashlib
@@ -16,11 +16,11 @@ from resnet_tf.datasets.splits import ArraySplit, Dataset
 from resnet_tf.files import locked, sync_folder, write_atomically
 from resnet_tf.log import logger
 
-_FORM = 1  # raised when what is stored, or how it is read, changes
+_FORM = 1  # increased when the stored files, or how a data set is read, change
 
 
 class File(NamedTuple):
-    """A file as the cache and fingerprints know it: path, size in bytes, time of the last change in nanoseconds."""
+    """A file as cache keys and fingerprints know it: path, size in bytes, time of the last change in nanoseconds."""
 
     path: str
     size: int
@@ -28,18 +28,18 @@ class File(NamedTuple):
 
 
 def describe(path: str | os.PathLike) -> File:
-    """Returns what a file looks like from outside, without reading it."""
+    """Returns a file's path, size and time, without reading it."""
     status = os.stat(path)
     return File(str(path), status.st_size, status.st_mtime_ns)
 
 
 def default_folder(given: str | os.PathLike | None = None) -> Path:
-    """Returns where data sets are cached: what was given, else RESNET_CACHE, else ~/.cache/resnet_tf."""
+    """Returns the folder of the cache: `given`, else RESNET_CACHE, else ~/.cache/resnet_tf."""
     return Path(given or os.environ.get("RESNET_CACHE") or "~/.cache/resnet_tf").expanduser()
 
 
 def key_of(source: str, files: Iterable[File] = ()) -> str:
-    """Returns the hex key of what is read: another source, file, size or time of change is another key."""
+    """Returns a hex key, which depends on the source and on every file's path, size and time of change."""
     digest = hashlib.sha256(f"{_FORM}\0{source}\0".encode())
     for file in files:
         digest.update(f"{file.path}\0{file.size}\0{file.changed}\0".encode("utf-8", "surrogateescape"))
@@ -49,14 +49,14 @@ def key_of(source: str, files: Iterable[File] = ()) -> str:
 def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset]) -> Dataset:
     """Returns the cached data set, or builds it and caches it.
 
-    Of several processes that start at once, one builds and the others wait for it. Where the cache cannot be written,
-    that is said and done without.
+    Of several processes that start at once, one builds and the others wait for it. Where the cache cannot be written, a
+    message is logged and the data set is built.
 
     Args:
         folder: the cache.
         name: the data set's name.
         key: see `key_of`.
-        build: makes the data set, with an ArraySplit for each split.
+        build: returns the data set, with ArraySplits.
     """
     entry = folder / f"{name}-{key[:20]}"
     cached = _open(entry)
@@ -67,9 +67,7 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder / f".{name}.lock"))
         except OSError as error:
-            logger.info(
-                f"the cache {folder} cannot be written ({error.strerror}): {name} will be read again at the next start"
-            )
+            logger.info(f"the cache {folder} cannot be written ({error.strerror}): the next start reads {name} again")
             return build()
         cached = _open(entry)  # another process may have written it while this one waited
         if cached is not None:
@@ -78,15 +76,13 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
         try:
             _write(entry, dataset)
         except OSError as error:
-            logger.info(
-                f"{name} could not be cached in {folder} ({error.strerror}): it will be read again at the next start"
-            )
+            logger.info(f"{name} could not be cached in {folder} ({error.strerror}): the next start reads it again")
             return dataset
         return _open(entry) or dataset
 
 
 def _open(entry: Path) -> Dataset | None:
-    """Returns the data set stored in a folder, its images mapped read-only; None if there is none or it is spoilt."""
+    """Returns the data set in a folder, with images mapped read-only; None if there is none or it is damaged."""
     try:
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         train, test = (
@@ -102,32 +98,23 @@ def _open(entry: Path) -> Dataset | None:
 
 
 def _write(entry: Path, dataset: Dataset) -> None:
-    """Writes a data set beside its place and renames it there. The caller holds the lock."""
-    for left in entry.parent.glob(
-        f".{entry.name}.*.tmp"
-    ):  # by a process that was killed: the lock says nobody writes it
-        shutil.rmtree(left, ignore_errors=True)
-    shutil.rmtree(entry, ignore_errors=True)  # it is there only if it could not be opened
-    aside = entry.with_name(f".{entry.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    """Writes a data set to a temporary folder and renames that. The caller has the lock."""
+    for leftover in entry.parent.glob(f".{entry.name}.*.tmp"):  # of a process that was killed: this one has the lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(entry, ignore_errors=True)  # it exists only if it could not be opened
+    temporary = entry.with_name(f".{entry.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        aside.mkdir()
+        temporary.mkdir()
         for split in ("train", "test"):
             examples = getattr(dataset, split)
-            _save(aside / f"{split}_images.npy", examples.images)
-            _save(aside / f"{split}_labels.npy", examples.labels)
-        about = {
-            "name": dataset.name,
-            "title": dataset.title,
-            "source": dataset.source,
-            "class_names": dataset.class_names,
-            "fingerprint": dataset.fingerprint,
-            "official": dataset.official,
-            "shared": dataset.shared,
-        }
-        write_atomically(aside / "about.json", json.dumps(about, indent=1))
-        os.rename(aside, entry)
+            _save(temporary / f"{split}_images.npy", examples.images)
+            _save(temporary / f"{split}_labels.npy", examples.labels)
+        keys = ("name", "title", "source", "class_names", "fingerprint", "official", "shared")
+        about = {key: getattr(dataset, key) for key in keys}
+        write_atomically(temporary / "about.json", json.dumps(about, indent=1))
+        os.rename(temporary, entry)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(entry.parent)
 

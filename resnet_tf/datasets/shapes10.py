@@ -1,11 +1,11 @@
-"""The built-in data set `shapes10`: ten classes of shapes on textured ground, drawn here, so that it needs no download.
+"""Draws the built-in data set `shapes10`: ten classes of shapes on textured backgrounds, which need no download.
 
-Every picture shows one shape of its class in a random colour, size, place and rotation, on a textured ground, often
-with a line and small marks behind it and a bar or a blot in front of it. Edges are anti-aliased (see `coverage`). Each
-class is its own mirror image, so a flip keeps the label.
+Every image shows one shape of its class in a random colour, size, position and rotation, often with a line and small
+marks behind it and a bar or a disc in front of it. Edges are anti-aliased (see `coverage`). Each class is its own
+mirror image, so that a flip keeps the label.
 
-Apart from the corners' sines and cosines, whose effect is rounded to 1/256 pixel, the arithmetic is + - * / on raw
-random bits, number by number: the same seed gives the same bytes whatever the version of NumPy.
+Except for the sines and cosines of corners, whose effect is rounded to 1/256 pixel, only + - * / are applied to raw
+random bits, element by element: the same seed returns the same bytes with every version of NumPy.
 """
 
 import numpy as np
@@ -15,9 +15,9 @@ from resnet_tf.presets.catalogue import DATASETS
 SIDE = DATASETS["shapes10"].image_size  # pixels
 CLASS_NAMES = DATASETS["shapes10"].class_names
 
-_BLOCK = 250  # images drawn together; a multiple of the ten classes, and small enough to stay in the processor's cache
+_BLOCK = 250  # images drawn together; a multiple of the ten classes that fits into the processor's cache
 _SCANLINES = 4  # per pixel row
-_STEPS = 256  # a crossing's place along a scanline is rounded to this part of a pixel
+_STEPS = 256  # positions on a scanline are rounded to this fraction of a pixel
 
 
 def draw(
@@ -25,17 +25,17 @@ def draw(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draws the data set.
 
-    An image depends on the seed, its split and its index alone: a smaller set is the beginning of a larger one. Image i
-    shows class i % 10, so the classes are balanced and the first ten images are one of each.
+    An image depends only on the seed, its split and its index: a smaller set is the start of a larger one. Image i has
+    class i % 10, so the classes are balanced.
 
     Args:
         seed: 0 or more.
         train_size: number of training images.
-        test_size: number of test images, which come from a random stream of their own.
+        test_size: number of test images, which have a random stream of their own.
 
     Returns:
         Training images, training labels, test images, test labels. Images: uint8 [n, 32, 32, 3], RGB, 0-255. Labels:
-        int32 [n], places in `CLASS_NAMES`.
+        int32 [n], indices into `CLASS_NAMES`.
 
     Raises:
         ValueError: a negative seed.
@@ -44,7 +44,7 @@ def draw(
 
 
 def _draw_split(seed: int, split: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws whole blocks, each from a stream of its own, and cuts the last one short."""
+    """Draws whole blocks, each with its own random stream, and returns the first `size` images."""
     blocks = -(-size // _BLOCK)
     images = np.empty((blocks, _BLOCK, SIDE, SIDE, 3), np.uint8)
     for block in range(blocks):
@@ -54,14 +54,14 @@ def _draw_split(seed: int, split: int, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _draw_block(bits: np.random.Philox) -> np.ndarray:
-    """Returns a block of images, uint8 [_BLOCK, 32, 32, 3], painted from back to front."""
-    hue, lit = _uniform(bits), _chance(bits, 0.5)
+    """Returns a block of images, uint8 [_BLOCK, 32, 32, 3], drawn from back to front."""
+    hue, is_light = _uniform(bits), _chance(bits, 0.5)
     light, dark = _uniform(bits, 0.65, 1.0), _uniform(bits, 0.1, 0.4)
-    ground_hue = hue + _uniform(bits, 0.15, 0.85)
-    ground = _two_colours(bits, ground_hue, 0.1, (0.1, 0.7), np.where(lit, dark, light))
-    shape = _two_colours(bits, hue, 0.05, (0.3, 0.9), np.where(lit, light, dark))
+    background_hue = hue + _uniform(bits, 0.15, 0.85)
+    background = _two_colours(bits, background_hue, 0.1, (0.1, 0.7), np.where(is_light, dark, light))
+    shape = _two_colours(bits, hue, 0.05, (0.3, 0.9), np.where(is_light, light, dark))
 
-    canvas = _mix(*ground, _texture(bits))
+    canvas = _mix(*background, _texture(bits))
     canvas = _mix(canvas, _any_colour(bits), coverage(_line(bits)))
     for _ in range(2):
         canvas = _mix(canvas, _any_colour(bits), coverage(_mark(bits)))
@@ -76,38 +76,39 @@ def _draw_block(bits: np.random.Philox) -> np.ndarray:
 
 
 def _shape_coverage(bits: np.random.Philox, centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Returns the coverage of one shape an image, float32 [n, 32, 32]: image i shows class i % 10."""
+    """Returns the coverage of each image's shape, float32 [n, 32, 32]: image i has class i % 10."""
     angle, stretch = _uniform(bits), _uniform(bits, 0.85, 1.0)
     covered = np.empty((_BLOCK, SIDE, SIDE), np.float32)
     for label, name in enumerate(CLASS_NAMES):
-        own = slice(label, None, len(CLASS_NAMES))
-        covered[own] = coverage(place(OUTLINES[name], centre[own], radius[own], angle[own], stretch[own]))
+        images = slice(label, None, len(CLASS_NAMES))
+        polygons = place(OUTLINES[name], centre[images], radius[images], angle[images], stretch[images])
+        covered[images] = coverage(polygons)
     return covered
 
 
 def _line(bits: np.random.Philox) -> np.ndarray:
-    """Returns a thin line across the picture, for half of the images."""
+    """Returns a thin line across the image, in half of the images."""
     width = _uniform(bits, 0.3, 0.8) * _chance(bits, 0.5)
     middle = _uniform(bits, 4.0, SIDE - 4.0, 2)
     return place(_SQUARE, middle, _uniform(bits, 10.0, 30.0), _uniform(bits), width / 15.0)
 
 
 def _mark(bits: np.random.Philox) -> np.ndarray:
-    """Returns a small triangle, square or disc anywhere, for half of the images."""
+    """Returns a small triangle, square or disc anywhere, in half of the images."""
     kind = _kind(bits, len(_MARKS))
     radius = _uniform(bits, 1.0, 2.5) * _chance(bits, 0.5)
     return place(_MARKS[kind], _uniform(bits, 1.0, SIDE - 1.0, 2), radius, _uniform(bits))
 
 
 def _bar(bits: np.random.Philox, centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Returns a narrow bar laid over the shape, for a quarter of the images."""
+    """Returns a narrow bar over the shape, in a quarter of the images."""
     width = _uniform(bits, 0.04, 0.09) * _chance(bits, 0.25)
     middle = centre + radius[:, None] * _uniform(bits, -0.6, 0.6, 2)
     return place(_SQUARE, middle, _uniform(bits, 8.0, 24.0), _uniform(bits), width)
 
 
 def _blot(bits: np.random.Philox, centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Returns a disc, triangle or square that hides a part of the shape, for a quarter of the images."""
+    """Returns a disc, triangle or square that hides a part of the shape, in a quarter of the images."""
     kind = _kind(bits, len(_MARKS))
     size = radius * _uniform(bits, 0.15, 0.3) * _chance(bits, 0.25)
     middle = centre + radius[:, None] * _uniform(bits, -0.8, 0.8, 2)
@@ -115,21 +116,18 @@ def _blot(bits: np.random.Philox, centre: np.ndarray, radius: np.ndarray) -> np.
 
 
 def _expose(bits: np.random.Philox, canvas: np.ndarray) -> np.ndarray:
-    """Returns the picture as a cheap camera would see it: light falling off to one side, grain, 8 bits."""
+    """Returns the images as a cheap camera would record them: darker towards one side, with noise, in 8 bits."""
     slope = _uniform(bits, -0.25, 0.25, 2)
     across = _pixel_centres() - np.float32(0.5)
     light = 1.0 + slope[:, 0, None, None] * across + slope[:, 1, None, None] * across[:, None]
-    grain = bits.random_raw(canvas.size // 8).astype("<u8").view(np.uint8).reshape(canvas.shape)
+    noise = bits.random_raw(canvas.size // 8).astype("<u8").view(np.uint8).reshape(canvas.shape)
     strength = _uniform(bits, 0.02, 0.10)[:, None, None, None]
-    seen = canvas * light[:, None] + strength * (grain.astype(np.float32) / 255.0 - 0.5)
-    return np.rint(np.clip(seen, 0.0, 1.0) * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-# Textures and colours -------------------------------------------------------------------------------------------------
+    recorded = canvas * light[:, None] + strength * (noise.astype(np.float32) / 255.0 - 0.5)
+    return np.rint(np.clip(recorded, 0.0, 1.0) * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 def _texture(bits: np.random.Philox) -> np.ndarray:
-    """Returns fields of 0-1, float32 [n, 32, 32]: a quarter each of gradients, clouds, stripes and checks."""
+    """Returns textures of 0-1, float32 [n, 32, 32]: a quarter each of gradients, clouds, stripes and checks."""
     kind = _kind(bits, 4)
     direction = _uniform(bits, -1.0, 1.0, 2)
     direction = direction / np.abs(direction).max(axis=1, keepdims=True)
@@ -140,12 +138,12 @@ def _texture(bits: np.random.Philox) -> np.ndarray:
     beside = ahead_x * pixels[:, None] - ahead_y * pixels
     stripes = _triangle_wave(waves * along + offset_u)
     checks = _steep(stripes) * _steep(_triangle_wave(waves * beside + offset_v))
-    fields = np.stack([np.clip(along + 0.5, 0.0, 1.0), _clouds(bits), _steep(stripes), checks])
-    return fields[kind, np.arange(_BLOCK)]
+    textures = np.stack([np.clip(along + 0.5, 0.0, 1.0), _clouds(bits), _steep(stripes), checks])
+    return textures[kind, np.arange(_BLOCK)]
 
 
 def _pixel_centres() -> np.ndarray:
-    """Returns where the pixels of a row lie, in parts of the picture's side, float32 [32]."""
+    """Returns the positions of the pixels in a row as fractions of the image's side, float32 [32]."""
     return ((np.arange(SIDE) + 0.5) / SIDE).astype(np.float32)
 
 
@@ -154,25 +152,25 @@ def _clouds(bits: np.random.Philox, cells: int = 6) -> np.ndarray:
     grid = _uniform(bits, 0.0, 1.0, cells + 1, cells + 1)
     at = (np.arange(SIDE) + 0.5) * cells / SIDE
     left = at.astype(int)
-    part = (at - left).astype(np.float32)
-    rows = grid[:, left] * (1.0 - part[:, None]) + grid[:, left + 1] * part[:, None]
-    return rows[:, :, left] * (1.0 - part) + rows[:, :, left + 1] * part
+    weight = (at - left).astype(np.float32)
+    rows = grid[:, left] * (1.0 - weight[:, None]) + grid[:, left + 1] * weight[:, None]
+    return rows[:, :, left] * (1.0 - weight) + rows[:, :, left + 1] * weight
 
 
 def _triangle_wave(phase: np.ndarray) -> np.ndarray:
-    """Returns 1 at whole phases, 0 half-way between, straight lines in between."""
+    """Returns 1 at whole phases, 0 half-way between them, and straight lines in between."""
     return np.abs(2.0 * (phase - np.floor(phase)) - 1.0)
 
 
 def _steep(wave: np.ndarray) -> np.ndarray:
-    """Returns a wave of 0-1 with steeper flanks: bands with soft edges."""
+    """Returns a wave of 0-1 with steeper slopes: bands with soft edges."""
     return np.clip(2.5 * wave - 0.75, 0.0, 1.0)
 
 
 def _two_colours(
     bits: np.random.Philox, hue: np.ndarray, spread: float, saturation: tuple[float, float], value: np.ndarray
 ) -> list[np.ndarray]:
-    """Returns two colours that are much alike, for the two sides of a texture."""
+    """Returns two similar colours, for the two extremes of a texture."""
     return [
         _colour(hue + _uniform(bits, -spread, spread), _uniform(bits, *saturation), value + _uniform(bits, -0.1, 0.1))
         for _ in range(2)
@@ -184,39 +182,36 @@ def _any_colour(bits: np.random.Philox) -> np.ndarray:
 
 
 def _colour(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Returns RGB of 0-1, float32 [n, 3, 1, 1], of hue (in turns), saturation and value, each [n]."""
+    """Returns RGB 0-1, float32 [n, 3, 1, 1], for hue (in turns), saturation and value, each [n]."""
     spokes = 6.0 * (hue[:, None] + np.array([0.0, 2.0, 1.0], np.float32) / 3.0)
     full = np.clip(np.abs(spokes - 6.0 * np.floor(spokes / 6.0) - 3.0) - 1.0, 0.0, 1.0)
     rgb = np.clip(value, 0.0, 1.0)[:, None] * (1.0 - saturation[:, None] * (1.0 - full))
     return rgb[:, :, None, None]
 
 
-def _mix(under: np.ndarray, over: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Returns `share` [n, 32, 32] of `over` painted on `under`, both [n, 3, 32, 32] or plain, [n, 3, 1, 1]."""
-    return under + (over - under) * share[:, None]
+def _mix(under: np.ndarray, over: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """Returns `over` drawn on `under`, both [n, 3, 32, 32] or [n, 3, 1, 1], with `opacity` 0-1 [n, 32, 32]."""
+    return under + (over - under) * opacity[:, None]
 
 
-def _chance(bits: np.random.Philox, share: float) -> np.ndarray:
-    """Returns which images have a thing that a `share` of 0-1 of them has, bool [n]."""
-    return _uniform(bits) < share
+def _chance(bits: np.random.Philox, probability: float) -> np.ndarray:
+    """Returns for each image whether an event of this probability happens, bool [n]."""
+    return _uniform(bits) < probability
 
 
 def _kind(bits: np.random.Philox, kinds: int) -> np.ndarray:
-    """Returns which of so many kinds each image has, all equally likely, int [n]."""
+    """Returns a number 0 to kinds - 1 for each image, all equally likely, int [n]."""
     return (_uniform(bits) * kinds).astype(int)
 
 
 def _uniform(
     bits: np.random.Philox, low: float | np.ndarray = 0.0, high: float | np.ndarray = 1.0, *shape: int
 ) -> np.ndarray:
-    """Returns uniform numbers, float32 [n, *shape], from raw bits, whose sequence NumPy promises never to change."""
-    raw = bits.random_raw((_BLOCK, *shape)) >> np.uint64(40)  # 24 bits, all that a float32 holds
+    """Returns uniform numbers, float32 [n, *shape], from raw bits, which are the same in every version of NumPy."""
+    raw = bits.random_raw((_BLOCK, *shape)) >> np.uint64(40)  # 24 bits, the precision of float32
     unit = raw.astype(np.float32) * np.float32(2.0**-24)
     low, high = (np.asarray(end, np.float32).reshape(-1, *[1] * len(shape)) for end in (low, high))
     return low + (high - low) * unit
-
-
-# Geometry -------------------------------------------------------------------------------------------------------------
 
 
 def place(
@@ -226,7 +221,7 @@ def place(
     angle: np.ndarray,
     stretch: np.ndarray | float = 1.0,
 ) -> np.ndarray:
-    """Returns polygons in pixels, [n, corners, 2]: the outline squeezed, turned, enlarged and moved.
+    """Returns polygons in pixels, [n, corners, 2]: the outline stretched, rotated, scaled and moved.
 
     Args:
         outline: corners (x, y) inside the unit circle, [corners, 2] or [n, corners, 2].
@@ -243,15 +238,15 @@ def place(
 
 
 def coverage(polygons: np.ndarray) -> np.ndarray:
-    """Returns how much of every pixel a polygon covers, 0-1, float32 [n, 32, 32].
+    """Returns the fraction of every pixel that a polygon covers, 0-1, float32 [n, 32, 32].
 
-    Each pixel row is cut by scanlines. An edge crossing a scanline at x starts (or, in the other direction, ends) the
-    inside there: the pixel it falls in gets the part right of x, the next one the rest, and a running sum along the row
-    fills everything after. Parts outside the picture are cut off.
+    Each pixel row has several scanlines. An edge that crosses a scanline at x starts (or, in the other direction, ends)
+    the inside there: its pixel gets the part right of x, the next pixel the rest, and a cumulative sum along the row
+    fills all pixels after them. Parts outside the image are cut off.
 
     Args:
-        polygons: corners (x, y) in pixels, [n, corners, 2], in either direction; they must not cross themselves. A hole
-            is a path in the other direction, joined by an edge there and back.
+        polygons: corners (x, y) in pixels, [n, corners, 2], in either direction, without crossings. A hole is a path in
+            the other direction, connected by an edge there and back.
     """
     ends = np.roll(polygons, -1, axis=1)
     downward = polygons[..., 1] < ends[..., 1]
@@ -263,15 +258,16 @@ def coverage(polygons: np.ndarray) -> np.ndarray:
     crossing = np.rint(np.clip(crossing, 0, SIDE) * _STEPS).astype(np.int64)
     pixel, rest = crossing // _STEPS, crossing % _STEPS
     cell = (image * SIDE + line // _SCANLINES) * (SIDE + 2) + pixel
-    sign = np.where(downward[image, edge], 1, -1)
+    direction = np.where(downward[image, edge], 1, -1)
     size = len(polygons) * SIDE * (SIDE + 2)
-    change = np.bincount(cell, sign * (_STEPS - rest), size) + np.bincount(cell + 1, sign * rest, size)
+    change = np.bincount(cell, direction * (_STEPS - rest), size)
+    change += np.bincount(cell + 1, direction * rest, size)
     filled = np.abs(np.cumsum(change.reshape(-1, SIDE, SIDE + 2), axis=2)[..., :SIDE])
     return (filled / (_SCANLINES * _STEPS)).astype(np.float32)
 
 
 def _regular(corners: int) -> np.ndarray:
-    """Returns the corners of a regular polygon that stands on a side."""
+    """Returns the corners of a regular polygon with a horizontal side."""
     turn = 2.0 * np.pi * (np.arange(corners) + 0.5) / corners + 0.5 * np.pi
     return np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
@@ -292,7 +288,7 @@ def _ring(hole: float = 0.55) -> np.ndarray:
 
 
 def _crescent(opening: float = np.pi / 4, bite: float = 0.8) -> np.ndarray:
-    """Returns the unit circle less a circle of radius `bite` through its two points at angles +/- `opening`."""
+    """Returns the unit circle without a circle of radius `bite` through its points at angles +/- `opening`."""
     tip_x, tip_y = np.cos(opening), np.sin(opening)
     middle = tip_x - np.sqrt(bite**2 - tip_y**2)
     far = np.arctan2(tip_y, tip_x - middle)
@@ -308,7 +304,7 @@ def _arrow() -> np.ndarray:
 
 
 def _heart() -> np.ndarray:
-    """Returns the well-known curve of sines and cosines, moved and scaled into the unit circle."""
+    """Returns the heart curve of sines and cosines, moved and scaled into the unit circle."""
     turn = 2.0 * np.pi * np.arange(32) / 32
     x = 16.0 * np.sin(turn) ** 3
     y = 13.0 * np.cos(turn) - 5.0 * np.cos(2 * turn) - 2.0 * np.cos(3 * turn) - np.cos(4 * turn)

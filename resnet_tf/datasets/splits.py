@@ -1,4 +1,4 @@
-"""What every data set is once it has been read: splits, class names, and a fingerprint of the content."""
+"""A data set that has been read: splits, class names, and a fingerprint of the content."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from resnet_tf.errors import UserError
 
-SEEDS = 1 << 40  # how many there are to choose from; the later phases of a run take theirs beyond
+SEEDS = 1 << 40  # seeds are 0 to SEEDS - 1; the later phases of a run use larger ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class ArraySplit:
 
     Attributes:
         images: uint8 [n, height, width, 3], RGB, 0-255.
-        labels: int32 [n], places in the data set's class names.
+        labels: int32 [n], indices into the data set's class names.
     """
 
     images: np.ndarray
@@ -37,9 +37,9 @@ class FileSplit:
 
     Attributes:
         paths: object [n], the files' paths as str.
-        labels: int32 [n], places in the data set's class names.
-        orientations: uint8 [n], 1 to 8, how each photo is stored (TIFF's and EXIF's numbers): images are shown as they
-            are meant to be seen, turned upright and their transparency laid over white. None: as they are stored.
+        labels: int32 [n], indices into the data set's class names.
+        orientations: uint8 [n], 1 to 8, of each photo (as TIFF and EXIF number them): images are rotated upright and
+            transparent pixels are blended with white. None: images are shown as they are stored.
     """
 
     paths: np.ndarray
@@ -51,8 +51,8 @@ class FileSplit:
 
     def take(self, indices: np.ndarray) -> "FileSplit":
         """Returns the examples at `indices`, in that order."""
-        turned = None if self.orientations is None else self.orientations[indices]
-        return FileSplit(self.paths[indices], self.labels[indices], turned)
+        orientations = None if self.orientations is None else self.orientations[indices]
+        return FileSplit(self.paths[indices], self.labels[indices], orientations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +60,16 @@ class Dataset:
     """A data set that has been found and read.
 
     Attributes:
-        name: what presets call it ("cifar10").
-        title: the name, with what sets this copy apart ("cifar10 (folder copy, not the official bytes)").
+        name: as presets call it ("cifar10").
+        title: the name, and what is special about this copy ("cifar10 (folder copy, not the official bytes)").
         source: where it came from, for people.
         class_names: in the order of the labels.
-        train: the images to learn from; where `validation` is None, validation is split off them.
-        test: the images that evaluation alone looks at.
+        train: the training images; where `validation` is None, they include the validation images.
+        test: the test images.
         fingerprint: SHA-256 in hex; equal where the content is equal.
         official: whether this is known to be the published data; a user's own folder never is.
-        validation: the images to select by, where the data set has a split of its own for that; else None.
-        shared: how many test images have the pixels of a training image; counted in copies of published data alone.
+        validation: the validation images of a data set that has such a split; else None.
+        shared: how many test images have the same pixels as a training image; counted only in copies of published data.
     """
 
     name: str
@@ -90,27 +90,22 @@ class Dataset:
 
 
 def canonical(split: ArraySplit) -> tuple[ArraySplit, list[bytes]]:
-    """Puts a split in the order of its examples' hashes, so that any container of the same images gives the same order.
+    """Sorts a split by the hashes of its examples, so that the order does not depend on where the images came from.
 
     Returns:
         The split and, in its order, the hashes: SHA-256 of an image's bytes and its label (int32, little-endian).
     """
     images = np.ascontiguousarray(split.images)
     labels = split.labels.astype("<i4")
-    hashes = [_hash(image, label) for image, label in zip(images, labels, strict=True)]
+    examples = zip(images, labels, strict=True)
+    hashes = [hashlib.sha256(image.tobytes() + label.tobytes()).digest() for image, label in examples]
     order = sorted(range(len(hashes)), key=hashes.__getitem__)
     ordered = ArraySplit(images[order], labels[order].astype(np.int32))
     return ordered, [hashes[index] for index in order]
 
 
-def _hash(image: np.ndarray, label: np.integer) -> bytes:
-    digest = hashlib.sha256(image)
-    digest.update(label.tobytes())
-    return digest.digest()
-
-
 def fingerprint(train: Sequence[bytes], test: Sequence[bytes], validation: Sequence[bytes] = ()) -> str:
-    """Returns one SHA-256 over what describes the examples of all splits; their order does not matter."""
+    """Returns one SHA-256 over the hashes of the examples of all splits, whatever their order."""
     digest = hashlib.sha256()
     for name, rows in (("train", train), ("test", test), *([("validation", validation)] if validation else [])):
         digest.update(f"{name} {len(rows)}\n".encode())
@@ -122,9 +117,9 @@ def fingerprint(train: Sequence[bytes], test: Sequence[bytes], validation: Seque
 def training_and_validation(
     dataset: Dataset, validation_size: int, seed: int
 ) -> tuple[ArraySplit | FileSplit, ArraySplit | FileSplit]:
-    """Returns the images to learn from and those to select by, which may be none.
+    """Returns the training and the validation images; there may be no validation images.
 
-    A data set's own validation split goes before `validation_size`, which is then not applied.
+    Where a data set has a validation split of its own, `validation_size` is not applied.
 
     Raises:
         UserError: as `split_train_validation`.
@@ -138,8 +133,8 @@ def training_and_validation(
 def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Splits a training set in two, each class in proportion (largest remainder, ties to the lower label).
 
-    Every example draws a 64-bit number from Philox(seed), and in each class the lowest go to validation: the raw stream
-    of a bit generator stays the same over NumPy versions, where the methods built on it may change.
+    Every example gets a 64-bit number from Philox(seed), and in each class those with the lowest are held out. The raw
+    stream of a bit generator is the same in every NumPy version; the methods that use it may change.
 
     Args:
         labels: int [n], 0 or more.
@@ -147,16 +142,17 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
         seed: 0 to 2**40 - 1.
 
     Returns:
-        The indices of the training and of the validation examples, int64, each rising.
+        The indices of the training and of the validation examples, int64, each increasing.
 
     Raises:
         UserError: a size or seed out of range.
     """
     size = len(labels)
     if not 0 <= validation_size < size:
-        raise UserError(f"validation_size must be 0 to {size - 1}, as there are {size} images. Got: {validation_size}.")
+        message = f"validation_size must be 0 to {size - 1} for {size} images. Received: {validation_size}."
+        raise UserError(message, "validation-size-out-of-range")
     if not 0 <= seed < SEEDS:
-        raise UserError(f"seed must be 0 to {SEEDS - 1:,}. Received: {seed}.")
+        raise UserError(f"seed must be 0 to {SEEDS - 1:,}. Received: {seed}.", "seed-out-of-range")
     counts = np.bincount(labels)
     quotas, remainders = np.divmod(counts * validation_size, size)
     missing = validation_size - quotas.sum()

@@ -1,22 +1,20 @@
 """STL-10: 5,000 training and 8,000 test images of 96x96 pixels in ten classes; the unlabelled images are not used.
 
-Source: https://cs.stanford.edu/~acoates/stl10/ (layout of the binary files, class order); checksums as torchvision has
-them; the training split's pixel sums follow from its mean and deviation as others publish them to 16 digits, the test
-split's were taken from the test_X.bin of the checksum below.
+Source: https://cs.stanford.edu/~acoates/stl10/ (format of the binary files, class order); checksums from torchvision;
+the training split's pixel sums follow from its mean and deviation, which others published with 16 digits; the test
+split's were computed from the test_X.bin with the checksum below.
 """
 
 import numpy as np
 
-from resnet_tf.datasets.archives import Archive, Official, PixelSums
+from resnet_tf.datasets.archives import Archive, PixelSums, PublishedDataset
 from resnet_tf.presets.catalogue import DATASETS
 
 _SIDE = 96
 
 
 def read_binary(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a file of images and one of labels.
-
-    Images are stored column by column, channel after channel; labels count from 1.
+    """Reads a file of images, stored column by column in each channel, and one of labels, counted from 1.
 
     Returns:
         Images uint8 [n, 96, 96, 3] and labels int32 [n] from 0.
@@ -29,13 +27,13 @@ def read_binary(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{len(pixels)} bytes of images do not fit {len(labels)} labels")
     if np.any((labels < 1) | (labels > len(STL10.class_names))):
         raise ValueError(f"labels must be 1 to {len(STL10.class_names)}")
-    images = pixels.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 3, 2, 1)  # [n, channel, column, row] is how it lies
+    images = pixels.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 3, 2, 1)  # from [n, channel, column, row]
     return np.ascontiguousarray(images), labels.astype(np.int32) - 1
 
 
-STL10 = Official(
+STL10 = PublishedDataset(
     name="stl10",
-    about=DATASETS["stl10"],
+    description=DATASETS["stl10"],
     url="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
     archives=(
         Archive(

@@ -1,4 +1,4 @@
-"""Data sets as tensorflow-datasets prepares them: found without importing it, read with it, and downloaded by it."""
+"""Data sets prepared by tensorflow-datasets: find them without importing it, read and download them with it."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_tf.datasets.archives import Official
+from resnet_tf.datasets.archives import PublishedDataset
 from resnet_tf.datasets.cache import File, describe
 from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
@@ -27,50 +27,52 @@ def folder() -> Path:
 
 def find(name: str) -> Path | None:
     """Returns the newest prepared version of a data set, or None."""
-    versions = [found.parent for found in folder().glob(f"{name}/*/dataset_info.json")]
+    versions = [info.parent for info in folder().glob(f"{name}/*/dataset_info.json")]
     numbered = [version for version in versions if version.name.replace(".", "").isdecimal()]
     return max(numbered, key=lambda version: [int(part) for part in version.name.split(".")], default=None)
 
 
 def files_of(version: Path) -> list[File]:
-    """Lists what a prepared version consists of."""
+    """Returns the files of a prepared version."""
     return [describe(path) for path in sorted(version.iterdir()) if path.is_file()]
 
 
-def read_arrays(version: Path, official: Official) -> tuple[ArraySplit, ArraySplit]:
-    """Reads the train and test split, labels in the official order.
+def read_arrays(version: Path, dataset: PublishedDataset) -> tuple[ArraySplit, ArraySplit]:
+    """Reads the train and test split; labels are in the official order.
 
     Raises:
-        UserError: other classes or image sizes than the data set has, or files that cannot be read.
+        UserError: the classes or image sizes are not those of the data set, or a file cannot be read.
     """
 
     def read(builder: Any) -> tuple[ArraySplit, ArraySplit]:
-        labels = _label_table(builder, official.class_names, version)
-        return tuple(_read_split(builder, split, official.side, labels) for split in ("train", "test"))
+        labels = _label_table(builder, dataset.class_names, version)
+        return tuple(_read_split(builder, split, dataset.side, labels) for split in ("train", "test"))
 
     return _with_builder(version, read)
 
 
 def _with_builder(version: Path, act: Callable[[Any], Any]) -> Any:
-    """Returns what `act` makes of the version's builder; whatever goes wrong inside becomes a UserError."""
+    """Returns `act(builder)` for the version's builder; any error becomes a UserError."""
     import tensorflow_datasets as tfds
 
     try:
         return act(tfds.builder_from_directory(os.fspath(version)))
     except UserError:
         raise
-    except Exception as error:  # TensorFlow, protobuf and tensorflow-datasets each have their own
+    except Exception as error:  # TensorFlow, protobuf and tensorflow-datasets each raise their own
         raise UserError(
-            f"the prepared data set {version} cannot be read: {_first_line(error)}. Remove it, or give --data PATH."
+            f"the prepared data set {version} cannot be read: {_first_line(error)}. Remove it, or give --data PATH.",
+            "data-broken",
         ) from error
 
 
 def _label_table(builder: Any, class_names: tuple[str, ...], version: Path) -> np.ndarray:
-    """Returns int32 [classes]: what each label of the prepared version is in the official order."""
+    """Returns the official label of each label of the prepared version, int32 [classes]."""
     names = builder.info.features["label"].names
     if sorted(names) != sorted(class_names):
         differing = sorted(set(names) ^ set(class_names))
-        raise UserError(f"the prepared data set {version} has other classes. Differing: {', '.join(differing)}.")
+        message = f"the prepared data set {version} has other classes. Differing: {', '.join(differing)}."
+        raise UserError(message, "data-wrong-classes")
     return np.array([class_names.index(name) for name in names], np.int32)
 
 
@@ -78,25 +80,25 @@ def _read_split(builder: Any, split: str, side: int, labels: np.ndarray) -> Arra
     import tensorflow_datasets as tfds
 
     size = builder.info.splits[split].num_examples
-    images, found = np.empty((size, side, side, 3), np.uint8), np.empty(size, np.int32)
-    wanted = tfds.decode.PartialDecoding({"image": True, "label": True})
+    images, official_labels = np.empty((size, side, side, 3), np.uint8), np.empty(size, np.int32)
+    features = tfds.decode.PartialDecoding({"image": True, "label": True})
     start = 0
-    for batch in tfds.as_numpy(builder.as_dataset(split=split, batch_size=_BATCH, decoders=wanted)):
+    for batch in tfds.as_numpy(builder.as_dataset(split=split, batch_size=_BATCH, decoders=features)):
         if batch["image"].shape[1:] != images.shape[1:]:
             raise ValueError(f"images must be {side}x{side} RGB, not of shape {batch['image'].shape[1:]}")
         stop = start + len(batch["label"])
-        images[start:stop], found[start:stop] = batch["image"], labels[batch["label"]]
+        images[start:stop], official_labels[start:stop] = batch["image"], labels[batch["label"]]
         start = stop
     if start != size:
         raise ValueError(f"{start} of {size} images in split {split!r}")
-    return ArraySplit(images, found)
+    return ArraySplit(images, official_labels)
 
 
 def unpack_imagenet(version: Path, out: Path) -> None:
     """Writes the images of a prepared `imagenet2012` as files `train/<wnid>/*` and `val/<wnid>/*`, bytes unchanged.
 
-    Single images inside TFRecord files cannot be read by index. It is done once, takes as much disk space as the
-    prepared version, and goes on where it was stopped.
+    Images inside TFRecord files cannot be read by index. It is done once, needs as much disk space as the prepared
+    version, and continues where it was interrupted.
 
     Raises:
         UserError: too little disk space, or files that cannot be read.
@@ -116,7 +118,8 @@ def _unpack(builder: Any, out: Path) -> None:
     if needed > free:
         raise UserError(
             f"unpacking imagenet to {out} needs {needed / 1e9:.1f} GB. Free: {free / 1e9:.1f} GB. "
-            "Set RESNET_CACHE to a larger disk, or give a folder tree with --data PATH."
+            "Set RESNET_CACHE to a larger disk, or give an image folder with --data PATH.",
+            "disk-full",
         )
     logger.info(f"imagenet: unpacking {needed / 1e9:.1f} GB of images to {out} (once)")
     wnids = builder.info.features["label"].names
@@ -139,30 +142,30 @@ def _free_bytes(out: Path) -> int:
     return shutil.disk_usage(out).free + unpacked
 
 
-def download(official: Official) -> Path:
-    """Lets tensorflow-datasets download and prepare a data set, with its own progress bars.
+def download(dataset: PublishedDataset) -> Path:
+    """Downloads and prepares a data set with tensorflow-datasets, which shows its own progress bars.
 
-    One short request comes first: without a network tensorflow-datasets would try for minutes.
+    A short request is made first: without a network tensorflow-datasets would try for minutes.
 
     Raises:
-        UserError: why it did not work, to be put behind "could not be downloaded".
+        UserError: the reason, to be put after "could not be downloaded".
     """
     try:
         import requests
         import tensorflow_datasets as tfds
 
-        requests.head(official.url, timeout=_PATIENCE, allow_redirects=True).raise_for_status()
-        tfds.builder(official.name, data_dir=os.fspath(folder())).download_and_prepare()
+        requests.head(dataset.url, timeout=_PATIENCE, allow_redirects=True).raise_for_status()
+        tfds.builder(dataset.name, data_dir=os.fspath(folder())).download_and_prepare()
     except Exception as error:  # of requests, urllib3, TensorFlow or tensorflow-datasets
-        raise UserError(_reason(error)) from error
-    version = find(official.name)
+        raise UserError(_reason(error), "download-failed") from error
+    version = find(dataset.name)
     if version is None:
-        raise UserError(f"tensorflow-datasets left nothing in {folder()}")
+        raise UserError(f"tensorflow-datasets left nothing in {folder()}", "download-failed")
     return version
 
 
 def _reason(error: Exception) -> str:
-    """Returns the innermost cause of a failed download in a few words."""
+    """Returns the cause of a failed download in a few words."""
     if isinstance(error, ImportError):
         return f"tensorflow-datasets needs the package {error.name}: pip install {error.name}"
     if isinstance(error, OSError) and "resolve" in str(error):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from resnet_tf.errors import UserError
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.runs import comparison
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
@@ -43,7 +43,7 @@ def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, alw
     reasons = ["the run is pretrained"] * run.pretrained + comparison.trial_reasons(result)
     if reasons and not always:
         return f"not recorded in {name}: {'; '.join(reasons)} (--record would)"
-    known = storage.record_result(preset_file, result.to_result(), again=always)
+    known = preset_files.record_result(preset_file, result.to_result(), again=always)
     if known is None:
         return f"recorded in {name}"
     top1 = known.get("test_top1")

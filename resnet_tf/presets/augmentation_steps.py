@@ -1,7 +1,7 @@
-"""What can be done to an image on its way to the network: one frozen dataclass a step, without TensorFlow.
+"""Declares the augmentation steps: a frozen dataclass each, with the arguments that an expression gives it.
 
-There are three kinds: framing picks a window of the image and the size at which it is shown; geometry moves pixels and
-keeps the size; colour changes values. `augmentations` reads chains of them, `augment` carries them out.
+There are three kinds: framing cuts a window out of the image and resizes it; geometry moves pixels and keeps the size;
+colour changes values. `augmentation` parses chains of steps, `pipeline.augment` applies them.
 """
 
 import dataclasses
@@ -11,17 +11,17 @@ from typing import ClassVar, Literal
 from resnet_tf.errors import UserError
 from resnet_tf.presets.rounding import resized_side
 
-Shape = tuple[int, int] | None  # height, width in pixels; None: they differ from image to image
+Shape = tuple[int, int] | None  # height, width in pixels; None: they differ between images
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One step of a chain; `str` gives it back as text.
+    """One step of a chain; `str` returns it as it is written in an expression.
 
     Attributes:
         name: as written in an expression.
         kind: "framing", "geometry" or "colour".
-        numbers: how many uniform random numbers it takes an image; 0 where nothing is random.
+        numbers: how many uniform random numbers an image needs; 0 where nothing is random.
     """
 
     name: ClassVar[str]
@@ -29,11 +29,12 @@ class Augmentation:
     numbers: ClassVar[int] = 0
 
     def after(self, shape: Shape) -> Shape:
-        """Returns the shape of what this makes of an image of `shape`; raises UserError where it cannot."""
+        """Returns the shape of the image that this step makes of one of `shape`; raises UserError where it cannot."""
         if shape is None:
             raise UserError(
-                f"{self} needs images of one size. Received images whose sizes differ. Put a framing that gives "
-                "one size first: random_resized_crop, random_crop or center_crop."
+                f"{self} needs images of one size. Received images whose sizes differ. Put random_resized_crop, "
+                "random_crop or center_crop before it.",
+                "augment-sizes-differ",
             )
         return shape
 
@@ -47,16 +48,15 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Augmentation):
-    """A window of random area and aspect, shown at `size` x `size`, or at `size` x `width`.
+    """A window of random area and aspect, resized to `size` x `size`, or to `size` x `width`.
 
-    Ten tries; if none lies within the image, the largest centred window whose aspect is allowed. The window's aspect
-    does not follow the shape at which it is shown.
+    Ten tries; if none lies within the image, the largest centred window with an allowed aspect.
 
     Attributes:
-        size: height in pixels at which the window is shown.
-        area: least and greatest share of the image's area, uniform.
-        aspect: least and greatest width / height, uniform in its logarithm.
-        width: in pixels, at which the window is shown; None: as `size`.
+        size: height of the result in pixels, 1 or more.
+        area: smallest and largest fraction of the image's area, above 0 to 1, uniform.
+        aspect: smallest and largest width / height of the window, above 0, uniform in the logarithm.
+        width: of the result in pixels, 1 or more; None: as `size`.
 
     Source: Szegedy et al. 2014 (arXiv:1409.4842) section 6, by torchvision's rule.
     """
@@ -76,9 +76,9 @@ class RandomResizedCrop(Augmentation):
         if self.width is not None:
             _at_least(1, width=self.width)
         if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"'area' must be two numbers with 0 < least <= greatest <= 1. Received: {self.area}.")
+            raise ValueError(f"'area' must be two numbers with 0 < low <= high <= 1. Received: {self.area}.")
         if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise ValueError(f"'aspect' must be two numbers with 0 < least <= greatest. Received: {self.aspect}.")
+            raise ValueError(f"'aspect' must be two numbers with 0 < low <= high. Received: {self.aspect}.")
 
     def after(self, shape: Shape) -> Shape:
         return self.size, self.width or self.size
@@ -86,7 +86,7 @@ class RandomResizedCrop(Augmentation):
 
 @dataclass(frozen=True)
 class Crop(Augmentation):
-    """A window of `size` x `size` pixels; an image on disk that is smaller stands centred on black."""
+    """A window of `size` x `size` pixels; a smaller image on disk is centred on black."""
 
     kind = "framing"
 
@@ -97,13 +97,14 @@ class Crop(Augmentation):
 
     def after(self, shape: Shape) -> Shape:
         if shape is not None and min(shape) < self.size:
-            raise UserError(f"{self} must not be larger than the image it is cut from, {shape[0]} x {shape[1]} pixels.")
+            message = f"{self} must not be larger than the image it is cut from, {shape[0]} x {shape[1]} pixels."
+            raise UserError(message, "augment-crop-too-large")
         return self.size, self.size
 
 
 @dataclass(frozen=True)
 class RandomCrop(Crop):
-    """A window whose place is uniform over the whole pixels at which it lies within the image."""
+    """A window at a random whole pixel, uniform over the positions within the image."""
 
     name = "random_crop"
     numbers = 2
@@ -118,7 +119,7 @@ class CenterCrop(Crop):
 
 @dataclass(frozen=True)
 class ShorterSide(Augmentation):
-    """The image resized, its aspect kept, to a shorter side of a whole number of pixels uniform in [low, high].
+    """The image resized, with its aspect, to a shorter side that is a whole number of pixels uniform in [low, high].
 
     Source: Simonyan & Zisserman 2014 (arXiv:1409.1556) section 3.1.
     """
@@ -140,7 +141,7 @@ class ShorterSide(Augmentation):
 
 @dataclass(frozen=True)
 class Resize(Augmentation):
-    """The image resized, its aspect kept, to a shorter side of `size` pixels."""
+    """The image resized, with its aspect, to a shorter side of `size` pixels."""
 
     name = "resize"
     kind = "framing"
@@ -156,9 +157,9 @@ class Resize(Augmentation):
 
 @dataclass(frozen=True)
 class Resample(Augmentation):
-    """The image resampled between two framings, and rounded to whole grey levels; the next works on those pixels.
+    """The image resampled between two framing steps, and rounded to whole grey levels.
 
-    Without it a chain of framings is worked out first and the image resampled once, which keeps it sharper. torchvision
+    Without it the framing steps are combined and the image is resampled once, which keeps it sharper. torchvision
     resamples at every step: "resize(256) | resample | random_resized_crop(224)" is its Resize and RandomResizedCrop.
     """
 
@@ -171,11 +172,11 @@ class Resample(Augmentation):
 
 @dataclass(frozen=True)
 class PadCrop(Augmentation):
-    """The image moved by up to `padding` whole pixels each way, every shift equally likely; `fill` comes in behind it.
+    """The image shifted by up to `padding` whole pixels in each direction, all shifts equally likely.
 
     Attributes:
-        padding: in pixels.
-        fill: a grey level, 0 to 255.
+        padding: in pixels, 1 or more.
+        fill: the grey level, 0 to 255, of the pixels that appear at the border.
 
     Source: He et al. 2015 (arXiv:1512.03385) section 4.2.
     """
@@ -194,7 +195,7 @@ class PadCrop(Augmentation):
 
 @dataclass(frozen=True)
 class Flip(Augmentation):
-    """An exchange of opposite sides, with `probability`."""
+    """The image mirrored with `probability`, 0 to 1."""
 
     kind = "geometry"
     numbers = 1
@@ -222,12 +223,11 @@ class FlipVertical(Flip):
 
 @dataclass(frozen=True)
 class Rotate(Augmentation):
-    """A turn about the centre by an angle uniform in [-degrees, degrees], counter-clockwise where positive.
-
-    The size stays.
+    """A rotation about the centre by an angle uniform in [-degrees, degrees], positive counter-clockwise.
 
     Attributes:
-        fill: a grey level, 0 to 255, that comes in at the corners.
+        degrees: above 0 to 180.
+        fill: the grey level, 0 to 255, of the corners.
         interpolation: "bilinear"; or "nearest", which is the default of torchvision's RandomRotation.
     """
 
@@ -247,11 +247,11 @@ class Rotate(Augmentation):
 
 @dataclass(frozen=True)
 class Cutout(Augmentation):
-    """A square covered with grey; its middle is any pixel alike, so it may reach over the border.
+    """A square covered with grey; its centre is uniform over the pixels, so it may extend beyond the border.
 
     Attributes:
-        size: height and width of the square, in pixels.
-        fill: a grey level, 0 to 255. The source's is 0 after normalisation: the training set's mean.
+        size: height and width of the square in pixels, 1 or more.
+        fill: a grey level, 0 to 255; the source uses 0 after normalisation, the mean of the training set.
 
     Source: DeVries and Taylor 2017 (arXiv:1708.04552), section 3.2.
     """
@@ -270,11 +270,11 @@ class Cutout(Augmentation):
 
 @dataclass(frozen=True)
 class ColorJitter(Augmentation):
-    """Brightness, contrast, saturation and hue changed in an order drawn for every image.
+    """Brightness, contrast, saturation and hue changed, in a random order for each image.
 
     Attributes:
-        brightness, contrast, saturation: b: a factor uniform in [max(0, 1 - b), 1 + b]; 0 leaves it out.
-        hue: a shift uniform in [-hue, hue] turns of the colour circle; 0 leaves it out.
+        brightness, contrast, saturation: b means a factor uniform in [max(0, 1 - b), 1 + b]; 0: no change.
+        hue: a shift uniform in [-hue, hue] turns of the colour circle, 0 to 0.5; 0: no change.
 
     Source: torchvision's ColorJitter.
     """
@@ -289,18 +289,18 @@ class ColorJitter(Augmentation):
     hue: float = 0.0
 
     def __post_init__(self):
-        given = dataclasses.astuple(self)
-        if min(given) < 0 or self.hue > 0.5 or max(given) == 0:
-            raise ValueError(f"the amounts must be at least 0, hue at most 0.5, one above 0. Received: {given}.")
+        amounts = dataclasses.astuple(self)
+        if min(amounts) < 0 or self.hue > 0.5 or max(amounts) == 0:
+            raise ValueError(f"the amounts must be at least 0, hue at most 0.5, one above 0. Received: {amounts}.")
 
 
 @dataclass(frozen=True)
 class PcaLighting(Augmentation):
-    """A colour shift along the principal components of the training set's pixels, p * (alpha * eigenvalue) summed.
+    """A colour shift along the principal components p of the pixels: the sum of p * alpha * eigenvalue.
 
     Attributes:
-        std: standard deviation of each of the three alphas, normal about 0.
-        vectors: whose components: those published for "imagenet", or those of the "training" set.
+        std: standard deviation of each of the three alphas, normal with mean 0; above 0.
+        vectors: the components published for "imagenet", or those of the "training" images.
 
     Source: Krizhevsky et al. 2012 ("AlexNet"), section 4.1.
     """
@@ -338,16 +338,16 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 
 
 def resized(shape: Shape, shorter_side: int) -> Shape:
-    """Returns `shape` scaled to a shorter side of `shorter_side` pixels; the longer one is rounded down."""
+    """Returns `shape` resized to a shorter side of `shorter_side` pixels; the longer one is rounded down."""
     if shape is None:
         return None
     return tuple(resized_side(side, min(shape), shorter_side) for side in shape)
 
 
-def _at_least(least: int, **values: int) -> None:
+def _at_least(minimum: int, **values: int) -> None:
     for name, value in values.items():
-        if value < least:
-            raise ValueError(f"{name!r} must be at least {least}. Received: {value}.")
+        if value < minimum:
+            raise ValueError(f"{name!r} must be at least {minimum}. Received: {value}.")
 
 
 def _grey_level(fill: int) -> None:

@@ -1,4 +1,4 @@
-"""Which data sets there are, and what is known of each before it is read. Imports nothing, so a listing can afford it.
+"""The data sets, and what is known of each before it is read. Imports nothing, so that a listing is quick.
 
 Source: the order of the classes and the numbers of images are the publishers': https://www.cs.toronto.edu/~kriz/cifar.html,
 https://cs.stanford.edu/~acoates/stl10/, https://image-net.org/challenges/LSVRC/2012/.
@@ -12,12 +12,12 @@ class Description:
     """What is known of a data set before it is read.
 
     Attributes:
-        class_names: in the order of the labels; None where the folders decide.
-        classes: how many; None likewise.
+        class_names: in the order of the labels; None where they are the names of folders.
+        classes: the number of classes; None where it depends on the folders.
         image_size: height and width in pixels; None where sizes vary.
-        train_size: images of the train split, validation included; None where the folders decide.
+        train_size: images of the train split, with validation; None where it depends on the folders.
         test_size: images of the test split.
-        wants: one line on which real data it wants and how to provide it.
+        wants: one line on which files it needs.
     """
 
     class_names: tuple[str, ...] | None

@@ -1,14 +1,16 @@
-"""The shape of a network as presets write it: plain values, without Keras."""
+"""`model` of a preset: the shape of a residual network as plain values, without Keras."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 
 class Stem(NamedTuple):
-    """The first convolution and the pooling after it; `pool` 0 means none.
+    """The first convolution and the max-pooling after it, in pixels.
 
-    `whitened`: the convolution is not learned. Its filters whiten the training images' patches, and their responses go
-    on with either sign.
+    Attributes:
+        pool: 0 means no pooling.
+        whitened: the convolution is not trained. Its filters whiten the patches of the training images; the next layer
+            receives their outputs and the negatives of these.
     """
 
     kernel: int
@@ -21,7 +23,7 @@ class Stem(NamedTuple):
 
     @property
     def responses(self) -> int:
-        """Filters of a whitened stem: as many as a patch has values."""
+        """The number of filters of a whitened stem: that of the values in a patch."""
         return 3 * self.kernel**2
 
 
@@ -38,25 +40,26 @@ class Network:
     """`model` of a preset: the shape of the residual network.
 
     Attributes:
-        num_residual_units: units in every stage, the dial of the CIFAR form (depth 6n+2; 9n+2 with bottlenecks).
-        stage_sizes: units stage by stage, instead of `num_residual_units`.
-        filters: width of each stage; a bottleneck's output is `expansion` times as wide.
-        groups: in how many groups of channels a bottleneck's 3x3 convolution works, none seeing another (ResNeXt,
-            arXiv:1611.05431).
-        width_per_group: width of each group of the 3x3 convolution for 64 filters, in proportion for others, as
-            torchvision counts: ResNeXt-50 32x4d has 32 groups of 4, a ResNet-50 twice as wide within has 1 of 128.
+        num_residual_units: units n of every stage, 1 or more (depth 6n+2; 9n+2 with bottlenecks).
+        stage_sizes: units of each stage, 1 or more; give these or `num_residual_units`.
+        filters: channels of each stage; a bottleneck's output has `expansion` times as many.
+        unit: "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1).
+        groups: groups of channels in a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431), 1 or more.
+        width_per_group: channels of each such group where a stage has 64 filters, in proportion elsewhere, as
+            torchvision counts: ResNeXt-50 32x4d has 32 groups of 4; a wide ResNet-50 has 1 of 128.
         stem: "3x3" (CIFAR), "whitened-2x2" (CIFAR in a hurry), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
-        stem_filters: width of the stem; None: that of the first stage. A whitened stem has its own.
-        transition: how a stage begins: "strided", with a unit whose first convolution halves the picture (the paper's;
+        stem_filters: channels of the stem; None: those of the first stage. Not for a whitened stem.
+        transition: how a stage begins: "strided", with a unit whose first convolution halves the image (the paper's;
             not in the first stage), or "pooled", with a convolution of its own and max-pooling before its units (every
             stage; Page 2018, "How to Train Your ResNet").
-        shortcut: where the shape changes, "identity-pad" (option A) or "projection" (option B).
-        negative_slope: of leaky_relu, in (0, 1].
-        initializer: He's, counting inputs (the paper's choice) or outputs (torchvision's) of each kernel.
-        zero_last_scale: start each unit's last batch-norm scale at 0.
-        norm_momentum: share of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
-        norm_epsilon: what batch norm adds to the variance.
-        parameter_limit: refuse to build a network with more trainable parameters.
+        shortcut: where the shape changes, "identity-pad" (the paper's option A) or "projection" (option B).
+        negative_slope: of leaky_relu, above 0 to 1; 0 for relu.
+        initializer: He's, by the inputs (the paper's) or the outputs (torchvision's) of each kernel.
+        zero_last_scale: whether each unit's last batch-norm scale starts at 0.
+        norm_momentum: fraction of batch norm's running statistics that a step keeps, 0 to below 1; 0.9 is torch's
+            `momentum=0.1`.
+        norm_epsilon: added to the variance by batch norm, above 0.
+        parameter_limit: a network with more trainable parameters is refused.
     """
 
     num_residual_units: int | None = None
@@ -126,7 +129,7 @@ class Network:
             raise ValueError(f"'norm_epsilon' must be above 0. Received: {self.norm_epsilon}.")
 
     def inner_width(self, filters: int) -> int:
-        """Returns the width of the 3x3 convolution in a bottleneck of a stage `filters` wide: whole groups."""
+        """Returns the channels of a bottleneck's 3x3 convolution in a stage of `filters` channels."""
         return filters * self.width_per_group // 64 * self.groups
 
     @property
@@ -151,7 +154,7 @@ class Network:
 
     @property
     def depth(self) -> int:
-        """Learned layers on the main path, stem and head included: the number in "ResNet-56"."""
+        """The trained layers on the main path, stem and head included: the number in "ResNet-56"."""
         transitions = len(self.filters) if self.transition == "pooled" else 0
         units = sum(self.units_per_stage) * (2 if self.unit == "basic" else 3)
         return (not self.stem_shape.whitened) + transitions + units + 1

@@ -1,4 +1,4 @@
-"""Optimizers and losses as presets name them: frozen recipes whose fields are the JSON keys. Imports no framework."""
+"""`optimizer` and `loss` of a preset: frozen dataclasses whose fields are the JSON keys."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +8,16 @@ from resnet_tf.presets.schedule import require
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """What all optimizers share: the base rate, and how weights decay.
+    """What all optimizers share.
 
-    `decay` "coupled" adds `weight_decay` x weight to the gradient, before any momentum (He et al. 2015; torch's SGD and
-    Adam); "decoupled" takes rate x `weight_decay` x weight off the weight itself (Loshchilov and Hutter 2017,
-    arXiv:1711.05101; torch's AdamW). `decay_on` "all" decays every trainable variable, scales and offsets of batch
-    norm and biases included (as torch does); "kernels" convolution and dense kernels only.
+    Attributes:
+        learning_rate: above 0; the schedule changes it.
+        weight_decay: 0 or more.
+        decay: "coupled" adds `weight_decay` x weight to the gradient, before any momentum (He et al. 2015; torch's SGD
+            and Adam); "decoupled" subtracts learning rate x `weight_decay` x weight from the weight (Loshchilov and
+            Hutter 2017, arXiv:1711.05101; torch's AdamW).
+        decay_on: "all" trainable variables, with scales and offsets of batch norm and biases (as torch), or "kernels"
+            of convolutions and dense layers only.
     """
 
     learning_rate: float
@@ -28,7 +32,12 @@ class OptimizerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SGDSpec(OptimizerSpec):
-    """Stochastic gradient descent with momentum, in torch's form: the rate multiplies the buffer, it is not in it."""
+    """Stochastic gradient descent with momentum as in torch: the learning rate multiplies the momentum buffer.
+
+    Attributes:
+        momentum: 0 to below 1.
+        nesterov: needs a momentum above 0.
+    """
 
     momentum: float = 0.9
     nesterov: bool = False
@@ -42,6 +51,10 @@ class SGDSpec(OptimizerSpec):
 @dataclass(frozen=True, kw_only=True)
 class AdamSpec(OptimizerSpec):
     """Adam, with `epsilon` added after the bias correction as in torch.
+
+    Attributes:
+        beta_1, beta_2: 0 to below 1.
+        epsilon: above 0.
 
     Source: Kingma and Ba 2014 (arXiv:1412.6980), algorithm 1.
     """
@@ -59,10 +72,12 @@ class AdamSpec(OptimizerSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class LossSpec:
-    """Cross entropy, with the true class's share e = `label_smoothing` spread over the classes.
+    """Cross entropy against smoothed labels over K classes.
 
-    `smoothing_form` "keras" (torch's too): the true class 1 - e + e/K, each other e/K. "others": the true class 1 - e,
-    each other e/(K - 1).
+    Attributes:
+        label_smoothing: the probability e that is taken from the true class, 0 to below 1.
+        smoothing_form: "keras" (torch's too): the true class has 1 - e + e/K, each other e/K; "others": the true class
+            has 1 - e, each other e/(K - 1).
     """
 
     label_smoothing: float = 0.0

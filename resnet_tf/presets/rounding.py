@@ -1,12 +1,12 @@
-"""The two roundings that say which pixels a resized, centred crop shows; training, evaluation and photos share them.
+"""The two roundings that decide which pixels a resized, centred crop shows, in training, evaluation and prediction.
 
-They take Python's and NumPy's integers and tensors of whole numbers alike. Nothing is imported: the process that
-decodes a photo starts in a twentieth of a second.
+They take Python's and NumPy's integers and tensors of whole numbers. Nothing is imported: the process that decodes a
+photo must start within 50 milliseconds.
 """
 
 
 def resized_side(side, shorter, size):
-    """Returns what `side` becomes where an image's `shorter` side is resized to `size` pixels: rounded down.
+    """Returns the new length of `side` where an image's `shorter` side is resized to `size` pixels, rounded down.
 
     Source: torchvision's Resize(size): int(size * side / shorter).
     """
@@ -14,7 +14,7 @@ def resized_side(side, shorter, size):
 
 
 def centred(room):
-    """Returns where a centred window starts that leaves `room` pixels over, which may be negative: half to even.
+    """Returns the start of a centred window that is `room` pixels smaller than the image, or larger: half to even.
 
     Source: torchvision's CenterCrop: int(round(room / 2.0)).
     """

@@ -1,26 +1,23 @@
-"""Learning-rate schedules: frozen recipes that give the rate of every step of a phase as a table.
+"""Learning-rate schedules: frozen dataclasses that return the learning rate of every step of a phase as a table.
 
-A step's rate is `rates(...)[step]` times a scale. The scale is 1 but for the two rules that need a metric (`Plateau`
-and `warmup_until`): theirs is kept by `resnet_tf.optim.plateau`. So a trainer treats every schedule alike.
+The learning rate of a step is `rates(...)[step]` times a scale. The scale is 1 except for the two rules that need a
+metric, `Plateau` and `warmup_until`: `resnet_tf.optim.plateau` computes theirs.
 
-A field is a JSON key: {"name": "multi_step", "factor": 0.1, "boundaries_steps": [32000, 48000]}.
-
-NumPy is imported where rates are worked out: a listing describes schedules only, and NumPy would be half of its time.
+Each field is a JSON key: {"name": "multi_step", "factor": 0.1, "boundaries_steps": [32000, 48000]}.
 """
 
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 Metric = Literal["validation_loss", "validation_top1", "training_loss", "training_top1"]
 
 
 def require(holds: bool, rule: str, received: Any) -> None:
-    """Raises ValueError with the rule and what came in, unless it holds."""
+    """Raises ValueError with the rule and the received value, unless the rule holds."""
     if not holds:
         raise ValueError(f"{rule} Received: {received!r}.")
 
@@ -28,6 +25,10 @@ def require(holds: bool, rule: str, received: Any) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Warmup:
     """Linear warm-up: the schedule times a factor that grows from `start_factor` at step 0 to 1 at step `steps`.
+
+    Attributes:
+        steps: 1 or more.
+        start_factor: 0 to 1.
 
     Source: Goyal et al. 2017 (arXiv:1706.02677), section 2.2; the form of `torch.optim.lr_scheduler.LinearLR`.
     """
@@ -39,16 +40,21 @@ class Warmup:
         require(self.steps >= 1, "'steps' must be 1 or more.", self.steps)
         require(0 <= self.start_factor <= 1, "'start_factor' must lie in 0 to 1.", self.start_factor)
 
-    def factors(self, step: "np.ndarray") -> "np.ndarray":
+    def factors(self, step: np.ndarray) -> np.ndarray:
         """Returns the factor of each step, float64."""
         return self.start_factor + (1 - self.start_factor) * (step / self.steps).clip(max=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupUntil:
-    """Run from `learning_rate` in place of the optimizer's until the training error has fallen below a fraction.
+    """Train at `learning_rate`, instead of the optimizer's, until the training error is below a fraction.
 
-    The error is the mean over the last `every_steps` steps. The schedule's own steps go on counting meanwhile.
+    The steps of the warm-up count as steps of the schedule.
+
+    Attributes:
+        learning_rate: above 0.
+        training_error_below: a fraction, above 0 to 1.
+        every_steps: 1 or more; the error is the mean over this many steps, compared once after each such stretch.
 
     Source: He et al. 2015, section 4.2: ResNet-110 starts at 0.01 until the training error is below 80 % (about 400
     steps), then goes on at 0.1.
@@ -67,33 +73,36 @@ class WarmupUntil:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(ABC):
-    """What all schedules share: a warm-up of either kind, the table of rates, a line of description."""
+    """What all schedules share.
+
+    Attributes:
+        warmup, warmup_until: a warm-up of either kind, not both.
+        by_factors: whether the learning rate falls by factors, so that a plot uses a logarithmic axis.
+    """
 
     warmup: Warmup | None = None
     warmup_until: WarmupUntil | None = None
 
-    by_factors: ClassVar[bool] = False  # the rate falls by factors: a picture shows it on a logarithmic axis
+    by_factors: ClassVar[bool] = False
 
     def __post_init__(self):
         if self.warmup is not None and self.warmup_until is not None:
             raise ValueError("a schedule has 'warmup' or 'warmup_until', not both.")
 
-    def rates(self, learning_rate: float, steps: int, steps_per_epoch: int) -> "np.ndarray":
-        """Returns the rate of every step of a phase: float64 [steps], index 0 being the phase's first step.
+    def rates(self, learning_rate: float, steps: int, steps_per_epoch: int) -> np.ndarray:
+        """Returns the learning rate of every step of a phase, float64 [steps].
 
         Args:
-            learning_rate: the base rate, the optimizer's.
-            steps: length of the whole phase.
-            steps_per_epoch: what an epoch means to this schedule.
+            learning_rate: the optimizer's.
+            steps: of the whole phase.
+            steps_per_epoch: steps of an epoch.
         """
-        import numpy as np
-
         step = np.arange(steps)
         rates = self._rates(learning_rate, step, steps_per_epoch)
         return rates if self.warmup is None else rates * self.warmup.factors(step)
 
     def describe(self) -> str:
-        """Returns one line for people: "/10 at steps 32k, 48k"."""
+        """Returns one line that describes the schedule: "/10 at steps 32k, 48k"."""
         line = self._describe()
         if self.warmup is not None:
             line = f"{thousands(self.warmup.steps)} steps of warm-up, then {line}"
@@ -103,18 +112,12 @@ class Schedule(ABC):
         return line
 
     def brief(self) -> str:
-        """Returns `describe` without its finer points, for a table."""
+        """Returns a shorter `describe`, for a table."""
         warm = self.warmup is not None or self.warmup_until is not None
         return f"{'warm-up, ' if warm else ''}{self._brief()}"
 
-    def _rates(self, learning_rate: float, step: "np.ndarray", steps_per_epoch: int) -> "np.ndarray":
-        """Returns the rates without warm-up: constant, unless a schedule says otherwise.
-
-        Args:
-            step: 0, 1, ... to the phase's last.
-        """
-        import numpy as np
-
+    def _rates(self, learning_rate: float, step: np.ndarray, steps_per_epoch: int) -> np.ndarray:
+        """Returns the learning rate of each `step` (0, 1, ...) without warm-up, float64: constant by default."""
         return np.full(len(step), float(learning_rate))
 
     @abstractmethod
@@ -127,7 +130,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The same rate at every step."""
+    """The same learning rate at every step."""
 
     def _describe(self):
         return "constant"
@@ -135,7 +138,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """The rate times `lr_decay` after every epoch, in stairs; 1.0 keeps it constant."""
+    """The learning rate times `lr_decay`, above 0 to 1, after every epoch; 1 keeps it constant."""
 
     lr_decay: float
 
@@ -154,7 +157,12 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class MultiStep(Schedule):
-    """The rate times `factor` at every boundary; the boundary's own step is the first at the lower rate.
+    """The learning rate times `factor` at every boundary; the boundary's step is the first at the lower rate.
+
+    Attributes:
+        factor: between 0 and 1.
+        boundaries_steps: whole numbers above 0 that grow; give these or `boundaries_epochs`.
+        boundaries_epochs: the same, counted in epochs.
 
     Source: He et al. 2015, section 4.2 (divided by 10 at 32k and 48k steps).
     """
@@ -178,8 +186,6 @@ class MultiStep(Schedule):
         return self.boundaries_epochs if self.boundaries_steps is None else self.boundaries_steps
 
     def _rates(self, learning_rate, step, steps_per_epoch):
-        import numpy as np
-
         unit = steps_per_epoch if self.boundaries_steps is None else 1
         passed = np.searchsorted(unit * np.array(self._boundaries()), step, side="right")
         return learning_rate * self.factor ** passed.astype(np.float64)
@@ -191,14 +197,19 @@ class MultiStep(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau(Schedule):
-    """The rate times `factor` when a metric stops improving, exactly as PyTorch's ReduceLROnPlateau.
+    """The learning rate times `factor` when a metric stops improving, exactly as PyTorch's ReduceLROnPlateau.
 
-    A value improves on the best so far by more than `threshold`, a fraction of it ("relative") or an amount
-    ("absolute"). One more check than `patience` without improvement lowers the rate, never below `minimum`; during
-    the `cooldown` checks after that, bad ones do not count.
+    `rates` returns a constant: the factors are the scale of `resnet_tf.optim.plateau`.
 
-    The metric is looked at once an epoch, or every `every_steps` steps (a training metric: its mean over them).
-    Losses are to fall, top-1 is to rise. `rates` is constant: the falling is `optim.plateau.PlateauRule`'s scale.
+    Attributes:
+        factor: between 0 and 1.
+        patience: checks without improvement that are allowed, 0 or more; the next one lowers the learning rate.
+        threshold: a value must be better than the best one by more than this, 0 or more.
+        threshold_mode: whether `threshold` is a fraction of the best value ("relative") or an amount ("absolute").
+        cooldown: checks after a reduction that are not counted, 0 or more.
+        minimum: the learning rate never falls below this, 0 or more.
+        metric: a loss, which should fall, or a top-1 accuracy, which should rise.
+        every_steps: check the mean of a training metric over this many steps, 1 or more; None: check once an epoch.
     """
 
     factor: float = 0.1
@@ -235,10 +246,15 @@ class Plateau(Schedule):
 class CosineRestarts(Schedule):
     """Cosine annealing from a peak to `minimum` in every period, then a restart at a peak `peak_decay` times as high.
 
-    Smooth within the epoch. Each period is `period_factor` times as long as the one before, rounded to whole steps.
-    `period_epochs` null: one period, the whole phase (plain cosine). A peak never lies below `minimum`.
+    The learning rate changes at every step.
 
-    Source: Loshchilov and Hutter 2016 (arXiv:1608.03983), section 3; `peak_decay` 1 is their rule.
+    Attributes:
+        period_epochs: epochs of the first period, 1 or more; None: one period, the whole phase (plain cosine).
+        period_factor: each period is this many times as long as the one before, rounded to whole steps; 1 or more.
+        peak_decay: above 0 to 1; 1 is the source's rule.
+        minimum: 0 or more; no peak is below it.
+
+    Source: Loshchilov and Hutter 2016 (arXiv:1608.03983), section 3.
     """
 
     period_epochs: int | None
@@ -255,8 +271,6 @@ class CosineRestarts(Schedule):
         require(self.minimum >= 0, "'minimum' must be 0 or more.", self.minimum)
 
     def _rates(self, learning_rate, step, steps_per_epoch):
-        import numpy as np
-
         ends = np.array(self._period_ends(len(step), steps_per_epoch))
         period = np.searchsorted(ends, step, side="right")
         starts = np.concatenate(([0.0], ends))[period]
@@ -265,7 +279,7 @@ class CosineRestarts(Schedule):
         return self.minimum + (peaks - self.minimum) * (1 + np.cos(np.pi * progress)) / 2
 
     def _period_ends(self, steps: int, steps_per_epoch: int) -> list[float]:
-        """Returns the step at which each period ends, up to the first that is not before the phase's end."""
+        """Returns the step at which each period ends; the last end is that of the phase, or after it."""
         length = float(steps if self.period_epochs is None else self.period_epochs * steps_per_epoch)
         ends = [length]
         while ends[-1] < steps:
@@ -286,9 +300,12 @@ class CosineRestarts(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """Up to the base rate over the first part of the phase, then down to almost nothing at its last step.
+    """Up to the optimizer's learning rate over the first part of the phase, then down until its last step.
 
-    The rate starts at `start_factor` and ends at `end_factor` times the base rate, which is the peak.
+    Attributes:
+        warmup_fraction: the part of the phase that goes up, 0 to below 1.
+        start_factor, end_factor: the first and last learning rate as a fraction of the optimizer's, 0 to 1.
+        shape: of both parts.
 
     Source: Smith and Topin 2017 (arXiv:1708.07120), section 2; form and defaults of torch's two-phase OneCycleLR.
     """
@@ -305,8 +322,6 @@ class OneCycle(Schedule):
             require(0 <= getattr(self, key) <= 1, f"{key!r} must lie in 0 to 1.", getattr(self, key))
 
     def _rates(self, learning_rate, step, steps_per_epoch):
-        import numpy as np
-
         last = max(len(step) - 1, 1)
         peak = max(self.warmup_fraction * len(step) - 1, 0.0)  # as torch: may fall between two steps
         up, down = step / (peak or 1.0), (step - peak) / (last - peak)

@@ -1,6 +1,10 @@
-"""What a preset is: frozen dataclasses, every key parsing. `preset_files` reads and writes them."""
+"""What a preset is: a frozen dataclass for each section; its phases, its hash, and how two presets differ.
+
+The docstrings are the reference of the keys in a preset file. `overrides` changes presets; `preset_files` reads them.
+"""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -20,11 +24,15 @@ class Data:
     """`data` of a preset: which images, and how they are prepared.
 
     Attributes:
-        validation_size: images held out of the training set, stratified by class, for selection; not applied to a
-            folder that has a validation split of its own.
-        augment: an expression such as "pad_crop(4) | flip_horizontal"; see `presets.augmentation`.
-        normalize: "per_channel" (mean and deviation), "per_pixel" (mean image, as the paper) or "imagenet" (published).
-        image_size: height and width in pixels at which the network is trained.
+        dataset: a name in `presets.catalogue`.
+        validation_size: training images held out to select by, stratified by class, 0 or more; not applied to a folder
+            with a validation split of its own.
+        augment: steps joined by "|", such as "pad_crop(4) | flip_horizontal", see `presets.augmentation_steps`; "" is
+            no augmentation.
+        normalize: what is subtracted and divided by: "per_channel" (each channel's mean and standard deviation over the
+            training images), "per_pixel" (the mean training image, as in the paper) or "imagenet" (the published
+            means and deviations).
+        image_size: height and width in pixels at which the network is trained, 8 or more.
     """
 
     dataset: str = "cifar10"
@@ -45,18 +53,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Train:
-    """`train` of a preset: how long and in what portions.
+    """`train` of a preset: how long it trains, and with which batches. All numbers must be above 0.
 
     Attributes:
         batch_size: images of one step.
         epochs: passes over the training split; give this or `steps`.
-        steps: updates, as the paper counts.
-        repeats: how often an epoch shows each training image, every time augmented anew. Whatever counts epochs, the
-            schedule too, counts these longer ones.
+        steps: updates of the weights; give this or `epochs`.
+        repeats: how often an epoch shows each training image, with another augmentation each time. The schedule counts
+            these longer epochs too.
         precision: "float32", or "mixed_bfloat16": convolutions in bfloat16, weights and batch norm in float32. For
-            GPUs, and processors that have bfloat16 instructions; elsewhere it is slower.
-        jit_compile: let XLA compile the step. For GPUs; on a processor it loses on the convolutions.
-        state_minutes: the run's state is saved at every epoch's end and whenever this much time has passed.
+            GPUs and for processors that have bfloat16 instructions; on others it is slower.
+        jit_compile: whether XLA compiles the step. For GPUs; on a processor its convolutions are slower.
+        state_minutes: minutes after which the run's state is saved, besides the end of every epoch.
     """
 
     batch_size: int = 128
@@ -81,13 +89,14 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`evaluation` of a preset: how the finished network is scored.
+    """`evaluation` of a preset: how the trained network is scored.
 
     Attributes:
-        frame: what brings an image to one size before the crops, such as "resize(256) | center_crop(224)"; "" shows
-            images as they are.
-        view: "1-crop", or several whose softmax is averaged: "mirror", "mirror-shift", "10-crop" (`augment.views`).
-        weights: "last" (the paper's way) or "best" (highest validation top-1).
+        frame: steps that bring an image to one size, such as "resize(256) | center_crop(224)"; "" leaves images as they
+            are.
+        view: "1-crop"; or several views of an image whose probabilities are averaged: "mirror" (2), "mirror-shift" (6)
+            or "10-crop" (10), see `pipeline.views`.
+        weights: "last" (of the last step, as in the paper) or "best" (of the highest validation top-1).
     """
 
     frame: str = ""
@@ -100,7 +109,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Reference:
-    """`reference` of a preset: what its author or the paper measured, and how. Accuracies in percent."""
+    """`reference` of a preset: what its author or the paper measured.
+
+    Attributes:
+        test_top1, test_top5, validation_top1: accuracies in percent, 0 to 100; None where none was published.
+        protocol: how they were measured, such as "10-crop, last epoch".
+        source: where they were published.
+        note: what a reader must know about them, or why there are none.
+    """
 
     test_top1: float | None = None
     test_top5: float | None = None
@@ -112,11 +128,12 @@ class Reference:
 
 SECTIONS = {"model": Network, "data": Data, "train": Train, "loss": LossSpec, "evaluation": Evaluation}
 NAMED_SECTIONS = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-# What changes a run's numbers; the rest of a preset only describes it.
+# The sections that change a run's numbers; the rest of a preset only describes it.
 RECIPE = ("model", "data", "train", "optimizer", "schedule", "loss", "evaluation")
-LENGTH = ("train.epochs", "train.steps")  # how long it trains; all else makes another recipe
+LENGTH = ("train.epochs", "train.steps")  # how long it trains; a change of any other key makes another recipe
+# The sections that a phase can change.
 PHASE = ("data", "train", "optimizer", "schedule", "loss", "evaluation")
-# Keys of a section that stand for one another: a change to one takes the others' place.
+# Keys of a section of which only one is given: a change to one removes the others.
 ALTERNATIVES = (
     {"epochs", "steps"},
     {"num_residual_units", "stage_sizes"},
@@ -124,21 +141,29 @@ ALTERNATIVES = (
     {"warmup", "warmup_until"},
 )
 UNHASHED = {"train": ("state_minutes",)}
-# Keys younger than the first hashes that runs keep: at its default such a key is not hashed, and a recipe that does
-# without it has the hash that it had before.
+# Keys that were added when runs with hashes existed: at its default such a key is not hashed, so that a recipe without
+# it keeps its hash.
 LATER = {"model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"), "train": ("repeats",)}
-Overrides = tuple[tuple[str, Any], ...]  # changes in their order: ("train.epochs", 2), ("train", {"epochs": 2})
+Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe with its reference and recorded results. Made by `from_dict`; `to_dict` gives the plain values back.
+    """A recipe with its reference and recorded results. `from_dict` makes one; `to_dict` returns its plain values.
 
-    `phases` lists what each phase of the training changes in the sections before, one phase after another; empty: one
-    phase, which changes nothing. `silence` names rules of the recipe check (`lint`) that are broken on purpose.
-    `written` is the preset as in its file, of which this one is a variant; None: it is none. `overrides` are the
-    changes that made the variant; a run that goes on takes these alone (`training.resume.recipe_of`). Neither is a
-    key of a file.
+    Attributes:
+        name: what users type, and the name of the folder of its runs.
+        title: one line that describes it.
+        model, data, train, optimizer, schedule, loss, evaluation: the recipe, a section each.
+        phases: what each phase of the training changes in these sections, {"train": {"epochs": 6}}, one phase after
+            another; empty: one phase, which changes nothing.
+        reference: what others measured.
+        notes: paragraphs for people.
+        silence: names of rules of the recipe check (`lint`) that are broken on purpose.
+        results: measured results, rows of plain values (`evaluation.recording`).
+        original: the preset before `overrides`, where there are any. Not a key of a file.
+        overrides: the changes that were made to `original`; a resumed run applies them to its own recipe
+            (`training.resume.recipe_of`). Not a key of a file.
     """
 
     name: str
@@ -155,27 +180,29 @@ class Preset:
     notes: tuple[str, ...] = ()
     silence: tuple[str, ...] = ()
     results: tuple[dict, ...] = ()
-    written: "Preset | None" = field(default=None, compare=False, repr=False)
+    original: "Preset | None" = field(default=None, compare=False, repr=False)
     overrides: Overrides = field(default=(), compare=False, repr=False)
 
     @property
     def changed(self) -> dict[str, list]:
-        """Where it departs from what its file says, as `changes` gives it."""
-        return {} if self.written is None else changes(self, self.written)
+        """How it differs from its original, as `changes` returns it."""
+        return {} if self.original is None else changes(self, self.original)
 
     @property
     def classes(self) -> int | None:
-        """How many classes its data set has; None where only the images tell."""
+        """The number of classes of its data set; None where it depends on the images."""
         return DATASETS[self.data.dataset].classes
 
-    @property
+    @functools.cached_property
     def in_phases(self) -> tuple["Preset", ...]:
         """The recipe of each phase, at least one, each a preset without phases of its own."""
-        return tuple(_phase(self, number, changes) for number, changes in enumerate(self.phases or ({},), start=1))
+        if not self.phases:
+            return (self,)
+        return tuple(_phase(self, number, changes) for number, changes in enumerate(self.phases, start=1))
 
-    @property
+    @functools.cached_property
     def hash(self) -> str:
-        """Twelve hex digits over all that changes a run's numbers."""
+        """Twelve hex digits of a SHA-256 over everything that changes a run's numbers."""
         values = recipe(self)
         for section, keys in LATER.items():
             defaults = {item.name: item.default for item in dataclasses.fields(SECTIONS[section])}
@@ -185,13 +212,17 @@ class Preset:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
+_KEYS = tuple(item.name for item in dataclasses.fields(Preset) if item.compare)  # the keys of a preset file
+_NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")
+
+
 def recipe_keys() -> list[str]:
-    """Returns every key that the sections of a recipe can have, whatever their names: "train.epochs"."""
-    named = [(section, cls) for section, table in NAMED_SECTIONS.items() for cls in table.values()]
-    fields = [
-        f"{section}.{item.name}" for section, cls in (*SECTIONS.items(), *named) for item in dataclasses.fields(cls)
-    ]
-    return list(dict.fromkeys((*fields, *(f"{section}.name" for section in NAMED_SECTIONS))))
+    """Returns every key that the sections of a recipe can have: "train.epochs"."""
+    keys = [f"{section}.{item.name}" for section, cls in SECTIONS.items() for item in dataclasses.fields(cls)]
+    for section, classes in NAMED_SECTIONS.items():
+        keys += [f"{section}.{item.name}" for cls in classes.values() for item in dataclasses.fields(cls)]
+        keys.append(f"{section}.name")
+    return list(dict.fromkeys(keys))
 
 
 def recipe(preset: Preset) -> dict:
@@ -208,22 +239,22 @@ def changes(ours: Preset, theirs: Preset, unhashed: bool = False) -> dict[str, l
     """Returns where two recipes differ: {"train.epochs": [ours, theirs]}.
 
     Args:
-        unhashed: also in what changes no number, such as `train.state_minutes`.
+        unhashed: also compare keys that change no number, such as `train.state_minutes`.
     """
-    mine, other = map(to_dict if unhashed else recipe, (ours, theirs))
-    found = {}
+    our_values, their_values = map(to_dict if unhashed else recipe, (ours, theirs))
+    differences = {}
     for section in RECIPE:
-        for key in {**other[section], **mine[section]}:
-            pair = [mine[section].get(key), other[section].get(key)]
+        for key in {**their_values[section], **our_values[section]}:
+            pair = [our_values[section].get(key), their_values[section].get(key)]
             if pair[0] != pair[1]:
-                found[f"{section}.{key}"] = pair
-    if mine["phases"] != other["phases"]:
-        found["phases"] = [mine["phases"], other["phases"]]
-    return found
+                differences[f"{section}.{key}"] = pair
+    if our_values["phases"] != their_values["phases"]:
+        differences["phases"] = [our_values["phases"], their_values["phases"]]
+    return differences
 
 
 def merge(section: dict, changes: dict) -> dict:
-    """Returns a section with changes. Another `name` starts afresh; of alternatives (steps, epochs) the newer wins."""
+    """Returns a section with changes. Another `name` replaces it; of `ALTERNATIVES` the new key stays."""
     if "name" in changes and changes["name"] != section.get("name"):
         return dict(changes)
     replaced = {key for group in ALTERNATIVES if group & set(changes) for key in group}
@@ -231,35 +262,38 @@ def merge(section: dict, changes: dict) -> dict:
 
 
 def from_dict(values: dict, name: str | None = None) -> Preset:
-    """Builds a preset out of plain values.
+    """Builds a preset from plain values.
 
     Args:
-        name: what the preset is called where the values do not say.
+        name: the preset's name where the values have none.
 
     Raises:
-        UserError: an unknown key, a wrong type or a broken rule, in one line with the nearest right name.
+        UserError: an unknown key (the message names the nearest known one), a wrong type or a broken rule.
     """
     if not isinstance(values, dict):
-        raise UserError(f"a preset must be a table of keys and values. Received: {type(values).__name__}.")
+        message = f"a preset must be a table of keys and values. Received: {type(values).__name__}."
+        raise UserError(message, "preset-wrong-type")
     values = dict(values)
     name = values.setdefault("name", name)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
-            "a preset's name, which the folder of its runs bears too, must be a letter or digit and then up to 99 "
-            f"letters, digits, spaces and _.,+=()-. Received: {shown(name)}."
+            "a preset's name, which is also the name of its runs' folder, must be a letter or digit and then up to 99 "
+            f"letters, digits, spaces and _.,+=()-. Received: {shown(name)}.",
+            "preset-wrong-name",
         )
     title = f"preset {name}"
     for key in values:
         if key not in _KEYS:
-            raise unknown(f"key in {title}:", key, _KEYS)
+            raise unknown(f"key in {title}:", key, _KEYS, code="preset-unknown-key")
     for key in ("model", "data", "train", "optimizer", "schedule"):
         if values.get(key) is None:
-            raise UserError(f"{title} needs the key {key!r}. Received: {', '.join(map(str, values))}.")
+            received = ", ".join(map(str, values))
+            raise UserError(f"{title} needs the key {key!r}. Received: {received}.", "preset-missing-key")
     for section, cls in {**SECTIONS, "reference": Reference}.items():
         if section in values:
             values[section] = parsing.build(cls, values[section], f"{section!r} of {title}")
-    for section, table in NAMED_SECTIONS.items():
-        values[section] = parsing.build_named(table, values[section], f"{section!r} of {title}")
+    for section, classes in NAMED_SECTIONS.items():
+        values[section] = parsing.build_named(classes, values[section], f"{section!r} of {title}")
     values.setdefault("title", name)
     texts, tables = tuple[str, ...], tuple[dict, ...]
     for key, hint in {"title": str, "notes": texts, "silence": texts, "phases": tables, "results": tables}.items():
@@ -270,39 +304,8 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
     return preset
 
 
-def _phase(preset: Preset, number: int, changes: dict) -> Preset:
-    """Returns a preset as one of its phases changes it; raises UserError for a change that cannot be."""
-    values = {**to_dict(preset), "phases": []}
-    for section, change in changes.items():
-        if section not in PHASE:
-            raise unknown(f"key in phase {number} of preset {preset.name}:", section, PHASE)
-        if not isinstance(change, dict):
-            where = f"{section!r} in phase {number} of preset {preset.name}"
-            raise UserError(f"{where} must be a table. Received: {shown(change)}.")
-        values[section] = merge(values[section], change)
-    return from_dict(values)
-
-
-def _check_phases(preset: Preset) -> None:
-    if not preset.phases:
-        return
-    phases = preset.in_phases
-    if len({phase.data.dataset for phase in phases}) > 1 or len({phase.data.validation_size for phase in phases}) > 1:
-        raise UserError(f"all phases of preset {preset.name} must have the same data.dataset and data.validation_size.")
-    sizes = sorted({phase.data.image_size for phase in phases})
-    if len(sizes) > 1 and any(phase.data.normalize == "per_pixel" for phase in phases):
-        raise UserError(
-            f"data.normalize of preset {preset.name} must not be per_pixel, as its phases differ in size. "
-            f"Received: {', '.join(map(str, sizes))} pixels."
-        )
-
-
-_KEYS = tuple(item.name for item in dataclasses.fields(Preset) if item.compare)  # not where a variant comes from
-_NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")
-
-
 def to_dict(preset: Preset) -> dict:
-    """Returns a preset as plain values (dict, list, str, numbers), every default written out; `from_dict` reads it."""
+    """Returns a preset as plain values (dict, list, str, numbers), with every default; `from_dict` reads it."""
     values = {}
     for key in _KEYS:
         value = getattr(preset, key)
@@ -312,4 +315,34 @@ def to_dict(preset: Preset) -> dict:
         elif dataclasses.is_dataclass(value):
             value = dataclasses.asdict(value)
         values[key] = value
-    return json.loads(json.dumps(values))
+    return json.loads(json.dumps(values))  # tuples become lists
+
+
+def _phase(preset: Preset, number: int, changes: dict) -> Preset:
+    """Returns a preset with the changes of one of its phases; raises UserError for a change it cannot have."""
+    values = {**to_dict(preset), "phases": []}
+    for section, change in changes.items():
+        if section not in PHASE:
+            raise unknown(f"key in phase {number} of preset {preset.name}:", section, PHASE, code="preset-unknown-key")
+        if not isinstance(change, dict):
+            where = f"{section!r} in phase {number} of preset {preset.name}"
+            raise UserError(f"{where} must be a table. Received: {shown(change)}.", "preset-wrong-type")
+        values[section] = merge(values[section], change)
+    return from_dict(values)
+
+
+def _check_phases(preset: Preset) -> None:
+    """Raises UserError where the phases do not fit one another."""
+    data = [phase.data for phase in preset.in_phases]
+    if len({(phase.dataset, phase.validation_size) for phase in data}) > 1:
+        raise UserError(
+            f"all phases of preset {preset.name} must have the same data.dataset and data.validation_size.",
+            "preset-phases-differ",
+        )
+    sizes = sorted({phase.image_size for phase in data})
+    if len(sizes) > 1 and any(phase.normalize == "per_pixel" for phase in data):
+        raise UserError(
+            f"data.normalize of preset {preset.name} must not be per_pixel, because the image size of its phases "
+            f"differs. Received: {', '.join(map(str, sizes))} pixels.",
+            "preset-phases-differ",
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import LENGTH, Preset
 from resnet_tf.runs import choose, comparison, ledger
 from resnet_tf.runs.comparison import Comparison
@@ -84,7 +84,7 @@ class Group:
 
 def shipped_presets() -> dict[str, Preset]:
     """Returns the package's presets by name, in the order of the listing."""
-    return {name: storage.load_preset(name) for name in storage.names()}
+    return {name: preset_files.load_preset(name) for name in preset_files.names()}
 
 
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:

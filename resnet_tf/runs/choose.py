@@ -9,7 +9,7 @@ from pathlib import Path
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import printable
 from resnet_tf.log import logger
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.comparison import training_changes
@@ -104,7 +104,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
     Raises:
         UserError: there is none, the folder does not exist, or the run named is of another preset than the one named.
     """
-    written = None if preset is None else storage.load_preset(preset)
+    written = None if preset is None else preset_files.load_preset(preset)
     if name is not None:
         run = find_run(name, runs)
         if written is not None and written.name != run.preset.name:

@@ -22,7 +22,7 @@ from typing import Any
 
 from resnet_tf import files
 from resnet_tf.errors import UserError, shown
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import Evaluation
 
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def preset(self) -> Preset:
-        return self._read("preset.json", storage.load_preset)
+        return self._read("preset.json", preset_files.load_preset)
 
     @property
     def about(self) -> dict:
@@ -129,7 +129,7 @@ class Run:
     def write_preset(self, preset: Preset) -> None:
         """Writes the recipe, without the results, which belong to the preset's own file."""
         values = {**schema.to_dict(preset), "results": []}
-        files.write_atomically(self.folder / "preset.json", storage.format_json(values))
+        files.write_atomically(self.folder / "preset.json", preset_files.format_json(values))
 
     def update(self, **values) -> None:
         """Writes values into run.json, atomically."""

@@ -1,6 +1,6 @@
-"""The trials of a sweep: which there are, where each stands, and bringing one to its end. Nothing here knows of Ray.
+"""The trials of a sweep: all combinations, the state of each, and running one. `on_ray` distributes them.
 
-All that is known of a trial lies in the folder of runs, so a sweep that is started again finds what is done.
+The folder of runs has the state of every trial, so a sweep that is started again skips what is finished.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError, shown
-from resnet_tf.presets import storage, variants
+from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import all_runs, latest_test_result
 from resnet_tf.runs.run import Run
@@ -20,11 +20,11 @@ from resnet_tf.runs.run import Run
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a sweep. Its preset's file is read once: what it becomes meanwhile is of no concern.
+    """One training of a sweep. The preset file is read once; later changes of it have no effect.
 
     Attributes:
-        preset_file: where its preset came from.
-        seed: of weights, order and augmentation.
+        preset_file: the file of its preset.
+        seed: of weights, order of images and augmentation.
         settings: "key=value", as `train.py --set` takes them.
         recipe: the preset with these settings.
     """
@@ -36,34 +36,29 @@ class Trial:
 
     @classmethod
     def of(cls, preset_file: str | Path, seed: int, settings: Sequence[str] = ()) -> "Trial":
-        """Reads a preset's file and returns the trial of it.
-
-        Raises:
-            UserError: it cannot be read, or a setting does not fit it.
-        """
-        written = storage.load_preset(Path(preset_file))
-        recipe = variants.apply_settings(written, list(settings))
+        """Reads a preset file and applies the settings; raises UserError as `apply_settings` does."""
+        recipe = overrides.apply_settings(preset_files.load_preset(Path(preset_file)), list(settings))
         return cls(Path(preset_file), seed, tuple(settings), recipe)
 
     def __str__(self) -> str:
-        return " ".join((self.title, f"seed {self.seed}"))
+        return f"{self.title} seed {self.seed}"
 
     @property
     def title(self) -> str:
-        """Its recipe in words, without the seed."""
+        """The preset and the settings, without the seed."""
         return " ".join((self.recipe.name, *self.settings))
 
 
 @dataclass
 class Outcome:
-    """What became of a trial.
+    """The state of a trial.
 
     Attributes:
         fingerprint: of the images that it is trained and tested on.
-        status: "waiting" (or under way), "finished" (its test row is in the ledger), "diverged", "stopped", "failed".
+        status: "waiting" (or running), "finished" (the ledger has its test row), "diverged", "stopped" or "failed".
         run: name of its run, where there is one.
         tries: how often it was started in this sweep.
-        error: the line that its last failure left.
+        error: the message of its last failure.
     """
 
     trial: Trial
@@ -73,36 +68,36 @@ class Outcome:
     tries: int = 0
     error: str = ""
 
-    def look(self, runs: str | Path) -> None:
-        """Takes up what the folder of runs says of a trial that is neither under way nor given up."""
+    def update(self, runs: str | Path) -> None:
+        """Updates run and status from the folder of runs."""
         run = run_of(self.trial, runs, self.fingerprint)
         if run is not None:
             self.run = run.name
-            if is_over(run, runs):
+            if is_done(run, runs):
                 self.status = run.about["status"]
 
     def cells(self, runs: str | Path) -> list[str]:
-        """Returns the trial, its status, the epochs its run has done, the last validation top-1, and the run."""
+        """Returns the trial, its status, the finished epochs, the last validation top-1 and the run, for a table."""
         run = Run(Path(runs) / self.run) if self.run else run_of(self.trial, runs, self.fingerprint)
-        self.run = run.name if run else None  # once known, its own files are all that is read
-        rows = run.rows if run else []
-        under_way = self.status == "waiting" and run is not None and run.about["status"] == "running"
-        status = "running" if under_way else self.status
-        top1 = rows[-1].get("validation_top1") if rows else None
-        done = str(rows[-1]["epoch"]) if rows else ""
-        return [str(self.trial), status, done, "" if top1 is None else f"{top1:.2f} %", run.name if run else ""]
+        if run is None:
+            return [str(self.trial), self.status, "", "", ""]
+        self.run = run.name
+        status = "running" if self.status == "waiting" and run.about["status"] == "running" else self.status
+        row = run.rows[-1] if run.rows else {}
+        top1 = f"{row['validation_top1']:.2f} %" if row.get("validation_top1") is not None else ""
+        return [str(self.trial), status, str(row.get("epoch", "")), top1, run.name]
 
 
 def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], varied: Sequence[str]) -> list[Trial]:
     """Returns every combination of presets, seeds and values.
 
     Args:
-        names: of presets, or paths; one given twice counts once, as does a seed.
+        names: names or paths of presets; repeated ones count once, as do repeated seeds.
         settings: "key=value", for all trials.
         varied: "key=[value, value]", JSON lists; one trial for each value.
 
     Raises:
-        UserError: no list of values, a setting that does not fit a preset, or a recipe twice.
+        UserError: not a list of values, a setting that does not fit a preset, or the same recipe twice.
     """
     choices = []
     for setting in varied:
@@ -112,57 +107,61 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
         except ValueError:
             values = None
         if not equals or not isinstance(values, list) or not values:
-            raise UserError(f"--vary takes key=[value, value]. Received: {shown(setting)}.")
+            raise UserError(f"--vary takes key=[value, value]. Received: {shown(setting)}.", "vary-wrong-form")
         choices.append([f"{key}={json.dumps(value)}" for value in values])
-    paths = list(dict.fromkeys(storage.find(name).resolve() for name in names))
-    found = [
-        Trial.of(path, seed, (*settings, *chosen))
-        for path, chosen, seed in itertools.product(paths, itertools.product(*choices), dict.fromkeys(seeds))
+    paths = list(dict.fromkeys(preset_files.find(name).resolve() for name in names))
+    combinations = [
+        Trial.of(path, seed, (*settings, *values))
+        for path, values, seed in itertools.product(paths, itertools.product(*choices), dict.fromkeys(seeds))
     ]
-    if len({trial.recipe.name for trial in found}) < len(paths):
-        raise UserError(f"presets must have different names, as their runs do. Received: {', '.join(map(str, paths))}.")
-    different = {(trial.recipe.name, trial.recipe.hash, trial.seed) for trial in found}
-    if len(different) < len(found):
-        raise UserError(f"trials must differ. Received: {len(found)}, of which {len(different)} are different.")
-    return found
+    if len({trial.recipe.name for trial in combinations}) < len(paths):
+        message = f"presets must have different names, because their runs do. Received: {', '.join(map(str, paths))}."
+        raise UserError(message, "presets-same-name")
+    different = {(trial.recipe.name, trial.recipe.hash, trial.seed) for trial in combinations}
+    if len(different) < len(combinations):
+        message = f"trials must differ. Received: {len(combinations)}, of which {len(different)} are different."
+        raise UserError(message, "trials-repeat")
+    return combinations
 
 
 def fingerprints(trials: Iterable[Trial], data: str | None) -> dict[str, str]:
-    """Returns the fingerprint of each data set's images by its name.
+    """Returns the fingerprint of each data set that the trials use, by its name.
 
     Raises:
-        UserError: a data set is not to be found, or one place is to hold several.
+        UserError: a data set is not found, or `data` was given for several data sets.
     """
     names = list(dict.fromkeys(trial.recipe.data.dataset for trial in trials))
     if data is not None and len(names) > 1:
         raise UserError(
             f"--data is the place of one data set. Received: presets of {', '.join(names)}. Leave it out and set "
-            "RESNET_DATA, or sweep each data set by itself."
+            "RESNET_DATA, or make a sweep for each data set.",
+            "data-for-several-datasets",
         )
     return {name: sources.load(name, data).fingerprint for name in names}
 
 
 def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
-    """Returns the run of a trial's recipe, seed and images: one that is over before any other, else the newest."""
-    recipe, found = trial.recipe, []
-    for run in all_runs(runs, recipe.name):
+    """Returns the run with a trial's recipe, seed and images: the first that is done, else the newest; or None."""
+    matching = []
+    for run in all_runs(runs, trial.recipe.name):
         try:
-            about, same = run.about, run.preset.hash == recipe.hash
-        except UserError:  # of a version that knew other keys, or being written
+            about, recipe_hash = run.about, run.preset.hash
+        except UserError:  # of another version, with other keys, or being written
             continue
-        if same and not run.pretrained and (about["seed"], about["data"]["fingerprint"]) == (trial.seed, fingerprint):
-            found.append(run)
-    return next((run for run in found if is_over(run, runs)), found[-1] if found else None)
+        identity = recipe_hash, about["seed"], about["data"]["fingerprint"]
+        if not run.pretrained and identity == (trial.recipe.hash, trial.seed, fingerprint):
+            matching.append(run)
+    return next((run for run in matching if is_done(run, runs)), matching[-1] if matching else None)
 
 
-def is_over(run: Run, runs: str | Path) -> bool:
-    """Says whether nothing is left to do for a run: trained and scored, or diverged, which it would do again."""
+def is_done(run: Run, runs: str | Path) -> bool:
+    """Returns whether a run is trained and scored, or has diverged, which it would do again."""
     status = run.about["status"]
     return status == "diverged" or (status == "finished" and latest_test_result(run, runs) is not None)
 
 
-def carry_out(trial: Trial, runs: str, fingerprint: str, data: str | None = None) -> Run:
-    """Brings a trial to its end from wherever it stands: trains it, or goes on with it, and scores it; returns its run.
+def run_trial(trial: Trial, runs: str, fingerprint: str, data: str | None = None) -> Run:
+    """Trains a trial, or resumes its training, scores it, and returns its run.
 
     Raises:
         UserError, Stopped: as `train` and `evaluate` do.
@@ -174,14 +173,14 @@ def carry_out(trial: Trial, runs: str, fingerprint: str, data: str | None = None
     if run is None or run.about["status"] != "finished":
         resume = run.name if run else False
         run = train(trial.recipe, data, runs, trial.seed, resume, trial.preset_file)
-    if not is_over(run, runs):
-        # The preset's own file is left alone: which result goes there is the person's choice.
+    if not is_done(run, runs):
+        # Not into the preset file: the user chooses which results go there.
         record(run, evaluate(run, data=data), runs)
     return run
 
 
 def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
-    """Returns what came of a sweep: a line a recipe, mean and spread over its seeds; a line a trial not finished."""
+    """Returns a line for each recipe, with mean and deviation over its seeds, and one for each unfinished trial."""
     groups: dict[tuple[str, str], dict[int, tuple[float, str]]] = {}
     for outcome in outcomes:
         if outcome.status == "finished":
@@ -199,7 +198,7 @@ def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
         )
     for outcome in outcomes:
         if outcome.status != "finished":
-            why = f": {outcome.error}" if outcome.error else ""
-            many = f"{outcome.tries} start{'s' * (outcome.tries != 1)}"
-            lines.append(f"{outcome.trial}: {outcome.status} after {many}{why}")
+            reason = f": {outcome.error}" if outcome.error else ""
+            starts = f"{outcome.tries} start{'s' * (outcome.tries != 1)}"
+            lines.append(f"{outcome.trial}: {outcome.status} after {starts}{reason}")
     return "\n".join(lines)

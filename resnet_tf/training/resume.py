@@ -10,7 +10,7 @@ from resnet_tf import files
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.log import logger
-from resnet_tf.presets import schema, variants
+from resnet_tf.presets import overrides, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import choose
 from resnet_tf.runs.run import Run
@@ -58,7 +58,7 @@ def recipe_of(run: Run, preset: Preset) -> Preset:
     Raises:
         UserError: the run is of another preset, or an override does not fit its recipe.
     """
-    own, named = run.preset, preset.written or preset
+    own, named = run.preset, preset.original or preset
     if own.name not in (named.name, preset.name):
         message = f"a run is resumed with the preset it began with, {own.name}. Received: {named.name} for {run.name}."
         raise UserError(message, "resume-other-preset")
@@ -67,7 +67,7 @@ def recipe_of(run: Run, preset: Preset) -> Preset:
         logger.info(
             f"{run.name} keeps the recipe it began with; preset {own.name} has since changed in {', '.join(since)}"
         )
-    return variants.apply(own, preset.overrides)
+    return overrides.apply(own, preset.overrides)
 
 
 def check_data(run: Run, dataset: Dataset) -> None:

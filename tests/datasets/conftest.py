@@ -44,17 +44,17 @@ def shrink(monkeypatch):
             values = images.reshape(-1, 3).astype(object)  # Python's whole numbers: nothing can overflow
             return PixelSums(len(images), tuple(values.sum(axis=0)), tuple((values**2).sum(axis=0)))
 
-        official = sources.OFFICIAL[name]
+        official = sources.PUBLISHED[name]
         tiny = dataclasses.replace(
             official,
-            about=dataclasses.replace(official.about, train_size=len(train), test_size=len(test)),
+            description=dataclasses.replace(official.description, train_size=len(train), test_size=len(test)),
             sums={"train": sums(train.images), "test": sums(test.images)},
             archives=tuple(
                 dataclasses.replace(form, md5={key: (md5 or {}).get(key, "0" * 32) for key in form.md5})
                 for form in official.archives
             ),
         )
-        monkeypatch.setitem(sources.OFFICIAL, name, tiny)
+        monkeypatch.setitem(sources.PUBLISHED, name, tiny)
         return tiny
 
     return put

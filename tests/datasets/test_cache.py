@@ -1,4 +1,4 @@
-"""The cache: quick and equal the second time, safe among processes, and no hindrance where it cannot be written."""
+"""The cache: quick and equal the second time, safe among processes, and not needed where it cannot be written."""
 
 import errno
 import os
@@ -67,13 +67,13 @@ def test_a_changed_added_or_removed_file_is_read_again(tree):
     assert len(set(fingerprints)) == 4
 
 
-@pytest.mark.parametrize("spoil", ["cut the images", "empty the notes", "remove the labels"])
-def test_spoilt_entry_is_made_anew(spoil, tree, tmp_path):
+@pytest.mark.parametrize("damage", ["cut the images", "empty the notes", "remove the labels"])
+def test_a_damaged_entry_is_written_again(damage, tree, tmp_path):
     first = load(tree)
     (entry,) = entries(tmp_path / "cache")
-    if spoil == "cut the images":
+    if damage == "cut the images":
         os.truncate(entry / "train_images.npy", 5_000)
-    elif spoil == "empty the notes":
+    elif damage == "empty the notes":
         (entry / "about.json").write_text("")
     else:
         (entry / "test_labels.npy").unlink()
@@ -109,7 +109,7 @@ def test_failed_write_leaves_nothing_and_the_data_set_is_still_given(tree, tmp_p
     assert not list((tmp_path / "cache").glob("*.tmp")) + list((tmp_path / "cache").glob(".*.tmp"))
 
 
-def test_cache_that_cannot_be_made_is_said_and_done_without(tree, tmp_path):
+def test_without_a_cache_the_data_set_is_read_with_a_message(tree, tmp_path):
     (tmp_path / "a file").write_text("")
     lines = listen()
     dataset = load(tree, cache=str(tmp_path / "a file" / "cache"))

@@ -1,4 +1,4 @@
-"""shapes10: the same pictures always, balanced, each the shape of its label, too varied for a linear classifier."""
+"""shapes10: always the same images, balanced, each with the shape of its label, too varied for a linear classifier."""
 
 import hashlib
 import math
@@ -30,9 +30,6 @@ def shapes_of(name, count=40, stretch=1.0):
     return shapes10.coverage(polygons), polygons, radius
 
 
-# The same pictures, always
-
-
 def test_images_and_labels_have_the_stated_form(drawn):
     train_images, train_labels, test_images, test_labels = drawn
     assert train_images.shape == (1000, SIDE, SIDE, 3)
@@ -43,7 +40,7 @@ def test_images_and_labels_have_the_stated_form(drawn):
     assert set(NAMES) == set(shapes10.OUTLINES)
 
 
-def test_the_pictures_never_change():
+def test_the_images_never_change():
     """Recorded results name the data by its fingerprint: other bytes would make them incomparable."""
     images, labels, test_images, test_labels = shapes10.draw(seed=0, train_size=20, test_size=20)
     digest = hashlib.sha256(b"".join(part.tobytes() for part in (images, labels, test_images, test_labels)))
@@ -59,7 +56,7 @@ def test_a_smaller_set_is_the_beginning_of_a_larger_one(drawn):
         np.testing.assert_array_equal(test_labels, drawn[3][:size])
 
 
-def test_no_image_comes_twice_in_either_split_or_another_seed(drawn):
+def test_no_image_occurs_twice_in_the_splits_or_with_another_seed(drawn):
     other = shapes10.draw(seed=1, train_size=500, test_size=500)
     images = np.concatenate([drawn[0], drawn[2], other[0], other[2]])
     assert len({image.tobytes() for image in images}) == len(images)
@@ -69,9 +66,6 @@ def test_the_classes_are_balanced(drawn):
     np.testing.assert_array_equal(np.bincount(drawn[1]), [100] * 10)
     np.testing.assert_array_equal(np.bincount(drawn[3]), [30] * 10)
     assert [len(part) for part in shapes10.draw(train_size=0, test_size=0)] == [0, 0, 0, 0]
-
-
-# Filled polygons
 
 
 def test_coverage_of_a_rectangle_and_of_its_hole_by_hand():
@@ -91,7 +85,7 @@ def test_coverage_of_a_rectangle_and_of_its_hole_by_hand():
 @pytest.mark.parametrize("name", NAMES)
 def test_coverage_is_what_pillow_fills_on_a_16_times_finer_grid(name):
     covered, polygons, _ = shapes_of(name, count=8)
-    shift = np.array([9.0, -7.0])  # so that a part falls outside the picture
+    shift = np.array([9.0, -7.0])  # so that a part falls outside the image
     covered = np.concatenate([covered, shapes10.coverage(polygons + shift)])
     for mask, polygon in zip(covered, np.concatenate([polygons, polygons + shift]), strict=True):
         fine = Image.new("L", (SIDE * 16, SIDE * 16))
@@ -167,7 +161,7 @@ def measures(mask):
 
 
 def found_by_brightness(image):
-    """Returns a picture's two sides parted by Otsu's threshold: True where it is not the side that holds the border."""
+    """Returns an image's foreground by Otsu's threshold: True where it is not the side with the border."""
     grey = ndimage.gaussian_filter(image.astype(float).mean(axis=2), 0.5)
     ordered = np.sort(grey.ravel())
     below = np.arange(1, ordered.size)
@@ -178,8 +172,8 @@ def found_by_brightness(image):
     return ~bright if border.mean() > 0.5 else bright
 
 
-def test_the_pictures_show_the_shape_of_their_label(drawn):
-    """Regions found in the finished pictures by brightness alone are, in the median, most like the labelled shape."""
+def test_the_images_show_the_shape_of_their_label(drawn):
+    """Regions found in the images by brightness alone are, in the median, most like the labelled shape."""
     clean = [[measures(mask > 0.5) for mask in shapes_of(name, stretch=0.925)[0]] for name in NAMES]
     clean = np.median(clean, axis=1)
     for label, name in enumerate(NAMES):
@@ -188,11 +182,8 @@ def test_the_pictures_show_the_shape_of_their_label(drawn):
         assert NAMES[((clean - seen) ** 2).sum(axis=1).argmin()] == name
 
 
-# Not to be told without looking
-
-
-def test_classifiers_without_eyes_stay_poor(drawn):
-    """Neither the nearest class mean nor a linear (ridge) classifier gets far: no place and no colour tells a class."""
+def test_linear_classifiers_have_a_low_accuracy(drawn):
+    """Nearest class means and a ridge classifier both fail: position and colour do not depend on the class."""
     train, test = (part.reshape(len(part), -1) / 255.0 - 0.5 for part in (drawn[0], drawn[2]))
     means = np.stack([train[drawn[1] == label].mean(axis=0) for label in range(10)])
     nearest = ((test[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)

@@ -7,7 +7,7 @@ from assertions import user_error
 from plain import MINE
 
 from resnet_tf.evaluation import recording
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import create_run
 
@@ -59,7 +59,7 @@ def test_the_preset_carried_out_is_recorded(run, preset_file, values):
     before = preset_file.read_text()
     line = recording.record_in_preset(run, result(run, **values), preset_file)
     assert line == f"recorded in {preset_file}"
-    (row,) = storage.load_preset(preset_file).results
+    (row,) = preset_files.load_preset(preset_file).results
     assert (row["run"], row["test_top1"], row["preset_hash"]) == (run.name, 86.0, PRESET.hash)
     assert preset_file.read_text().startswith(before.removesuffix("\n}"))
 
@@ -89,7 +89,7 @@ def test_a_trial_is_recorded_only_when_told_to(run, preset_file, values, reason)
     assert "--record" in line
     assert preset_file.read_bytes() == before
     recording.record_in_preset(run, result(run, **values), preset_file, always=True)
-    assert len(storage.load_preset(preset_file).results) == 1
+    assert len(preset_files.load_preset(preset_file).results) == 1
 
 
 def test_what_is_there_already_is_said_with_its_figure(run, preset_file):
@@ -103,14 +103,14 @@ def test_what_is_there_already_is_said_with_its_figure(run, preset_file):
     assert "--record" in line
     assert preset_file.read_bytes() == before
     assert recording.record_in_preset(run, again, preset_file, always=True) == f"recorded in {preset_file}"
-    assert [row["run"] for row in storage.load_preset(preset_file).results] == ["mine/later"]
+    assert [row["run"] for row in preset_files.load_preset(preset_file).results] == ["mine/later"]
 
 
 def test_the_demos_first_result_is_there_already(tmp_path):
     """The README's first command reproduces it: in a fresh clone nothing is changed by it."""
-    path, content = tmp_path / "demo.json", storage.find("demo").read_bytes()
+    path, content = tmp_path / "demo.json", preset_files.find("demo").read_bytes()
     path.write_bytes(content)
-    demo = storage.load_preset(path)
+    demo = preset_files.load_preset(path)
     kept = demo.results[0]
     run = create_run(demo, 0, tmp_path)
     data = {**BUILT_IN, "fingerprint": kept["data"]["fingerprint"]}

@@ -6,7 +6,7 @@ import pytest
 from recipes import ADAM, FOLDER, PLATEAU, STEPS, broken_rules, preset
 
 from resnet_tf.lint import check
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 
 # Each rule: what breaks it, and the least change that does not.
 CASES = {
@@ -180,9 +180,9 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("name", storage.names())
+@pytest.mark.parametrize("name", preset_files.names())
 def test_shipped_presets_break_no_rule_but_on_purpose(name):
-    shipped = storage.load_preset(name)
+    shipped = preset_files.load_preset(name)
     found = {finding.rule for finding in check.check(shipped)}
     if name in MISTAKES:
         assert found == MISTAKES[name]
@@ -198,5 +198,5 @@ def test_a_case_names_only_presets_that_there_are():
         r"(?:resnet\d+|imagenet-resnet\d+|stl10)-[\w-]+", " ".join(rule.case for rule in check.RULES.values())
     )
     assert len(named) >= 6
-    assert set(named) <= set(storage.names())
+    assert set(named) <= set(preset_files.names())
     assert "74.2" not in check.RULES["plateau-in-noise"].case

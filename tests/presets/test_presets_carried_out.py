@@ -1,7 +1,4 @@
-"""Every preset in `presets/` trains and is scored, on small generated images of its own input size.
-
-What is reduced is said where it is.
-"""
+"""Every preset in `presets/` trains and is scored, on a few generated images of its own input size."""
 
 import math
 from dataclasses import replace
@@ -11,12 +8,12 @@ import pytest
 from PIL import Image
 
 from resnet_tf.datasets.sources import DATASETS
-from resnet_tf.presets import storage, variants
+from resnet_tf.presets import overrides, preset_files
 from resnet_tf.runs import comparison
 
-NAMES = storage.names()
+NAMES = preset_files.names()
 
-# Per class: training images, test images. Not one class of ImageNet's 1,000 matters here: a tree of three is read too.
+# Training and test images of each class. For ImageNet, three classes are enough.
 WNIDS = ("n01440764", "n01443537", "n01484850")
 COUNTS = {"shapes10": (500, 200), "cifar10": (4, 2), "cifar100": (2, 1), "stl10": (4, 2), "imagenet": (4, 2)}
 VALIDATION = {"shapes10": 10, "cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 3}
@@ -39,7 +36,7 @@ def trees(tmp_path_factory):
 
 
 def draw_tree(root, dataset):
-    """Writes soft random pictures: PNG of the data set's size, or for ImageNet JPEG of varying sizes."""
+    """Writes smooth random images: PNG of the data set's size, or for ImageNet JPEG of varying sizes."""
     draws = np.random.default_rng(0)
     side = DATASETS[dataset].image_size
     test = "val" if dataset == "imagenet" else "test"
@@ -49,12 +46,12 @@ def draw_tree(root, dataset):
             folder.mkdir(parents=True)
             for number in range(count):
                 size = (side, side) if side else tuple(draws.integers(200, 400, 2).tolist())
-                picture = Image.fromarray(draws.integers(0, 256, (6, 6, 3), np.uint8)).resize(size)
-                picture.save(folder / f"{number}.{'png' if side else 'jpg'}")
+                image = Image.fromarray(draws.integers(0, 256, (6, 6, 3), np.uint8)).resize(size)
+                image.save(folder / f"{number}.{'png' if side else 'jpg'}")
 
 
 def shallow(preset):
-    """Returns what makes a network one unit a stage."""
+    """Returns the setting for a network of one unit a stage."""
     if preset.model.num_residual_units is not None:
         return ["model.num_residual_units=1"]
     return [f"model.stage_sizes={[1] * len(preset.model.filters)}"]
@@ -68,16 +65,16 @@ def carry_out(capsys, name, data, runs, steps=10, batch_size=4, settings=()):
     from resnet_tf.training.dry_run import dry_run
     from resnet_tf.training.train import train
 
-    written = storage.load_preset(name)
-    phases = max(1, len(written.phases))
-    lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(written.phases) + 1)]
-    sizes = [f"train.batch_size={batch_size}", f"data.validation_size={VALIDATION[written.data.dataset]}"]
+    original = preset_files.load_preset(name)
+    phases = max(1, len(original.phases))
+    lengths = [f"phases.{number}.train.steps={steps}" for number in range(1, len(original.phases) + 1)]
+    sizes = [f"train.batch_size={batch_size}", f"data.validation_size={VALIDATION[original.data.dataset]}"]
     sizes += [
         f"phases.{number}.train.batch_size={batch_size}"
-        for number, phase in enumerate(written.phases, start=1)
+        for number, phase in enumerate(original.phases, start=1)
         if "batch_size" in phase.get("train", {})
     ]
-    preset = variants.apply_settings(written, [f"train.steps={steps}", *lengths, *sizes, *settings])
+    preset = overrides.apply_settings(original, [f"train.steps={steps}", *lengths, *sizes, *settings])
     capsys.readouterr()
     dry_run(preset, data)
     assert sum("images/s" in line for line in capsys.readouterr().out.splitlines()) == phases
@@ -89,15 +86,15 @@ def carry_out(capsys, name, data, runs, steps=10, batch_size=4, settings=()):
     keras.utils.clear_session()
     result = evaluate(run, data=data)
     keras.utils.clear_session()
-    images = len(run.about["class_names"]) * COUNTS[written.data.dataset][1]
+    images = len(run.about["class_names"]) * COUNTS[original.data.dataset][1]
     assert (result["count"], result["steps"]) == (images, phases * steps)
-    assert result["view"] == written.evaluation.view
+    assert result["view"] == original.evaluation.view
     assert 0 < result["loss"] < math.inf
     return run, result
 
 
-# One of each kind, with one unit a stage in place of all; everything else is the recipe's. Name -> pixels when scored,
-# what its source reports, in percent.
+# One preset of each kind, with one unit a stage; everything else is the recipe's. Name -> image size of the evaluation
+# in pixels, top-1 that its source reports in percent.
 SHALLOW = {
     "resnet110-cifar10-paper": (32, 93.39),
     "resnet18-small-stem-cifar10": (32, None),
@@ -109,7 +106,7 @@ SHALLOW = {
 
 @pytest.mark.parametrize("name", SHALLOW)
 def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
-    preset = storage.load_preset(name)
+    preset = preset_files.load_preset(name)
     data = trees(preset.data.dataset)
     run, result = carry_out(capsys, name, data, tmp_path, steps=3, settings=shallow(preset))
     resolution, reported = SHALLOW[name]
@@ -121,10 +118,10 @@ def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
 
 
 def first_of_each_network():
-    """Returns a preset for every network: those it shares with others need to be built in full but once."""
+    """Returns a preset for every network: a network that several presets share is built in full once."""
     first = {}
     for name in NAMES:
-        preset = storage.load_preset(name)
+        preset = preset_files.load_preset(name)
         first.setdefault((preset.model, preset.data.image_size, preset.classes), name)
     return list(first.values())
 
@@ -132,13 +129,13 @@ def first_of_each_network():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", first_of_each_network())
 def test_each_network_trains_in_full_depth_and_is_scored(name, trees, tmp_path, capsys):
-    # Tracing is what takes the time, of ResNet-1202 minutes.
+    # Tracing ResNet-1202 takes minutes.
     steps, batch_size = (1, 1) if name == "resnet1202-cifar10-paper" else (10, 4)
-    carry_out(capsys, name, trees(storage.load_preset(name).data.dataset), tmp_path, steps, batch_size)
+    carry_out(capsys, name, trees(preset_files.load_preset(name).data.dataset), tmp_path, steps, batch_size)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in {*SHALLOW, *first_of_each_network()}])
 def test_the_other_presets_train_with_one_unit_a_stage_and_are_scored(name, trees, tmp_path, capsys):
-    preset = storage.load_preset(name)
+    preset = preset_files.load_preset(name)
     carry_out(capsys, name, trees(preset.data.dataset), tmp_path, settings=shallow(preset))

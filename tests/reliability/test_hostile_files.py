@@ -20,7 +20,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.models import weights
 from resnet_tf.models.resnet import resnet
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 
 EFFECT = "an effect"
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from resnet_tf import files
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint
 from resnet_tf.training.train import train

@@ -7,7 +7,7 @@ from assertions import user_error
 from messages import listen
 from plain import MINE
 
-from resnet_tf.presets import schema, storage
+from resnet_tf.presets import preset_files, schema
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.choose import all_runs, choose_run, find_run, latest_run, latest_test_result
 from resnet_tf.runs.run import Run, create_run
@@ -59,7 +59,7 @@ def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
 
 
 def test_an_edited_preset_is_not_referred_to_its_own_name(tmp_path):
-    values = schema.to_dict(storage.load_preset("quick-long", optimizer={"weight_decay": 0.003}))
+    values = schema.to_dict(preset_files.load_preset("quick-long", optimizer={"weight_decay": 0.003}))
     edited = tmp_path / "quick-long.json"
     edited.write_text(json.dumps(values))
     assert "--preset quick-long" not in str(user_error(choose_run, str(edited), None, tmp_path, "predict"))
@@ -140,8 +140,8 @@ def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path
 
 
 def test_a_pretrained_run_goes_before_a_trial_of_its_preset(tmp_path, clock):
-    quick = storage.load_preset("quick-long")
-    short = storage.load_preset("quick-long", train={"epochs": 1}, phases=())
+    quick = preset_files.load_preset("quick-long")
+    short = preset_files.load_preset("quick-long", train={"epochs": 1}, phases=())
     run = create_run(short, 0, tmp_path / "runs", changed={"phases": [[], list(quick.phases)]})
     run.update(status="finished", last={"validation_top1": 99.0})
     for preset in ("quick-long", None):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from assertions import user_error
 
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, choose_run, find_run, own_runs
 from resnet_tf.sweeping.trials import Trial, run_of
@@ -71,7 +71,7 @@ def test_it_is_no_training_of_the_users(published, tmp_path):
     run = find_run(published.name, tmp_path)
     assert all_runs(tmp_path) == [run]
     assert own_runs(tmp_path) == []
-    trial = replace(Trial.of(storage.find("quick-long"), run.about["seed"]), recipe=run.preset)
+    trial = replace(Trial.of(preset_files.find("quick-long"), run.about["seed"]), recipe=run.preset)
     assert run_of(trial, tmp_path, run.about["data"]["fingerprint"]) is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_tf import files
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.records import Evaluation, Training
@@ -98,9 +98,9 @@ def test_a_preset_keeps_of_a_result_all_that_a_comparison_needs():
         assert getattr(again, name) == getattr(record, name)
 
 
-@pytest.mark.parametrize("name", storage.names())
+@pytest.mark.parametrize("name", preset_files.names())
 def test_results_in_the_presets_are_read_and_would_be_written_alike(name):
-    for result in storage.load_preset(name).results:
+    for result in preset_files.load_preset(name).results:
         record = Evaluation.from_result(name, result)
         again = replace(record, versions={"resnet_tf": result.get("version")}).to_result()
         assert result.items() <= again.items()

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import resnet_tf
-from resnet_tf.presets import storage
+from resnet_tf.presets import preset_files
 from tools import readme_tables
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_it_has_two_set_up_commands_and_ci_runs_the_second():
 
 def test_its_own_preset_is_one():
     example = json.loads(re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)[1])
-    assert storage.load_preset({**example, "name": "mine"}).data.dataset == "folder"
+    assert preset_files.load_preset({**example, "name": "mine"}).data.dataset == "folder"
 
 
 def test_the_files_it_names_exist():

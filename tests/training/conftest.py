@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.training import checkpoint
 from resnet_tf.training.loop import Phase
 from resnet_tf.training.train import train

@@ -20,7 +20,7 @@ LOSSES = """
 import json, sys
 import numpy as np
 from resnet_tf.datasets import sources
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.training.checkpoint import copy_of
 from resnet_tf.training.plan import make_plans
 

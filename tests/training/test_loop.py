@@ -14,7 +14,7 @@ from PIL import Image
 
 from resnet_tf.errors import Stopped
 from resnet_tf.presets import schema
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import checkpoint, device
 from resnet_tf.training.distributed import ProcessGroup

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from messages import listen
 
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.training.train import train
 

@@ -8,7 +8,7 @@ from messages import listen
 
 from resnet_tf.datasets import sources
 from resnet_tf.evaluation.evaluate import evaluate, record
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.run import Run
 from resnet_tf.sweeping import trials
 from resnet_tf.training import recalibration, session

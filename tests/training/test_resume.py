@@ -12,7 +12,7 @@ from messages import interrupting, listen
 from resnet_tf import files
 from resnet_tf.datasets import sources
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.run import create_run
 from resnet_tf.training import checkpoint, resume

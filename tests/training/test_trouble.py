@@ -15,7 +15,7 @@ from messages import listen
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import evaluate
-from resnet_tf.presets.storage import load_preset
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.run import Run
 from resnet_tf.scoring.metrics import Scores

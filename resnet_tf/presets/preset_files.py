@@ -1,42 +1,41 @@
-"""Presets on disk: find, read (JSON, or a pickle of plain values), list, record results."""
+"""Preset files: find and list them, read them (JSON, or a pickle of plain values), write them."""
 
 import io
 import json
 import os
 import pickle
+import pickletools
 import re
 from pathlib import Path
 from typing import Any
 
 from resnet_tf import files
 from resnet_tf.errors import UserError, shown, unknown
-from resnet_tf.presets import json_text, schema, variants
+from resnet_tf.presets import json_text, overrides, schema
 from resnet_tf.presets.schema import Preset
 
-FOLDER = Path(__file__).resolve().parents[2] / "presets"
+PRESETS_FOLDER = Path(__file__).resolve().parents[2] / "presets"
 SUFFIXES = (".json", ".pickle", ".pkl")
-MOST_BYTES = 4_000_000  # a preset with thousands of results is far smaller
-MOST_LEVELS = 20  # of tables and lists within one another; a preset has five
+MAX_BYTES = 4_000_000  # a preset with thousands of results is far smaller
+MAX_LEVELS = 20  # of tables and lists within one another; a preset has five
 
 
-def names(folder: Path = FOLDER) -> list[str]:
-    """Returns the names of the presets in a folder: numbers first, and everywhere in the order people count."""
-    # Names that start with a dot are what editors and file managers leave beside a file.
-    found = {path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}
-    return sorted(found, key=_counted)
+def names(folder: Path = PRESETS_FOLDER) -> list[str]:
+    """Returns the names of the presets in a folder: numbers by value first, then texts ("9", "10", "demo")."""
+
+    def sort_key(name: str) -> list[tuple[bool, int, str]]:
+        parts = filter(None, re.split(r"(\d+)", name))
+        return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+    # Editors and file managers leave files whose names start with a dot.
+    return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}, key=sort_key)
 
 
-def _counted(name: str) -> list[tuple[bool, int, str]]:
-    """Returns what a name is sorted by: its numbers by value, ahead of letters."""
-    parts = filter(None, re.split(r"(\d+)", name))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
-
-
-def find(name: str, folder: Path = FOLDER) -> Path:
+def find(name: str, folder: Path = PRESETS_FOLDER) -> Path:
     """Returns the file of a preset given by name or path.
 
     Raises:
-        UserError: there is none; names the nearest.
+        UserError: there is none; the message names the nearest preset.
     """
     for suffix in SUFFIXES:
         path = folder / f"{name}{suffix}"
@@ -45,72 +44,71 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     if name.endswith(SUFFIXES) or os.sep in name:
         if os.path.isfile(name):
             return Path(name)
-        raise UserError(f"a preset file must exist. Received: {shown(name)}, which is no file.")
-    raise unknown("preset", name, names(folder), "See them all: python train.py --list")
+        raise UserError(f"a preset file must exist. Received: {shown(name)}, which is no file.", "preset-not-found")
+    raise unknown("preset", name, names(folder), "See them all: python train.py --list", "preset-not-found")
 
 
-def load_preset(preset: str | os.PathLike | dict | Preset, **overrides: dict) -> Preset:
-    """Loads a preset by name, path or plain dict, with overrides as keywords: `load_preset("4", train={"epochs": 2})`.
+def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> Preset:
+    """Loads a preset by name, path or plain dict, with changes as keywords: `load_preset("4", train={"epochs": 2})`.
 
-    A text is a name or a path, as on the command line; a `Path` is always the file itself. A variant knows what it is
-    one of: its results never stand beside the reference as the preset's own.
+    A text is a name or a path, as on the command line; a `Path` is always the file itself. A preset with changes
+    remembers its `original`, so that its results are not taken for the original's.
 
     Raises:
-        UserError: not found, not readable, a key that does not hold what it must, or an override that does not reach
-            all phases.
+        UserError: not found, not readable, a key with a wrong value, or a change that does not reach all phases.
     """
-    if isinstance(preset, Preset):
-        written = preset
-    elif isinstance(preset, dict):
+    if isinstance(preset, dict):
         try:
-            written = schema.from_dict(plain(preset), name="from Python")
+            preset = schema.from_dict(plain(preset), name="from Python")
         except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"a preset holds only dict, list, str and numbers. Received: {error}.") from error
-    else:
+            message = f"a preset holds only dict, list, str and numbers. Received: {error}."
+            raise UserError(message, "preset-not-plain") from error
+    elif not isinstance(preset, Preset):
         path = Path(preset) if isinstance(preset, os.PathLike) else find(preset)
-        written = schema.from_dict({"name": path.stem, **read(path)})
-    return variants.override(written, overrides)
+        preset = schema.from_dict({"name": path.stem, **read(path)})
+    return overrides.override(preset, changes)
 
 
 def read(path: Path) -> dict:
-    """Reads a preset file's plain values.
+    """Returns the plain values in a preset file.
 
     Raises:
-        UserError: not a JSON file, nor a pickle of nothing but plain values.
+        UserError: neither a JSON file nor a pickle of plain values.
     """
     return _parse(path, _content(path))
 
 
 def _content(path: Path) -> bytes:
     if path.suffix not in SUFFIXES:
-        raise UserError(f"a preset file's name must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
+        message = f"a preset file's name must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}."
+        raise UserError(message, "preset-wrong-suffix")
     try:
         with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"a preset file must be readable. Received: {path}: {error.strerror}.") from error
-    if len(content) > MOST_BYTES:
-        raise UserError(f"a preset file has at most {MOST_BYTES:,} bytes. Received: {path}, which has more.")
+        message = f"a preset file must be readable. Received: {path}: {error.strerror}."
+        raise UserError(message, "preset-unreadable") from error
+    if len(content) > MAX_BYTES:
+        message = f"a preset file has at most {MAX_BYTES:,} bytes. Received: {path}, which has more."
+        raise UserError(message, "preset-too-large")
     return content
 
 
 def _parse(path: Path, content: bytes) -> dict:
-    form = "JSON" if path.suffix == ".json" else "a pickle of only dict, list, str and numbers"
+    is_json = path.suffix == ".json"
     try:
-        values = _parse_json(content) if path.suffix == ".json" else _parse_pickle(content)
-        if _levels(values) > MOST_LEVELS:
-            raise ValueError(f"more than {MOST_LEVELS} levels")
-        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+        values = json.loads(content, object_pairs_hook=_table) if is_json else _parse_pickle(content)
+        if _levels(values) > MAX_LEVELS:
+            raise ValueError(f"more than {MAX_LEVELS} levels")
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair could not be written back
     except Exception as error:  # pickle raises nearly any error on a broken file
         reason = str(error) or type(error).__name__
-        raise UserError(f"a preset file must be {form}. Received: {path}: {reason}.") from error
+        form = "JSON" if is_json else "a pickle of only dict, list, str and numbers"
+        raise UserError(f"a preset file must be {form}. Received: {path}: {reason}.", "preset-broken") from error
     if not isinstance(values, dict):
-        raise UserError(f"a preset file must hold one table of keys. Received: {path}: {shown(values)}.")
+        message = f"a preset file must hold one table of keys. Received: {path}: {shown(values)}."
+        raise UserError(message, "preset-wrong-type")
     return values
-
-
-def _parse_json(content: bytes) -> Any:
-    return json.loads(content, object_pairs_hook=_table)
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict:
@@ -124,20 +122,18 @@ def _table(pairs: list[tuple[str, Any]]) -> dict:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Builds dict, list, str, numbers and the like; refuses every name, so that nothing in a file can run."""
+    """Builds dict, list, str and numbers; refuses every other name, so that nothing in a file can run."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
     def persistent_load(self, identifier: Any) -> Any:
-        raise pickle.UnpicklingError("it asks for an object from outside")
+        raise pickle.UnpicklingError("it asks for a persistent object")  # the default message has two lines
 
 
 def _parse_pickle(content: bytes) -> Any:
-    import pickletools
-
-    # A look at every instruction first: it raises where one wants more bytes than there are, before anything takes
-    # memory. The memo is a list as long as its highest index, which a few bytes can make many gigabytes.
+    # Before anything is built: `genops` raises where an instruction asks for more bytes than there are, and the memo,
+    # a list as long as its highest index, must not be longer than the file.
     for instruction, argument, _ in pickletools.genops(content):
         if instruction.name.endswith("PUT") and argument > len(content):
             raise pickle.UnpicklingError("it asks for too much memory")
@@ -145,18 +141,18 @@ def _parse_pickle(content: bytes) -> Any:
 
 
 def plain(values: Any) -> Any:
-    """Returns a copy of plain values, by way of JSON.
+    """Returns a copy of plain values, made through JSON.
 
     Raises:
-        TypeError, ValueError, RecursionError: not plain, holding itself, or more than `MOST_BYTES` when written out (a
-            small pickle can hold one list a billion times).
+        TypeError, ValueError, RecursionError: not plain, containing itself, or more than `MAX_BYTES` when written out
+            (a small pickle can contain one list a billion times).
     """
     pieces, size = [], 0
     for piece in json.JSONEncoder().iterencode(values):
         pieces.append(piece)
         size += len(piece)
-        if size > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES:,} bytes when written out")
+        if size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes when written out")
     return json.loads("".join(pieces))
 
 
@@ -227,18 +223,18 @@ def same_measurement(row: dict, result: dict, recipe: str) -> bool:
 
 
 def format_json(values: dict) -> str:
-    """Lays a preset without results out for people: a line a key, a line a short table."""
+    """Returns a preset without results as JSON for people: one line for a key, one line for a short table."""
 
-    def lay(value: Any, indent: int) -> str:
+    def layout(value: Any, indent: int) -> str:
         flat = json.dumps(value, ensure_ascii=False)
         if not isinstance(value, dict | list) or (indent and len(flat) + indent <= 116):
             return flat
         pad = " " * (indent + 2)
         if isinstance(value, dict):
-            lines = [f"{pad}{json.dumps(key)}: {lay(item, indent + 2)}" for key, item in value.items()]
+            lines = [f"{pad}{json.dumps(key)}: {layout(item, indent + 2)}" for key, item in value.items()]
         else:
-            lines = [pad + lay(item, indent + 2) for item in value]
+            lines = [pad + layout(item, indent + 2) for item in value]
         opening, closing = "{}" if isinstance(value, dict) else "[]"
         return f"{opening}\n" + ",\n".join(lines) + f"\n{' ' * indent}{closing}"
 
-    return lay(values, 0) + "\n"
+    return layout(values, 0) + "\n"

@@ -1,19 +1,18 @@
-"""Variants of a preset: settings from the command line, overrides from Python, and phases that must follow them."""
+"""Changed presets: settings of the command line, keywords of Python, and changes that contradict each other."""
 
 import copy
 import json
 
 import pytest
+from assertions import user_error
 from plain import MINE
-from told import told
 
-from resnet_tf.errors import UserError
-from resnet_tf.presets import schema, storage, variants
+from resnet_tf.presets import overrides, preset_files, schema
 
 
 def applied(*settings: str, **sections) -> schema.Preset:
     preset = schema.from_dict({**copy.deepcopy(MINE), **sections})
-    return variants.apply_settings(preset, list(settings))
+    return overrides.apply_settings(preset, list(settings))
 
 
 def test_settings_change_what_they_name_and_nothing_else():
@@ -25,41 +24,40 @@ def test_settings_change_what_they_name_and_nothing_else():
     assert applied() == before
 
 
-def test_a_variant_knows_what_it_is_one_of(tmp_path):
+def test_a_changed_preset_remembers_its_original(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(MINE))
-    written = storage.load_preset(path)
-    assert written.changed == {}
-    ours, theirs = 2, written.train.epochs
-    found = [
-        storage.load_preset(path, train={"epochs": 9, "batch_size": 64}, name="mine"),
-        storage.load_preset(MINE, train={"epochs": 9, "batch_size": 64}),
-        variants.apply_settings(written, ["train.epochs=9", "train.batch_size=64"]),
+    original = preset_files.load_preset(path)
+    assert original.changed == {}
+    ours, theirs = 2, original.train.epochs
+    changed_presets = [
+        preset_files.load_preset(path, train={"epochs": 9, "batch_size": 64}, name="mine"),
+        preset_files.load_preset(MINE, train={"epochs": 9, "batch_size": 64}),
+        overrides.apply_settings(original, ["train.epochs=9", "train.batch_size=64"]),
     ]
-    for variant in found:
-        assert variant.changed == {"train.epochs": [9, theirs], "train.batch_size": [64, 128]}
-        again = storage.load_preset(variant, train={"epochs": ours, "batch_size": 128})
-        assert again.changed == {"train.epochs": [ours, theirs]}  # of what stands in the file, not of the variant
-        assert schema.from_dict(schema.to_dict(variant)) == variant
-    with pytest.raises(UserError, match="unknown key in preset mine: 'written'"):
-        schema.from_dict({**MINE, "name": "mine", "written": None})
+    for changed in changed_presets:
+        assert changed.changed == {"train.epochs": [9, theirs], "train.batch_size": [64, 128]}
+        again = preset_files.load_preset(changed, train={"epochs": ours, "batch_size": 128})
+        assert again.changed == {"train.epochs": [ours, theirs]}  # compared with the file, not with the changed preset
+        assert schema.from_dict(schema.to_dict(changed)) == changed
+    error = user_error(schema.from_dict, {**MINE, "name": "mine", "original": None})
+    assert error.code == "preset-unknown-key"
 
 
 @pytest.mark.parametrize(
-    ("setting", "deaf", "own"),
+    ("setting", "phases_to_set"),
     [
-        ("train.epochs=2", "1 and phase 2", "phases.1.train.epochs, phases.2.train.epochs"),
-        ("train.steps=2", "1 and phase 2", "phases.1.train.steps, phases.2.train.steps"),
-        ("optimizer.learning_rate=0.3", "2", "phases.2.optimizer.learning_rate"),
-        ('optimizer={"learning_rate": 0.3}', "2", "phases.2.optimizer.learning_rate"),
+        ("train.epochs=2", "phases.1.train.epochs, phases.2.train.epochs"),
+        ("train.steps=2", "phases.1.train.steps, phases.2.train.steps"),
+        ("optimizer.learning_rate=0.3", "phases.2.optimizer.learning_rate"),
+        ('optimizer={"learning_rate": 0.3}', "phases.2.optimizer.learning_rate"),
     ],
 )
-def test_a_setting_that_a_phase_would_not_follow_is_refused(setting, deaf, own):
+def test_a_setting_without_effect_in_a_phase_is_refused(setting, phases_to_set):
     phases = [{"train": {"epochs": 3}}, {"train": {"epochs": 4}, "optimizer": {"learning_rate": 0.01}}]
-    line = told(applied, setting, phases=phases)
-    key = own.rpartition("phases.")[2].partition(".")[2]
-    assert line.startswith(f"a change must reach every phase. Received: {key}, which phase {deaf} of preset")
-    assert line.endswith(f"Set {own}.")
+    error = user_error(applied, setting, phases=phases)
+    assert error.code == "set-misses-phase"
+    assert str(error).endswith(f"Set {phases_to_set}.")
 
 
 def test_settings_reach_every_phase():
@@ -113,27 +111,29 @@ def test_another_name_replaces_the_section():
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("setting", "code", "named"),
     [
-        ("train.epoch=2", "unknown key in 'train' of preset mine: 'epoch'. Did you mean 'epochs'?"),
-        ("trian.epochs=2", "unknown key for --set: 'trian.epochs'. Did you mean 'train.epochs'?"),
-        ("epochs=2", "unknown key for --set: 'epochs'. Did you mean 'train.epochs'?"),
-        ("state_minutes=2", "Did you mean 'train.state_minutes'?"),
-        ("results=[]", "unknown key for --set: 'results'."),
-        ("train.epochs", "--set takes key=value, such as train.epochs=2. Received: 'train.epochs'."),
-        ("=2", "--set takes key=value"),
-        ("train.=2", "unknown key in 'train' of preset mine: ''."),
-        ("train.epochs=two", "'epochs' in 'train' of preset mine must be a whole number. Received: 'two'."),
-        ("train.epochs=2.5", "must be a whole number. Received: 2.5."),
-        ("train.epochs=NaN", "must be a whole number. Received: nan."),
-        ("optimizer.learning_rate=1e999", "must be a finite number. Received: inf."),
-        ("train.epochs=" + "[" * 100_000, "must be a whole number. Received: '[[[["),
-        ("train=3", "'train' of preset mine must be a table of keys and values. Received: 3."),
-        ("optimizer.name=adam", "'optimizer' of preset mine (adam) needs the key 'learning_rate'."),
+        ("train.epoch=2", "preset-unknown-key", "epochs"),
+        ("trian.epochs=2", "preset-unknown-key", "train.epochs"),
+        ("epochs=2", "preset-unknown-key", "train.epochs"),
+        ("state_minutes=2", "preset-unknown-key", "train.state_minutes"),
+        ("results=[]", "preset-unknown-key", "results"),
+        ("train.epochs", "set-wrong-form", "'train.epochs'"),
+        ("=2", "set-wrong-form", "--set takes key=value"),
+        ("train.=2", "preset-unknown-key", "train"),
+        ("train.epochs=two", "preset-wrong-type", "epochs"),
+        ("train.epochs=2.5", "preset-wrong-type", "2.5"),
+        ("train.epochs=NaN", "preset-wrong-type", "nan"),
+        ("optimizer.learning_rate=1e999", "preset-wrong-value", "inf"),
+        ("train.epochs=" + "[" * 100_000, "preset-wrong-type", "'[[[["),
+        ("train=3", "preset-wrong-type", "train"),
+        ("optimizer.name=adam", "preset-missing-key", "optimizer"),
     ],
 )
-def test_settings_that_fit_nowhere_are_refused(setting, message):
-    assert message in told(applied, setting)
+def test_a_wrong_setting_is_refused(setting, code, named):
+    error = user_error(applied, setting)
+    assert error.code == code
+    assert named in str(error)
 
 
 @pytest.mark.parametrize(
@@ -152,29 +152,31 @@ def test_settings_that_fit_nowhere_are_refused(setting, message):
         ),
     ],
 )
-def test_of_two_settings_none_wins_in_silence(settings, both):
-    assert both in told(applied, *settings, phases=[{}])
+def test_settings_that_exclude_each_other_are_refused(settings, both):
+    error = user_error(applied, *settings, phases=[{}])
+    assert error.code == "set-conflict"
+    assert both in str(error)
 
 
-def test_nor_of_two_overrides_from_python():
-    line = told(storage.load_preset, MINE, train={"steps": 30, "epochs": 1})
-    assert "train.steps and train.epochs" in line
-    # One after another is no slip: the later is meant.
-    again = storage.load_preset(storage.load_preset(MINE, train={"steps": 30}), train={"epochs": 1})
+def test_keywords_that_exclude_each_other_are_refused():
+    error = user_error(preset_files.load_preset, MINE, train={"steps": 30, "epochs": 1})
+    assert error.code == "set-conflict"
+    # One after another they do not contradict each other: the later one counts.
+    again = preset_files.load_preset(preset_files.load_preset(MINE, train={"steps": 30}), train={"epochs": 1})
     assert (again.train.epochs, again.train.steps) == (1, None)
 
 
-def test_a_variant_remembers_its_overrides_and_they_fit_another_preset():
+def test_overrides_are_remembered_and_apply_to_another_preset():
     settings = ["train.epochs=100", "phases.2.optimizer.learning_rate=0.01"]
-    variant = applied(*settings, phases=[{}, {}])
-    assert variant.overrides == (("train.epochs", 100), ("phases.2.optimizer.learning_rate", 0.01))
+    changed = applied(*settings, phases=[{}, {}])
+    assert changed.overrides == (("train.epochs", 100), ("phases.2.optimizer.learning_rate", 0.01))
     other = applied("train.steps=7", "train.batch_size=8", phases=[{}, {"data": {"augment": "flip_horizontal"}}])
-    found = variants.apply(other, variant.overrides)
+    found = overrides.apply(other, changed.overrides)
     assert (found.train.epochs, found.train.batch_size) == (100, 8)
     assert found.phases[1] == {"data": {"augment": "flip_horizontal"}, "optimizer": {"learning_rate": 0.01}}
     filters = [4, 8, 16]
-    overridden = storage.load_preset(MINE, model={"filters": filters}, title="t")
-    filters.append(32)  # of no concern to what was built of it
+    overridden = preset_files.load_preset(MINE, model={"filters": filters}, title="t")
+    filters.append(32)  # the preset has a copy
     assert overridden.overrides == (("model", {"filters": [4, 8, 16]}), ("title", "t"))
 
 
@@ -187,13 +189,13 @@ def test_settings_of_a_phase():
     )
     assert [phase.train.batch_size for phase in changed.in_phases] == [64, 64]
     for setting in ("phases.3.train.steps=9", "phases.0.train.steps=9", "phases.x.train.steps=9", "phases.1.train=9"):
-        assert "phases.N.section.key=value, N from 1 to 2" in told(applied, setting, phases=phases)
-    assert "this preset has one" in told(applied, "phases.1.train.steps=9")
-    assert "unknown key in phase 1 of preset mine: 'trian'" in told(applied, "phases.1.trian.steps=9", phases=phases)
+        assert "N from 1 to 2" in str(user_error(applied, setting, phases=phases))
+    assert user_error(applied, "phases.1.train.steps=9").code == "set-wrong-form"
+    assert user_error(applied, "phases.1.trian.steps=9", phases=phases).code == "preset-unknown-key"
 
 
 def test_overrides_from_python():
-    preset = storage.load_preset(MINE, train={"steps": 10}, schedule={"name": "constant"}, title="t")
+    preset = preset_files.load_preset(MINE, train={"steps": 10}, schedule={"name": "constant"}, title="t")
     assert (preset.train.steps, preset.train.epochs, preset.title) == (10, None, "t")
-    assert "unknown key in preset mine: 'trian'" in told(storage.load_preset, MINE, trian={})
+    assert user_error(preset_files.load_preset, MINE, trian={}).code == "preset-unknown-key"
     assert MINE["train"] == {"epochs": 100}

@@ -1,0 +1,64 @@
+"""The list of presets that `train.py --list` prints."""
+
+from dataclasses import replace
+
+import pytest
+
+from resnet_tf.cli import listing
+from resnet_tf.models.cost import network_size
+from resnet_tf.presets import preset_files, schema
+
+NAMES = preset_files.names()
+
+
+def load(name):
+    return preset_files.load_preset(name)
+
+
+def test_list_shows_every_preset(capsys):
+    listing.print_presets()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == NAMES
+    for line, name in zip(lines[1:], NAMES, strict=True):
+        preset = load(name)
+        assert f"{network_size(preset.model, preset.data.image_size, preset.classes).parameters:,}" in line
+
+
+@pytest.mark.parametrize("room", [80, 100, 120, 160])
+def test_list_stays_within_the_terminal_and_keeps_names_whole(room):
+    rows = [listing.preset_line(load(name)) for name in NAMES]
+    lines = listing.table([list(listing.HEADINGS), *rows], room)
+    assert max(map(len, lines)) <= room
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["preset", *NAMES]
+
+
+def test_list_says_how_figures_differ():
+    assert listing.reference(load("resnet32-cifar10-paper")) == "92.49 %"
+    assert listing.reference(load("imagenet-resnet34-exp3")) == "75.11 % 10-crop"
+    assert listing.reference(load("stl10")) == "84.00 % validation"
+    assert listing.reference(load("5")) == "-"
+    assert listing.length(load("stl10")) == "300 + 140 epochs of 20 copies at 70, 120 px"
+    assert listing.length(load("quick")) == "6 + 5 epochs at 24, 32 px"
+    mixed = schema.from_dict(
+        {**schema.to_dict(load("3")), "phases": [{"train": {"epochs": 6}}, {"train": {"steps": 2000}}]}
+    )
+    assert listing.length(mixed) == "6 epochs + 2k steps"
+    rates = "0.1 then 0.001 then 0.0001, constant; 40 + 40 + 40 epochs"
+    assert listing.preset_line(load("imagenet-resnet34-exp0-2"))[5] == rates
+
+
+def test_the_best_result_is_by_the_presets_own_protocol_where_there_is_one():
+    preset = load("quick")  # "mirror-shift", last weights
+    own = {"view": preset.evaluation.view, "weights": preset.evaluation.weights, "epochs": 11}
+    other = {"test_top1": 95.0, "view": "1-crop", "weights": "best", "epochs": 3, "data": {"title": "cifar10"}}
+    results = [other, {"test_top1": 87.0, **own}, {"test_top1": 88.0, **own, "data": {"title": "cifar10 (a copy)"}}]
+    assert listing.best_recorded(replace(preset, results=results)) == "88.00 % (11 epochs, a copy)"
+    assert listing.best_recorded(replace(preset, results=[other])) == "95.00 % (3 epochs, 1-crop, best weights)"
+    assert listing.best_recorded(replace(preset, results=[{"test_top1": None}])) == "-"
+
+
+def test_a_result_of_a_changed_recipe_comes_after_its_own_and_says_so():
+    own = {"view": "1-crop", "weights": "last", "epochs": 100, "test_top1": 85.0, "data": {"title": "cifar10"}}
+    other = {**own, "test_top1": 95.0, "changed": {"model.filters": [[64], [16]]}}
+    assert listing.best_recorded(replace(load("3"), results=[own, other])) == "85.00 % (100 epochs)"
+    assert listing.best_recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, another model.filters)"
