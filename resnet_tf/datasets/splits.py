@@ -38,21 +38,20 @@ class FileSplit:
     Attributes:
         paths: object [n], the files' paths as str.
         labels: int32 [n], places in the data set's class names.
-        orientations: uint8 [n], 1 to 8, how each photo is stored (TIFF's and EXIF's numbers): images are shown as they
-            are meant to be seen, turned upright and their transparency laid over white. None: as they are stored.
+        upright: whether images are shown as they are meant to be seen, turned as their EXIF orientation says and their
+            transparency laid over white, or as they are stored.
     """
 
     paths: np.ndarray
     labels: np.ndarray
-    orientations: np.ndarray | None = None
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "FileSplit":
         """Returns the examples at `indices`, in that order."""
-        turned = None if self.orientations is None else self.orientations[indices]
-        return FileSplit(self.paths[indices], self.labels[indices], turned)
+        return FileSplit(self.paths[indices], self.labels[indices], self.upright)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,6 @@ def recalibration_steps(plan: Plan) -> int:
 def recalibration_images(plan: Plan) -> Iterator:
     """Yields training batches of a phase, as many as hold `RECALIBRATION` images; fewer where an epoch has."""
     steps = recalibration_steps(plan)
-    with naming_broken_files(lambda: [plan.batches.split]):
+    with naming_broken_files():
         for images, _ in plan.batches.dataset(0, steps):
             yield images
