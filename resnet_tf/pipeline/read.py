@@ -47,14 +47,15 @@ def read_ten_crops(paths: tf.Tensor, steps: Chain, size: int, upright: bool = Fa
         uint8 [batch, 10, size, size, 3], in the order of `augment.views`.
     """
 
-    def five(stages: list[CropWindow]) -> list[list[CropWindow]]:
+    def ten(stages: list[CropWindow]) -> list[list[CropWindow]]:
         whole = stages[-1]
         bottom, right = whole.rows - size, whole.columns - size
         places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (centred(bottom), centred(right))]
+        places += [(top, right - left) for top, left in places]  # those of the mirror image
         return [[*stages[:-1], crop(whole, top, left, size, size)] for top, left in places]
 
-    crops = tf.ensure_shape(_read(paths, None, steps, upright, five), [None, 5, size, size, 3])
-    return tf.concat([crops, tf.reverse(crops, [3])], axis=1)
+    crops = tf.ensure_shape(_read(paths, None, steps, upright, ten), [None, 10, size, size, 3])
+    return tf.concat([crops[:, :5], tf.reverse(crops[:, 5:], [3])], axis=1)
 
 
 def _read(

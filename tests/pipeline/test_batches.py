@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit
 from resnet_tf.errors import UserError
+from resnet_tf.pipeline import augment
 from resnet_tf.pipeline import batches as batches_module
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
 from resnet_tf.presets import augmentation
@@ -221,3 +222,12 @@ def test_a_batch_larger_than_the_split_is_refused():
     assert "batch_size=128" in str(batch_too_large(IMAGES, 128))
     assert steps_per_epoch(IMAGES, 128, repeats=2) == 1
     assert "batch_size=206" in str(batch_too_large(IMAGES, 207, repeats=2))
+
+
+@pytest.mark.parametrize("view", ["1-crop", "mirror", "mirror-shift", "10-crop"])
+def test_views_of_files_of_odd_sizes_are_those_of_their_pixels(view, tmp_path):
+    image = np.random.default_rng(1).integers(0, 256, (19, 23, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "0.png")
+    split = FileSplit(np.array([str(tmp_path / "0.png")], object), np.zeros(1, np.int32))
+    ((shown, _),) = collect(EvaluationBatches(split, (), view, 12, 12).dataset())
+    np.testing.assert_array_equal(shown, augment.views(image[np.newaxis], view, 12))
