@@ -13,7 +13,7 @@ import tensorflow as tf
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
 from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.read import read_batch, read_ten_crops
+from resnet_tf.pipeline.read import read_batch, read_mirrored
 from resnet_tf.pipeline.statistics import Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
 from resnet_tf.presets.augmentation_steps import CenterCrop
@@ -167,8 +167,8 @@ class EvaluationBatches:
         return augment.views(augment.apply(images, self.chain), self.view, self.crop)
 
     def _of_files(self, paths: tf.Tensor) -> tf.Tensor:
-        if self.view == "10-crop":
-            return read_ten_crops(paths, self.chain, self.crop, self.split.upright)
+        if self.crop is not None and self.view in ("mirror", "10-crop"):
+            return read_mirrored(paths, self.chain, self.crop, self.view, self.split.upright)
         chain = self.chain if self.crop is None else (*self.chain, CenterCrop(self.crop))
         return augment.views(read_batch(paths, chain, upright=self.split.upright), self.view, self.crop)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from resnet_tf.datasets.decode import BadImage, CropWindow, open_image
 from resnet_tf.datasets.folder import broken_files_error
 from resnet_tf.pipeline.crops import crop, no_autograph, windows, without_numbers
-from resnet_tf.presets.augmentation import Chain, output_shape
+from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
 from resnet_tf.presets.rounding import centred
 
 _pool = ThreadPoolExecutor(os.cpu_count(), "decode")  # Pillow lets other threads run while it decodes and resizes
@@ -40,22 +40,24 @@ def read_batch(
 
 
 @no_autograph
-def read_ten_crops(paths: tf.Tensor, steps: Chain, size: int, upright: bool = False) -> tf.Tensor:
-    """Reads image files, string [batch], and returns ten crops of what `steps` show, none of which is random.
+def read_mirrored(paths: tf.Tensor, steps: Chain, size: int, view: str, upright: bool = False) -> tf.Tensor:
+    """Reads image files, string [batch], and returns the crops of "mirror" or "10-crop" of what `steps` show.
 
     Returns:
-        uint8 [batch, 10, size, size, 3], in the order of `augment.views`.
+        uint8 [batch, views, size, size, 3], the crops and their order those of `augment.views`.
     """
 
-    def ten(stages: list[CropWindow]) -> list[list[CropWindow]]:
+    def both(stages: list[CropWindow]) -> list[list[CropWindow]]:
         whole = stages[-1]
         bottom, right = whole.rows - size, whole.columns - size
-        places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (centred(bottom), centred(right))]
+        places = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if view == "10-crop" else []
+        places += [(centred(bottom), centred(right))]
         places += [(top, right - left) for top, left in places]  # those of the mirror image
         return [[*stages[:-1], crop(whole, top, left, size, size)] for top, left in places]
 
-    crops = tf.ensure_shape(_read(paths, None, steps, upright, ten), [None, 10, size, size, 3])
-    return tf.concat([crops[:, :5], tf.reverse(crops[:, 5:], [3])], axis=1)
+    crops = tf.ensure_shape(_read(paths, None, steps, upright, both), [None, VIEWS[view], size, size, 3])
+    half = VIEWS[view] // 2
+    return tf.concat([crops[:, :half], tf.reverse(crops[:, half:], [3])], axis=1)
 
 
 def _read(
