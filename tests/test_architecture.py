@@ -50,7 +50,7 @@ QUICK = (
     "resnet_tf.sweeping",
     "resnet_tf.models.cost",
     "resnet_tf.prediction.photos",
-    "resnet_tf.prediction.decode",
+    "resnet_tf.prediction.sandbox",
     *COMMANDS,
 )
 

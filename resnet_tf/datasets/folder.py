@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_tf.datasets.cache import File
-from resnet_tf.datasets.image_headers import read_orientations
+from resnet_tf.datasets.decode import BadImage, open_image, problem
 from resnet_tf.datasets.shared_images import report_shared_files
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, fingerprint
 from resnet_tf.errors import UserError, unknown
@@ -31,7 +31,7 @@ VALIDATION = ("val", "validation", "valid")  # what the folder of a validation s
 TEST_PART = 5  # one image in so many is held out where there is no test folder
 _THREADS = 8  # hide the disk's latency while scanning and decoding
 _PORTION = 1000  # images a thread decodes at a time
-_EIGHT_BIT_MODES = ("RGB", "L", "P", "RGBA")  # Pillow turns these to RGB without loss; 16-bit greys it would clip
+_NAMED = 3  # broken files that a message names
 
 Tree = Mapping[str, list[File]]  # the image files of each class, both in the order of their names
 
@@ -168,31 +168,56 @@ def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int) -> ArraySpl
 
 def _decode(path: str, side: int) -> np.ndarray:
     """Returns an image file's pixels, uint8 [side, side, 3]."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            mode, size = image.mode, image.size
-            pixels = np.asarray(image if mode == "RGB" else image.convert("RGB"))
-    except Exception as error:  # Pillow raises OSError, SyntaxError, EOFError, ValueError and more for a bad file
-        raise UserError(f"image file {path} cannot be read: {error}.") from error
-    if size != (side, side) or mode not in _EIGHT_BIT_MODES:
-        raise UserError(f"image file {path} must be {side}x{side} RGB. Received: {size[0]}x{size[1]} {mode}.")
-    return pixels
+        with open_image(path, upright=False) as image:
+            if (image.width, image.height) != (side, side):
+                raise UserError(
+                    f"image file {path} must be {side}x{side} pixels. Received: {image.width}x{image.height}.",
+                    "image-file-size",
+                )
+            return np.asarray(image.show([[]])[0])
+    except BadImage as error:
+        raise broken_files_error([(path, str(error))]) from error
+
+
+def broken_files_error(broken: Sequence[tuple[str, str]]) -> UserError:
+    """Returns the error for image files that cannot be read: (path, reason) of each; the first few are named."""
+    named = "; ".join(f"{printable(path)} ({reason})" for path, reason in broken[:_NAMED])
+    more = f"; and {len(broken) - _NAMED:,} more" if len(broken) > _NAMED else ""
+    return UserError(
+        f"image files must be whole JPEG, PNG, GIF, BMP or WebP images. Received: {named}{more}. Save them again as "
+        "JPEG, or move them out of the data set.",
+        "image-file-broken",
+    )
+
+
+def check_files(paths: Sequence[str]) -> None:
+    """Checks by their beginnings and ends that files are whole images.
+
+    Raises:
+        UserError: some are not.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        broken = [(path, reason) for path, reason in zip(paths, pool.map(problem, paths), strict=True) if reason]
+    if broken:
+        raise broken_files_error(broken)
 
 
 def to_split(tree: Tree, class_names: tuple[str, ...], upright: bool = False) -> FileSplit:
     """Returns a tree's files as a split that stays on disk.
 
     Args:
-        upright: turn each photo as its header says, for which every file is opened, a tenth of a millisecond each.
+        upright: a user's own photos, shown as they are meant to be seen; they are checked to be whole images, which
+            takes a tenth of a millisecond each.
 
     Raises:
-        UserError: `upright`, and files that are no whole images.
+        UserError: `upright`, and some files are no whole images.
     """
     paths = [file.path for name in class_names for file in tree[name]]
+    if upright:
+        check_files(paths)
     labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
-    return FileSplit(np.array(paths, dtype=object), labels, read_orientations(paths) if upright else None)
+    return FileSplit(np.array(paths, dtype=object), labels, upright)
 
 
 def fingerprint_of_files(train: Tree, test: Tree, validation: Tree | None = None) -> str:

@@ -38,21 +38,20 @@ class FileSplit:
     Attributes:
         paths: object [n], the files' paths as str.
         labels: int32 [n], indices into the data set's class names.
-        orientations: uint8 [n], 1 to 8, of each photo (as TIFF and EXIF number them): images are rotated upright and
-            transparent pixels are blended with white. None: images are shown as they are stored.
+        upright: whether images are rotated as their EXIF orientation says and transparent pixels are blended with
+            white, or are shown as they are stored.
     """
 
     paths: np.ndarray
     labels: np.ndarray
-    orientations: np.ndarray | None = None
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "FileSplit":
         """Returns the examples at `indices`, in that order."""
-        orientations = None if self.orientations is None else self.orientations[indices]
-        return FileSplit(self.paths[indices], self.labels[indices], orientations)
+        return FileSplit(self.paths[indices], self.labels[indices], self.upright)
 
 
 @dataclass(frozen=True, eq=False)

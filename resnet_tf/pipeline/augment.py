@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_tf.pipeline import crops
+from resnet_tf.pipeline.read import read_batch
 from resnet_tf.pipeline.statistics import IMAGENET, Statistics
-from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape, split_framing
+from resnet_tf.presets.augmentation import VIEWS, Chain, split_framing
 from resnet_tf.presets.augmentation_steps import (
     AUGMENTATIONS,
     ColorJitter,
@@ -34,7 +35,7 @@ _STREAM = 1  # apart from other uses of the same seed, such as the order of the 
 _TO_GREY = np.tile(np.float32([[0.299], [0.587], [0.114]]), 3)  # ITU-R 601-2, as in Pillow and torchvision
 
 
-@crops.as_written
+@crops.no_autograph
 def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[tf.Tensor, ...]:
     """Returns what chance decides in a step of training: for each augmentation float32 [global_batch, some].
 
@@ -56,7 +57,7 @@ def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[
     return tuple(decided)
 
 
-@crops.as_written
+@crops.no_autograph
 def augment_batch(
     images: tf.Tensor,
     chain: Chain,
@@ -65,68 +66,27 @@ def augment_batch(
     global_batch: int,
     first_row: int = 0,
     statistics: Statistics | None = None,
+    upright: bool = False,
 ) -> tf.Tensor:
     """Returns a training step's images, augmented: [batch, height, width, 3], uint8, or float32 after a colour step.
 
     Args:
-        images: uint8 [batch, height, width, 3]: rows `first_row` and on of the global batch.
+        images: rows `first_row` and on of the global batch: uint8 [batch, height, width, 3], or the paths of image
+            files, string [batch], whose sizes may differ. The chain's first crops are done while a file is read.
         step, seed, global_batch: as in `draws`.
         statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        upright: how files are read, see `decode.open_image`.
     """
     rows = slice(first_row, first_row + tf.shape(images)[0])
-    return apply(images, chain, [numbers[rows] for numbers in draws(chain, seed, step, global_batch)], statistics)
-
-
-@crops.as_written
-def augment_files(
-    paths: tf.Tensor,
-    chain: Chain,
-    seed: int,
-    step: tf.Tensor,
-    global_batch: int,
-    first_row: int = 0,
-    statistics: Statistics | None = None,
-    orientations: tf.Tensor | None = None,
-) -> tf.Tensor:
-    """Returns what `augment_batch` would, of image files, string [batch], whose sizes may differ.
-
-    The chain's first framings are done while a file is read, so that only what they show of a JPEG is decoded.
-
-    Args:
-        orientations: as in `read_batch`.
-    """
-    rows = slice(first_row, first_row + tf.shape(paths)[0])
     numbers = [of_step[rows] for of_step in draws(chain, seed, step, global_batch)]
-    framings, rest = split_framing(chain)
-    images = read_batch(paths, framings, numbers[: len(framings)], orientations)
-    return apply(images, rest, numbers[len(framings) :], statistics)
+    if images.dtype == tf.string:
+        crop_steps, chain = split_framing(chain)
+        images = read_batch(images, crop_steps, numbers[: len(crop_steps)], upright)
+        numbers = numbers[len(crop_steps) :]
+    return apply(images, chain, numbers, statistics)
 
 
-@crops.as_written
-def read_batch(
-    paths: tf.Tensor,
-    framings: Chain,
-    numbers: Sequence[tf.Tensor] | None = None,
-    orientations: tf.Tensor | None = None,
-) -> tf.Tensor:
-    """Returns image files, string [batch], framed to one size: uint8 [batch, height, width, 3].
-
-    Args:
-        numbers: `draws` of the framings, these rows; may be left out where none is random.
-        orientations: how each photo is stored, int32 [batch], 1 to 8; None: see `framing.read_framed`.
-    """
-    size = output_shape(framings)
-    if numbers is None:
-        numbers = [tf.zeros([tf.shape(paths)[0], 0]) for _ in crops.unused(framings)]
-    turned = () if orientations is None else (orientations,)
-    return tf.map_fn(
-        lambda one: crops.read_framed(one[0], framings, one[1], *one[2]),
-        (paths, tuple(numbers), turned),
-        fn_output_signature=tf.TensorSpec([*size, 3], tf.uint8),
-    )
-
-
-@crops.as_written
+@crops.no_autograph
 def apply(
     images: tf.Tensor,
     chain: Chain,
@@ -141,7 +101,7 @@ def apply(
         numbers: `draws` of the chain, these rows; may be left out where nothing is random.
         statistics: as in `augment_batch`.
     """
-    numbers = crops.unused(chain) if numbers is None else numbers
+    numbers = crops.without_numbers(chain) if numbers is None else numbers
     for carry_out, run in itertools.groupby(
         zip(chain, numbers, strict=True), key=lambda pair: _CARRY_OUT[type(pair[0])]
     ):
@@ -150,7 +110,7 @@ def apply(
     return images
 
 
-@crops.as_written
+@crops.no_autograph
 def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
     """Returns what a network is shown of `images` [batch, height, width, 3]: [batch, views, size, size, 3].
 

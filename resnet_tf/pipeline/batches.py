@@ -8,17 +8,17 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import tensorflow as tf
 
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
-from resnet_tf.pipeline import augment, crops
+from resnet_tf.pipeline import augment
+from resnet_tf.pipeline.read import read_batch, read_mirrored
 from resnet_tf.pipeline.statistics import Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
+from resnet_tf.presets.augmentation_steps import CenterCrop
 
 _PIXELS = 2**21  # of an evaluation batch
-_AHEAD = 6  # steps that are made ready before they are asked for, at most: `_deliver` and two calls of `batch`
 _STREAM = 0  # of random numbers for the order; augmentation has its own
 
 
@@ -35,7 +35,8 @@ def steps_per_epoch(images: int, batch_size: int, repeats: int = 1) -> int:
         raise UserError(
             f"a batch must not be larger than an epoch ({images:,} images in the training split"
             f"{f', {repeats} times' if repeats > 1 else ''}). Received: train.batch_size={batch_size}. "
-            f"Lower it with --set train.batch_size={max(1, images * repeats)}."
+            f"Lower it with --set train.batch_size={max(1, images * repeats)}.",
+            "batch-too-large",
         )
     return images * repeats // batch_size
 
@@ -76,7 +77,7 @@ class TrainingBatches:
         per_epoch = self.steps_per_epoch
         source, labels = self._source, tf.constant(self.split.labels, tf.int32)
         shape = output_shape(self.chain, self.split.images.shape[1:3] if isinstance(self.split, ArraySplit) else None)
-        augmented = augment.augment_batch if isinstance(self.split, ArraySplit) else augment.augment_files
+        upright = isinstance(self.split, FileSplit) and self.split.upright
 
         def steps_of(epoch):
             order = self._order(epoch)
@@ -85,9 +86,15 @@ class TrainingBatches:
 
         def batch(step, indices):
             indices = indices[first_row : first_row + rows]
-            images, *turned = (tf.gather(part, indices) for part in source)
-            images = augmented(
-                images, self.chain, self.seed, step, self.batch_size, first_row, self.statistics, *turned
+            images = augment.augment_batch(
+                tf.gather(source, indices),
+                self.chain,
+                self.seed,
+                step,
+                self.batch_size,
+                first_row,
+                self.statistics,
+                upright,
             )
             return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
 
@@ -96,17 +103,8 @@ class TrainingBatches:
         steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
         return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
 
-    def in_flight(self, step: int) -> ArraySplit | FileSplit:
-        """Returns the images of the steps that may be worked on while `step` is the next to be trained."""
-        per_epoch = self.steps_per_epoch
-        rows = []
-        for ahead in range(max(0, step - 1), step + _AHEAD):
-            order = self._order(ahead // per_epoch).numpy()
-            rows.append(order[ahead % per_epoch * self.batch_size :][: self.batch_size])
-        return self.split.take(np.concatenate(rows))
-
     @cached_property
-    def _source(self) -> tuple[tf.Tensor, ...]:
+    def _source(self) -> tf.Tensor:
         return _indexable(self.split)
 
     def _order(self, epoch: tf.Tensor) -> tf.Tensor:
@@ -155,38 +153,31 @@ class EvaluationBatches:
         def batch(start):
             rows = slice(start, start + self.batch_size)
             shape = [None, VIEWS[self.view], self.size, self.size, 3]
-            images = shown(*(part[rows] for part in source))
+            images = shown(source[rows])
             return tf.ensure_shape(tf.cast(images, tf.float32), shape), labels[rows]
 
         starts = tf.data.Dataset.range(0, len(self.split), self.batch_size)
         return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
 
     @cached_property
-    def _source(self) -> tuple[tf.Tensor, ...]:
+    def _source(self) -> tf.Tensor:
         return _indexable(self.split)
 
     def _of_arrays(self, images: tf.Tensor) -> tf.Tensor:
         return augment.views(augment.apply(images, self.chain), self.view, self.crop)
 
-    def _of_files(self, *files: tf.Tensor) -> tf.Tensor:
-        def one(file):
-            path, *turned = file
-            image = crops.read_framed(path, self.chain, None, *turned)
-            return augment.views(image[tf.newaxis], self.view, self.crop)[0]
-
-        shape = [VIEWS[self.view], self.size, self.size, 3]
-        return tf.map_fn(one, files, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+    def _of_files(self, paths: tf.Tensor) -> tf.Tensor:
+        if self.crop is not None and self.view in ("mirror", "10-crop"):
+            return read_mirrored(paths, self.chain, self.crop, self.view, self.split.upright)
+        chain = self.chain if self.crop is None else (*self.chain, CenterCrop(self.crop))
+        return augment.views(read_batch(paths, chain, upright=self.split.upright), self.view, self.crop)
 
 
-def _indexable(split: ArraySplit | FileSplit) -> tuple[tf.Tensor, ...]:
-    """Returns what tells a split's images apart, where TensorFlow can index it: a copy, so once a split.
-
-    The images themselves; or their files' paths, and their orientations where the split has them.
-    """
+def _indexable(split: ArraySplit | FileSplit) -> tf.Tensor:
+    """Returns a split's images, or its files' paths, where TensorFlow can index them: a copy, so once a split."""
     if isinstance(split, ArraySplit):
-        return (tf.constant(split.images),)
-    paths = tf.constant([os.fsencode(path) for path in split.paths])  # a name need not be UTF-8
-    return (paths,) if split.orientations is None else (paths, tf.constant(split.orientations, tf.int32))
+        return tf.constant(split.images)
+    return tf.constant([os.fsencode(path) for path in split.paths])  # a name need not be UTF-8
 
 
 def _deliver(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -25,7 +25,8 @@ def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str 
     if height != width:
         raise UserError(
             f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
-            f"center_crop({min(height, width)})."
+            f"center_crop({min(height, width)}).",
+            "evaluation-not-square",
         )
     return EvaluationBatches(split, chain, view, crop, height)
 
@@ -48,5 +49,6 @@ def photo_framing(preset: Preset) -> tuple[int, int]:
             return size, crop or size
     raise UserError(
         f"photos are framed by resize(size) | center_crop(size). Received: evaluation.frame={frame!r}, as which they "
-        f"would not be shown."
+        f"would not be shown.",
+        "evaluation-frame-not-for-photos",
     )

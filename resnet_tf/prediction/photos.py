@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from resnet_tf.errors import UserError
-from resnet_tf.prediction import decode
+from resnet_tf.prediction import sandbox
 
 # Of a folder only files with these names are taken. HEIC and AVIF are among them to be refused aloud, not overlooked.
 _PICTURE_NAME = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|dib|webp|tiff?|hei[cf]|avif)", re.IGNORECASE | re.DOTALL
 )
-_ROOT = str(Path(decode.__file__).parents[2])  # of the package, where the decoder finds it
+_ROOT = str(Path(sandbox.__file__).parents[2])  # of the package, where the decoder finds it
 _DECODER = """
 import sys
 sys.path.insert(0, sys.argv[1])  # PYTHONPATH would split a root that has a colon
-from resnet_tf.prediction import decode
-decode.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+from resnet_tf.prediction import sandbox
+sandbox.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
 """
 _MAX_DECODERS = 4
 
@@ -38,7 +38,7 @@ class Photo:
     Attributes:
         error: one line; None for a good photo, and only then are the other fields set.
         width, height: of the upright photo, pixels.
-        fitted: uint8 [crop, crop, 3], RGB: what the network is shown (see `decode.fit`).
+        fitted: uint8 [crop, crop, 3], RGB: what the network is shown (see `decode.ImageFile.middle`).
         preview: uint8 [h, w, 3], RGB: the whole photo, its longest side at most `decode.PREVIEW`.
         activation: float32 [h, w] in 0..1, where in `fitted` the network saw the class put first; None before that.
     """
@@ -70,7 +70,7 @@ def find(patterns: Sequence[str]) -> list[Path]:
     if all(os.path.isdir(path) or not os.path.lexists(path) for path in found.values()):
         named = ", ".join(map(repr, patterns[:3])) + (", ..." if len(patterns) > 3 else "")
         hint = "Give files, folders or patterns such as 'photos/*.jpg'."
-        raise UserError(f"no photo found. Received: {named or 'no names'}. {hint}")
+        raise UserError(f"no photo found. Received: {named or 'no names'}. {hint}", "photo-not-found")
     return list(found.values())
 
 
@@ -97,7 +97,7 @@ def _pictures_in(folder: str) -> list[Path]:
 def load_all(paths: Iterable[str | os.PathLike], side: int, crop: int, seconds: float = 5.0) -> Iterator[Photo]:
     """Decodes photos apart from this process, one `Photo` for each path, in order.
 
-    Up to four decoders (`decode.serve`), fresh Python processes that import neither TensorFlow nor NumPy, work in turn.
+    Up to four decoders (`sandbox.serve`), fresh Python processes without TensorFlow and NumPy, work in turn.
     One that crashes, or that takes longer than `seconds` on a photo, costs that photo alone and is replaced.
 
     Args:

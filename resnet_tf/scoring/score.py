@@ -25,7 +25,7 @@ def score(
         keep_all: see `Scores`.
     """
     scores = Scores(classes, keep_all)
-    with naming_broken_files(lambda: [batches.split]):
+    with naming_broken_files():
         for images, labels in batches.dataset():
             views = images.shape[1]
             logits = model.predict_on_batch(images.numpy().reshape(-1, *images.shape[2:]))

@@ -108,7 +108,7 @@ class Phase:
         session.display.start_phase(plan)
         rows = session.group.rows(self.batch_size)
         try:
-            with naming_broken_files(lambda: [plan.batches.in_flight(self.steps_done)]):
+            with naming_broken_files():
                 self._start_clock()
                 for images, labels in plan.batches.dataset(self.steps_done, plan.total_steps, *rows):
                     if progress.step == 0:

@@ -158,7 +158,7 @@ def _sample(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
         return None
     sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
     batches = evaluation_batches(preset, sample, "1-crop")
-    with naming_broken_files(lambda: [sample]):
+    with naming_broken_files():
         images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
     return images.astype(np.uint8)
 

@@ -58,6 +58,6 @@ def recalibration_steps(plan: Plan) -> int:
 
 def recalibration_images(plan: Plan) -> Iterator:
     """Yields that many training batches of a phase, without labels."""
-    with naming_broken_files(lambda: [plan.batches.split]):
+    with naming_broken_files():
         for images, _ in plan.batches.dataset(0, recalibration_steps(plan)):
             yield images

@@ -32,10 +32,10 @@ def test_a_photos_pixels_are_the_evaluations(frame, written):
     preset = resnet_tf.load_preset(
         "demo", data={"dataset": "folder", "augment": "random_resized_crop(32)"}, evaluation={"frame": frame}
     )
-    split = FileSplit(np.array(written, dtype=object), np.zeros(len(written), np.int32))
+    split = FileSplit(np.array(written, dtype=object), np.zeros(len(written), np.int32), upright=True)
     evaluated = np.concatenate([images[:, 0] for images, _ in evaluation_batches(preset, split).dataset()])
     for photo, expected in zip(photos.load_all(written, *photo_framing(preset)), evaluated, strict=True):
-        assert np.abs(photo.fitted - expected).max() <= 2, photo.path.name
+        assert np.abs(photo.fitted - expected).max() <= 1, photo.path.name  # 1: a tie, rounded apart
 
 
 def test_a_crop_larger_than_the_images_is_refused_before_any_is_cut():

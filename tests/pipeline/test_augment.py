@@ -11,7 +11,7 @@ from drawn import LIKELY, noise, numbers_of
 from PIL import Image
 
 from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.augment import apply, augment_batch, augment_files, draws
+from resnet_tf.pipeline.augment import apply, augment_batch, draws
 from resnet_tf.presets.augmentation import parse
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_done_by_an_empty_chain():
 
 
 def test_a_random_chain_without_its_draws_is_refused():
-    with pytest.raises(ValueError, match="'draws' must be given"):
+    with pytest.raises(ValueError, match="'numbers' must be given"):
         apply(tf.constant(noise(1, 8, 8, 3)), parse("pad_crop(1)"))
 
 
@@ -250,6 +250,7 @@ def test_files_are_augmented_as_their_pixels_would_be(tmp_path):
     for image, path in zip(images, paths, strict=True):
         Image.fromarray(image).save(path)
     chain, step = parse(STL10), tf.constant(2, tf.int64)
-    from_files = augment_files(tf.constant(paths[2:5]), chain, 3, step, global_batch=6, first_row=2)
-    np.testing.assert_array_equal(from_files, augment_batch(tf.constant(images), chain, 3, step, 6)[2:5])
+    from_files = augment_batch(tf.constant(paths[2:5]), chain, 3, step, global_batch=6, first_row=2)
+    from_arrays = augment_batch(tf.constant(images), chain, 3, step, 6)[2:5]
+    np.testing.assert_allclose(from_files, from_arrays, rtol=0, atol=5)  # a level of resampling, its contrast raised
     np.testing.assert_array_equal(augment.read_batch(tf.constant(paths), parse("center_crop(24)")), images)

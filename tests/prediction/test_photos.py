@@ -11,30 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from assertions import user_error
 from pictures import MODES, NOISE, saved
 from PIL import Image
 
-from resnet_tf.errors import UserError
-from resnet_tf.prediction import decode, photos
+from resnet_tf.datasets.decode import open_image
+from resnet_tf.prediction import photos
 
 # A decoder that does to the photos of certain names what a broken codec might do to any.
 BROKEN_DECODER = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from resnet_tf.prediction import decode
-whole = decode.upright_rgb
-def upright_rgb(path, shorter_side=None):
+from resnet_tf.datasets import decode
+from resnet_tf.prediction import sandbox
+answer = sandbox.answer
+def broken(path, side, crop):
     match os.path.basename(path).split(".")[0]:
         case "hang": sum(range(10**12))  # in C, where no Python signal handler would run
         case "crash": os.kill(os.getpid(), signal.SIGSEGV)
         case "killed": os.kill(os.getpid(), signal.SIGKILL)
         case "exit": os._exit(3)
-        case "greedy": bytearray(8 << 30)
         case "noisy": os.write(1, b"to stdout" * 9999); os.write(2, b"to stderr" * 9999)
-        case "modules": raise decode.BadPhoto(" ".join([*sys.modules, *(path or "''" for path in sys.path)]))
-    return whole(path, shorter_side)
-decode.upright_rgb = upright_rgb
-decode.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+        case "modules": return {"error": " ".join([*sys.modules, *(path or "''" for path in sys.path)])}, b""
+        case "greedy": decode.open_image = lambda *_, **__: bytearray(8 << 30)
+    return answer(path, side, crop)
+sandbox.answer = broken
+sandbox.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
 """
 
 
@@ -81,13 +83,11 @@ def test_find_keeps_what_has_no_photo_and_refuses_only_when_nothing_at_all_is_fo
     assert [os.fspath(path) for path in photos.find(named)] == named
     reasons = [photo.error for photo in photos.load_all(photos.find(named), 8, 8)]
     assert reasons[0] == "no such file, and none that matches it as a pattern"
-    assert reasons[1] == "a folder, and no picture file was found in it"
+    assert reasons[1] == "a folder, and no image file was found in it"
     assert None not in reasons[:4]
     assert reasons[4] is None
     for nothing in (["missing.jpg"], ["empty"], ["*.png", "empty"], []):
-        with pytest.raises(UserError, match="no photo found") as caught:
-            photos.find(nothing)
-        assert "\n" not in str(caught.value)
+        assert user_error(photos.find, nothing).code == "photo-not-found"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -111,7 +111,8 @@ def test_a_photo_has_its_size_its_fit_and_its_preview(tmp_path):
     assert (second.path, second.width, second.height) == (plain, 40, 24)
     assert second.fitted.dtype == second.preview.dtype == np.uint8
     np.testing.assert_array_equal(second.preview, NOISE)
-    np.testing.assert_array_equal(second.fitted, decode.fit(Image.fromarray(NOISE), 16, 16))
+    with open_image(str(plain)) as image:
+        np.testing.assert_array_equal(second.fitted, image.show([[image.middle(16, 16)]])[0])
 
 
 def test_a_phones_108_megapixels_are_read_and_a_png_of_as_many_is_not(tmp_path):
@@ -170,7 +171,7 @@ def test_a_decoder_that_hangs_or_dies_costs_one_photo(tmp_path, broken_decoder, 
         "crash": "the decoder crashed (SIGSEGV)",
         "killed": "the decoder was killed (out of memory?)",
         "exit": "the decoder failed (exit code 3)",
-        "greedy": "resizing it needs too much memory",
+        "greedy": "decoding it needs too much memory",
         "hang.2": "decoding took longer than 0.5 s",
         "crash.2": "the decoder crashed (SIGSEGV)",
     }
@@ -186,15 +187,17 @@ def test_the_decoder_imports_no_tensorflow_and_not_even_numpy(tmp_path, broken_d
     assert "PIL" in imported
     assert not imported & {"tensorflow", "keras", "numpy", "scipy", "matplotlib"}
     ours = {name for name in photo.error.split() if name.startswith("resnet_tf")}
-    package = {"resnet_tf", "resnet_tf.presets", "resnet_tf.prediction"}
-    assert ours == package | {"resnet_tf.log", "resnet_tf.presets.rounding", "resnet_tf.prediction.decode"}
+    package = {"resnet_tf", "resnet_tf.presets", "resnet_tf.prediction", "resnet_tf.datasets", "resnet_tf.log"}
+    assert ours == package | {
+        f"resnet_tf.{name}" for name in ("presets.rounding", "datasets.decode", "prediction.sandbox")
+    }
     assert not {str(tmp_path), "''"} & set(photo.error.split())  # nor anything that lies where it is started
 
 
 def test_the_package_may_lie_in_a_folder_with_a_colon(tmp_path, monkeypatch):
     home = tmp_path / "a:b"
     home.mkdir()
-    (home / "resnet_tf").symlink_to(Path(decode.__file__).parents[1])
+    (home / "resnet_tf").symlink_to(Path(photos.__file__).parents[1])
     monkeypatch.setattr(photos, "_ROOT", str(home))
     monkeypatch.delenv("PYTHONPATH", raising=False)
     (photo,) = photos.load_all([write(tmp_path / "a.png")], 8, 8)
@@ -203,7 +206,7 @@ def test_the_package_may_lie_in_a_folder_with_a_colon(tmp_path, monkeypatch):
 
 def test_finding_photos_imports_no_tensorflow():
     check = "import sys, resnet_tf.prediction.photos; print({'tensorflow', 'keras', 'scipy'} & set(sys.modules))"
-    root = Path(decode.__file__).parents[2]
+    root = Path(photos.__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
 

@@ -11,7 +11,7 @@ if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]  # they count what a process does through Linux's /proc
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "prediction"))  # the pictures of its tests
+sys.path.append(str(HERE.parent / "prediction"))  # whose tests make hostile names and damaged images
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import BLOCKS, BOMBS, MODES, saved
+from pictures import BLOCKS, BOMBS, MODES, TURNS, saved
 from PIL import Image
-from test_decode import TURNS
 from test_photos import hostile_names, mutated
 
 import predict as predict_door

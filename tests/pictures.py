@@ -12,6 +12,18 @@ NOISE = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)
 BLOCKS = NOISE[:3, :5].repeat(8, axis=0).repeat(8, axis=1)  # flat 8x8 blocks survive JPEG's rounding
 
 
+TURNS = {  # EXIF 2.32, table 6: how the upright photo is stored for each orientation
+    1: lambda photo: photo,
+    2: lambda photo: photo[:, ::-1],
+    3: lambda photo: photo[::-1, ::-1],
+    4: lambda photo: photo[::-1],
+    5: lambda photo: photo.transpose(1, 0, 2),
+    6: lambda photo: np.rot90(photo, 1),
+    7: lambda photo: photo[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda photo: np.rot90(photo, -1),
+}
+
+
 def png(size, depth, color, rows, *chunks):
     """A PNG written by hand, for the bit depths that Pillow does not write."""
 

@@ -1,0 +1,108 @@
+"""Reads image files inside tf.data: decoded, cropped and resampled by Pillow, in as many threads as there are cores."""
+
+import atexit
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+
+from resnet_tf.datasets.decode import BadImage, CropWindow, open_image
+from resnet_tf.datasets.folder import broken_files_error
+from resnet_tf.pipeline.crops import crop, no_autograph, windows, without_numbers
+from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
+from resnet_tf.presets.rounding import centred
+
+_pool = ThreadPoolExecutor(os.cpu_count(), "decode")  # Pillow lets other threads run while it decodes and resizes
+_readers: set[int] = set()  # threads of tf.data that are in Python
+_last_read = float("-inf")  # when one of them last was, in seconds of time.monotonic
+
+
+@no_autograph
+def read_batch(
+    paths: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor] | None = None, upright: bool = False
+) -> tf.Tensor:
+    """Reads image files, string [batch], and returns them after `steps`: uint8 [batch, height, width, 3].
+
+    Args:
+        numbers: `augment.draws` of the steps, these rows; may be left out where none is random.
+        upright: see `decode.open_image`.
+
+    Raises:
+        UserError: a file that cannot be decoded; inside tf.data, see `broken.naming_broken_files`.
+    """
+    shown = _read(paths, numbers, steps, upright, lambda stages: [stages])
+    return tf.ensure_shape(shown, [None, 1, *output_shape(steps), 3])[:, 0]
+
+
+@no_autograph
+def read_mirrored(paths: tf.Tensor, steps: Chain, size: int, view: str, upright: bool = False) -> tf.Tensor:
+    """Reads image files, string [batch], and returns the crops of "mirror" or "10-crop" of what `steps` show.
+
+    Returns:
+        uint8 [batch, views, size, size, 3], the crops and their order those of `augment.views`.
+    """
+
+    def both(stages: list[CropWindow]) -> list[list[CropWindow]]:
+        whole = stages[-1]
+        bottom, right = whole.rows - size, whole.columns - size
+        places = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if view == "10-crop" else []
+        places += [(centred(bottom), centred(right))]
+        places += [(top, right - left) for top, left in places]  # those of the mirror image
+        return [[*stages[:-1], crop(whole, top, left, size, size)] for top, left in places]
+
+    crops = tf.ensure_shape(_read(paths, None, steps, upright, both), [None, VIEWS[view], size, size, 3])
+    half = VIEWS[view] // 2
+    return tf.concat([crops[:, :half], tf.reverse(crops[:, half:], [3])], axis=1)
+
+
+def _read(
+    paths: tf.Tensor,
+    numbers: Sequence[tf.Tensor] | None,
+    steps: Chain,
+    upright: bool,
+    views: Callable[[list[CropWindow]], list[list[CropWindow]]],
+) -> tf.Tensor:
+    """Returns uint8 [batch, views, height, width, 3]; `views` gives from an image's windows those of each view."""
+    fixed = without_numbers(steps) if numbers is None else None
+
+    def read_one(path: bytes, *own: np.ndarray) -> np.ndarray:
+        name = os.fsdecode(path)
+        try:
+            with open_image(name, upright) as image:
+                return np.stack(image.show(views(windows(image.height, image.width, steps, own or fixed or ()))))
+        except BadImage as error:
+            raise broken_files_error([(name, str(error))]) from error
+
+    def read(paths: np.ndarray, *numbers: np.ndarray) -> np.ndarray:
+        with _in_python():
+            return np.stack(list(_pool.map(read_one, paths, *numbers)))
+
+    return tf.numpy_function(read, [paths, *(numbers or ())], tf.uint8, stateful=False)
+
+
+@contextlib.contextmanager
+def _in_python() -> Iterator[None]:
+    """Notes that a thread of tf.data is in Python, for `_wait_for_readers`."""
+    global _last_read
+    _readers.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        _last_read = time.monotonic()
+        _readers.discard(threading.get_ident())
+
+
+@atexit.register
+def _wait_for_readers() -> None:
+    """Waits until no thread of tf.data is in Python, where an iterator lives until the program's end.
+
+    Python's end stops a thread that comes for the interpreter's lock, and TensorFlow would wait for it without end. As
+    batches are prefetched in a small number, readers soon have no more to do.
+    """
+    while _readers or time.monotonic() - _last_read < 0.1:
+        time.sleep(0.01)

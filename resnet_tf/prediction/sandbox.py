@@ -1,0 +1,55 @@
+"""Decodes photos in a process of its own, so that a file that crashes or stalls a codec stops nothing but this process.
+
+`photos.load_all` starts it and talks to it. Beside the standard library only `datasets/decode.py` is imported.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+
+from resnet_tf.datasets import decode
+
+MAX_MEMORY = 1 << 30  # bytes of address space: enough for decode.MAX_PIXELS in RGBA
+
+
+def serve(side: int, crop: int, seconds: float) -> None:
+    """Answers one line of JSON on standard input (a path) with one photo on standard output, until the input ends.
+
+    An answer is a line of JSON, {"error"} or {"width", "height", "preview": [width, height]}, then for a good photo
+    the RGB bytes of its crop and of its preview. No pickle: what comes from the process that read a stranger's file
+    is data. The kernel's alarm ends the process, whatever code it is in, when one photo takes longer than `seconds`.
+    """
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing a library prints mixes with them
+    logging.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):  # some systems have no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    for line in sys.stdin:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        header, pixels = answer(json.loads(line), side, crop)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        replies.write(json.dumps(header).encode() + b"\n" + pixels)
+        replies.flush()
+
+
+def answer(path: str, side: int, crop: int) -> tuple[dict, bytes]:
+    """Returns the header and the pixels of one photo's answer; see `serve`."""
+    if not os.path.lexists(path):
+        return {"error": "no such file, and none that matches it as a pattern"}, b""
+    try:
+        with decode.open_image(path, formats=decode.PHOTO_FORMATS) as photo:
+            fitted, small = photo.show([[photo.middle(side, crop)], [photo.preview()]])
+            header = {"width": photo.width, "height": photo.height, "preview": small.size}
+            return header, fitted.tobytes() + small.tobytes()
+    except decode.BadImage as error:
+        return {"error": str(error)}, b""
+    except MemoryError:
+        return {"error": "decoding it needs too much memory"}, b""
