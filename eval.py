@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
     command.add_network_options(options)
     what = options.add_argument_group("how to score it")
@@ -80,4 +80,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

@@ -15,7 +15,7 @@ FORMATS = ("saved_model", "litert", "onnx")
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
     command.add_network_options(options)
     what = options.add_argument_group("what to write")
@@ -42,4 +42,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Predict the classes of your own photos.", EXAMPLES)
     options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
     command.add_network_options(options)
@@ -71,4 +71,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

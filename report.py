@@ -17,7 +17,7 @@ EXAMPLES = """\
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Report what was measured, beside what the presets' authors report.", EXAMPLES)
     what = options.add_argument_group("what to write")
     what.add_argument("--html", metavar="FILE", help="a page that needs no network (default: report.html)")
@@ -65,4 +65,4 @@ def write(name: str, content: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

@@ -16,7 +16,7 @@ HEADINGS = ("trial", "status", "epoch", "validation", "run")
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Train many presets, seeds and settings, each as an ordinary run.", EXAMPLES)
     what = options.add_argument_group("what to train: every combination of")
     what.add_argument("--presets", metavar="NAME|PATH", nargs="+", default=[], help="presets")
@@ -100,4 +100,4 @@ def table(sweep):
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

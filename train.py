@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
+    """Returns the options of this command."""
     options = command.Parser("Train a residual network as a preset says.", EXAMPLES)
     what = options.add_argument_group("what to train")
     what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
@@ -115,4 +115,4 @@ def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

@@ -9,7 +9,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from resnet_tf.cli.command import run_door
+from resnet_tf.cli.command import run_command
 from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.cost import network_size
@@ -121,4 +121,4 @@ def cells(found: Cost) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_door(main))
+    sys.exit(run_command(main))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import export as export_door
+import export as export_command
 import resnet_tf
 from resnet_tf import export
 from resnet_tf.cli import command
@@ -26,8 +26,8 @@ def runs(tmp_path_factory, tiny_preset, image_tree):
     return folder
 
 
-def run_door(*arguments) -> int:
-    return command.run_door(export_door.main, [str(argument) for argument in arguments])
+def run_command(*arguments) -> int:
+    return command.run_command(export_command.main, [str(argument) for argument in arguments])
 
 
 def of_saved_model(path, images):
@@ -59,7 +59,7 @@ def test_exported_network_predicts_as_predict_does(to, runs, image_tree, tmp_pat
         "litert": (of_litert, "last.tflite"),
         "onnx": (of_onnx, "last.onnx"),
     }[to]
-    assert run_door("--to", to, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 0
+    assert run_command("--to", to, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 0
     assert re.search(r"the same class for 70 images .* probabilities to \d\.\de[+-]\d\d", capsys.readouterr().out)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"{name}.json"])
     about = json.loads((tmp_path / f"{name}.json").read_text())
@@ -81,7 +81,7 @@ def test_what_predicts_otherwise_is_not_written(runs, image_tree, tmp_path, caps
 
     monkeypatch.setitem(export.FORMATS, "saved_model", dataclasses.replace(form, load=spoilt))
     (tmp_path / "last_saved_model.json").write_text("before")
-    assert run_door("--to", "saved_model", "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
+    assert run_command("--to", "saved_model", "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
     assert "another class for" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["last_saved_model.json"]
     assert (tmp_path / "last_saved_model.json").read_text() == "before"
@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_work(runs, tmp_path,
 
     monkeypatch.setattr(export.tempfile, "mkdtemp", read_only)
     monkeypatch.setattr(export, "load_network", None)
-    assert run_door("--to", "saved_model", "--data", tmp_path / "none", "--runs", runs, "--out", tmp_path) == 2
+    assert run_command("--to", "saved_model", "--data", tmp_path / "none", "--runs", runs, "--out", tmp_path) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert f"{tmp_path}: Read-only file system" in line
@@ -107,7 +107,7 @@ def test_mistakes_are_told_in_one_line(runs, image_tree, tmp_path, capsys, monke
         ("--to", "onnx"): "pip install -r requirements-export.txt",
         ("--to", "litert", "--preset", "4"): "to export, a finished run is needed",
     }.items():
-        assert run_door(*arguments, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
+        assert run_command(*arguments, "--data", image_tree, "--runs", runs, "--out", tmp_path) == 2
         line = capsys.readouterr().err
         assert told in line
         assert line.count("\n") == 1
@@ -125,5 +125,5 @@ def test_a_frame_that_photos_cannot_have_is_refused_before_any_work(runs, tmp_pa
         export.export(run_folder.every(runs)[0], "saved_model", tmp_path)
 
 
-def test_forms_of_the_door_are_those_there_are():
-    assert tuple(export.FORMATS) == export_door.FORMATS
+def test_forms_of_the_command_are_those_there_are():
+    assert tuple(export.FORMATS) == export_command.FORMATS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from messages import interrupting
 
-import sweep as sweep_door
+import sweep as sweep_command
 from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.errors import Stopped, UserError
@@ -22,7 +22,7 @@ from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
 from resnet_tf.training.train import train
 
-ROOT = Path(sweep_door.__file__).parent
+ROOT = Path(sweep_command.__file__).parent
 
 
 def test_trials_are_every_combination():
@@ -150,7 +150,7 @@ def test_what_a_task_left_behind_is_told_in_a_line(tiny, tmp_path, monkeypatch):
         assert "\n" not in outcome.error
 
 
-def test_mistakes_at_the_door_are_told_in_one_line(capsys):
+def test_mistakes_at_the_command_are_told_in_one_line(capsys):
     for arguments, told in {
         (): "choose what to train with --presets",
         ("--presets", "3", "--workers", "0"): "--workers must be at least 1. Received: 0.",
@@ -160,7 +160,7 @@ def test_mistakes_at_the_door_are_told_in_one_line(capsys):
         ("--presets", "3", "stl10", "--data", "."): "--data is the place of one data set",
         ("--presets", "33"): "33",
     }.items():
-        assert command.run_door(sweep_door.main, list(arguments)) == 2
+        assert command.run_command(sweep_command.main, list(arguments)) == 2
         line = capsys.readouterr().err
         assert told in line
         assert line.count("\n") == 1

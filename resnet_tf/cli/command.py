@@ -1,4 +1,4 @@
-"""What the doors have in common: options, and mistakes told in one line."""
+"""What the commands have in common: options, and mistakes told in one line."""
 
 import argparse
 import difflib
@@ -19,7 +19,7 @@ from resnet_tf.runs.run_folder import RUNS
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a door's options; a mistake is one line and exit code 2."""
+    """Parses a command's options; a mistake is one line and exit code 2."""
 
     def __init__(self, description: str, examples: str):
         super().__init__(
@@ -98,14 +98,14 @@ def add_data_option(parser: Parser) -> None:
 
 
 def add_run_options(parser: Parser) -> None:
-    """Adds the options that every door has."""
+    """Adds the options that every command has."""
     group = parser.add_argument_group("in general")
     group.add_argument("--runs", metavar="DIR", default=RUNS, help=f"the folder of all runs (default: {RUNS})")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def run_door(main: Callable[[list[str]], int | None], arguments: list[str] | None = None) -> int:
-    """Runs a door's main function and returns its exit code: 2 for a mistake of the user's, told in one line.
+def run_command(main: Callable[[list[str]], int | None], arguments: list[str] | None = None) -> int:
+    """Runs a command's main function and returns its exit code: 2 for a mistake of the user's, told in one line.
 
     Args:
         arguments: the command line without the program's name; default: this process's.
@@ -200,7 +200,7 @@ def start_tensorflow() -> None:
 def _unavailable(package: str) -> Iterator[None]:
     """Lets imports of a package fail that others try and can do without.
 
-    Keras tries matplotlib, for galleries that no door shows: half a second of every start.
+    Keras tries matplotlib, for galleries that no command shows: half a second of every start.
     """
     if package in sys.modules:
         yield

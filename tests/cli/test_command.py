@@ -1,4 +1,4 @@
-"""Exit codes and messages of the doors' common part."""
+"""Exit codes and messages of the commands' common part."""
 
 import errno
 import os
@@ -13,20 +13,20 @@ from resnet_tf.errors import Stopped, UserError
 
 
 def run(capsys, error: BaseException | None, *arguments: str) -> tuple[int, str, str]:
-    """Runs a door that ends with an error, or well; returns its exit code, stdout and stderr."""
+    """Runs a command that ends with an error, or well; returns its exit code, stdout and stderr."""
 
     def main(received):
         assert received == list(arguments)
         if error is not None:
             raise error
 
-    code = command.run_door(main, list(arguments))
+    code = command.run_command(main, list(arguments))
     return code, *capsys.readouterr()
 
 
-def test_a_door_that_does_its_work_ends_with_0(capsys):
+def test_a_command_that_does_its_work_ends_with_0(capsys):
     assert run(capsys, None) == (0, "", "")
-    assert command.run_door(lambda arguments: 3, []) == 3
+    assert command.run_command(lambda arguments: 3, []) == 3
 
 
 @pytest.mark.parametrize(
@@ -89,22 +89,22 @@ from resnet_tf.cli import command
 def main(arguments):
     for _ in range({lines}):
         print("a line")
-sys.exit(command.run_door(main, []))
+sys.exit(command.run_command(main, []))
 """
     read, write = os.pipe()
     os.close(read)
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
-    command = [sys.executable, "-c", code]
+    words = [sys.executable, "-c", code]
     try:
-        door = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=buffered)
+        done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, env=buffered)
     finally:
         os.close(write)
-    assert (door.returncode, door.stderr) == (141, "")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def parser() -> command.Parser:
-    options = command.Parser("Does something.", "  python door.py --preset 4")
-    options.prog = "door.py"
+    options = command.Parser("Does something.", "  python command.py --preset 4")
+    options.prog = "command.py"
     options.add_argument("--preset")
     options.add_argument("--seed", type=int)
     options.add_argument("--split", choices=("test", "validation"))
@@ -123,15 +123,15 @@ def test_options_are_read():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--prset", "4"], "unknown option '--prset'. Did you mean '--preset'? See: door.py --help"),
-        (["--sed=4"], "unknown option '--sed'. Did you mean '--seed'? See: door.py --help"),
+        (["--prset", "4"], "unknown option '--prset'. Did you mean '--preset'? See: command.py --help"),
+        (["--sed=4"], "unknown option '--sed'. Did you mean '--seed'? See: command.py --help"),
         (["--pres", "4"], "unknown option '--pres'. Did you mean '--preset'?"),  # no abbreviations
-        (["four"], "a word must belong to an option. Received: 'four'. See: door.py --help"),
+        (["four"], "a word must belong to an option. Received: 'four'. See: command.py --help"),
         (["demo"], "a word must belong to an option. Received: 'demo'. Did you mean --preset demo? See:"),
-        (["--preset", "3", "demo"], "a word must belong to an option. Received: 'demo'. See: door.py --help"),
+        (["--preset", "3", "demo"], "a word must belong to an option. Received: 'demo'. See: command.py --help"),
         (["--epochs", "1"], "unknown option '--epochs'. Did you mean"),  # without --set there is nothing to point to
-        (["--preset"], "argument --preset: expected one argument. See: door.py --help"),
-        (["--seed", "x"], "argument --seed: invalid int value: 'x'. See: door.py --help"),
+        (["--preset"], "argument --preset: expected one argument. See: command.py --help"),
+        (["--seed", "x"], "argument --seed: invalid int value: 'x'. See: command.py --help"),
         (["--split", "train"], "argument --split: invalid choice: 'train'"),
     ],
 )
@@ -163,7 +163,7 @@ def test_an_option_that_is_a_key_of_the_recipe_points_to_it(arguments, settings)
     options.add_argument("--set", action="append")
     with pytest.raises(UserError) as caught:
         options.parse_args(arguments)
-    assert f"changed with {settings}. See: door.py --help" in str(caught.value)
+    assert f"changed with {settings}. See: command.py --help" in str(caught.value)
 
 
 @pytest.mark.parametrize("arguments", [["--verbose"], ["--prset", "4"], ["--sed", "4"]])
@@ -190,10 +190,10 @@ def test_preset_and_data_exchanged_are_put_right(tmp_path, monkeypatch):
 
 def test_help_is_short_and_shows_examples(capsys):
     with pytest.raises(SystemExit) as ended:
-        command.run_door(parser().parse_args, ["--help"])
+        command.run_command(parser().parse_args, ["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert "  python door.py --preset 4" in text
+    assert "  python command.py --preset 4" in text
     assert len(text.splitlines()) < 40
 
 

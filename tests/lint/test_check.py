@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-import train as train_door
+import train as train_command
 from resnet_tf.cli import command
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError
@@ -361,9 +361,9 @@ def test_noise_is_measured_where_there_is_a_history():
         assert [finding.rule for finding in check.check(plateau, history=rows)] == expected
 
 
-def test_door_prints_and_exits(tmp_path, capsys):
+def test_command_prints_and_exits(tmp_path, capsys):
     def run(*arguments) -> tuple[int, str]:
-        code = command.run_door(train_door.main, [*arguments, "--runs", str(tmp_path)])
+        code = command.run_command(train_command.main, [*arguments, "--runs", str(tmp_path)])
         return code, capsys.readouterr().out
 
     code, printed = run("--preset", "imagenet-resnet34-exp0", "--check")

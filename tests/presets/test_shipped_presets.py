@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import train as train_door
+import train as train_command
 from benchmarks.contestants import CASES
 from resnet_tf.cli import command, listing
 from resnet_tf.datasets import tfds
@@ -421,7 +421,10 @@ def test_what_tells_the_experiments_apart():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "demo"])
 def test_an_empty_folder_is_answered_with_what_it_should_hold(name, tmp_path, capsys):
-    assert command.run_door(train_door.main, ["--preset", name, "--data", str(tmp_path), "--runs", str(tmp_path)]) == 2
+    assert (
+        command.run_command(train_command.main, ["--preset", name, "--data", str(tmp_path), "--runs", str(tmp_path)])
+        == 2
+    )
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert load(name).data.dataset in line
@@ -435,7 +438,7 @@ def test_without_data_it_says_in_one_line_what_it_wants(name, tmp_path, capsys, 
 
     monkeypatch.setattr(tfds, "download", no_network)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert command.run_door(train_door.main, ["--preset", name, "--runs", str(tmp_path)]) == 2
+    assert command.run_command(train_command.main, ["--preset", name, "--runs", str(tmp_path)]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     dataset = load(name).data.dataset

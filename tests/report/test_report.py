@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-import report as report_door
+import report as report_command
 from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.presets import schema
@@ -117,7 +117,7 @@ class Page(html.parser.HTMLParser):
 
 def written(runs, *arguments) -> str:
     place = runs / "report.html"
-    assert command.run_door(report_door.main, ["--runs", str(runs), "--html", str(place), *arguments]) == 0
+    assert command.run_command(report_command.main, ["--runs", str(runs), "--html", str(place), *arguments]) == 0
     return place.read_text()
 
 
@@ -222,7 +222,7 @@ def test_a_broken_run_and_torn_rows_are_named_and_the_rest_is_reported(runs, cap
 def test_a_file_that_cannot_be_written_costs_no_other(runs, capsys):
     (runs / "taken.md").mkdir()
     places = ["--markdown", str(runs / "taken.md"), "--csv", str(runs / "results.csv")]
-    assert command.run_door(report_door.main, ["--runs", str(runs), *places]) == 2
+    assert command.run_command(report_command.main, ["--runs", str(runs), *places]) == 2
     assert "taken.md" in capsys.readouterr().err
     assert len((runs / "results.csv").read_text().splitlines()) == 1 + len(ROWS)
 
@@ -245,9 +245,9 @@ def test_best_weights_of_several_seeds_are_one_group():
 
 def test_what_it_would_not_do_is_refused(runs, capsys):
     names = [run.name for run in run_folder.every(runs)]
-    assert command.run_door(report_door.main, ["--runs", str(runs), "--compare", *names, "--csv", "x.csv"]) == 2
+    assert command.run_command(report_command.main, ["--runs", str(runs), "--compare", *names, "--csv", "x.csv"]) == 2
     assert "on the terminal or with --html" in capsys.readouterr().err
-    assert command.run_door(report_door.main, ["--runs", str(runs / "slip")]) == 2
+    assert command.run_command(report_command.main, ["--runs", str(runs / "slip")]) == 2
     assert "a folder of runs must exist" in capsys.readouterr().err
 
 
@@ -316,7 +316,7 @@ def test_the_longest_training_speaks_for_a_preset(found):
 def test_an_empty_folder_gives_a_page(tmp_path, capsys):
     read = Page(written(tmp_path))
     assert read.tags.count("svg") == 2  # the author's own figures
-    assert command.run_door(report_door.main, ["--runs", str(tmp_path), "--markdown", "-"]) == 0
+    assert command.run_command(report_command.main, ["--runs", str(tmp_path), "--markdown", "-"]) == 0
     assert capsys.readouterr().out.startswith("| preset | top-1 |")
 
 
@@ -327,7 +327,7 @@ def test_two_runs_on_a_page(runs, capsys):
     assert ["model.num_residual_units", "3", "9"] in recipe or ["model.num_residual_units", "9", "3"] in recipe
     assert read.tags.count("svg") == 3
     assert "num_residual_units" in capsys.readouterr().out
-    assert command.run_door(report_door.main, ["--runs", str(runs), "--compare", names[0], "3/nothing"]) == 2
+    assert command.run_command(report_command.main, ["--runs", str(runs), "--compare", names[0], "3/nothing"]) == 2
 
 
 def test_times_are_for_people():

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-import eval as eval_door
-import predict as predict_door
-import train as train_door
+import eval as eval_command
+import predict as predict_command
+import train as train_command
 from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
@@ -22,8 +22,8 @@ def runs(image_tree, tiny_preset, tmp_path_factory):
     preset = folder / "tiny.json"
     preset.write_text(json.dumps({**tiny_preset, "train": {"batch_size": 20, "epochs": 1}}))
     common = ["--preset", str(preset), "--data", str(image_tree), "--runs", str(folder / "runs")]
-    assert command.run_door(train_door.main, common) == 0
-    assert command.run_door(eval_door.main, common) == 0
+    assert command.run_command(train_command.main, common) == 0
+    assert command.run_command(eval_command.main, common) == 0
     return folder / "runs"
 
 
@@ -47,7 +47,7 @@ def test_it_holds_arrays_and_plain_words_alone(shipped, runs, image_tree):
 
 def test_predicting_takes_it_where_there_is_no_run(shipped, image_tree, tmp_path, capsys):
     photo = next((image_tree / "test" / "dog").iterdir())
-    assert command.run_door(predict_door.main, [str(photo), "--runs", str(tmp_path)]) == 0
+    assert command.run_command(predict_command.main, [str(photo), "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert shipped.name in printed
     assert "its weights come with the project" in printed
@@ -57,7 +57,7 @@ def test_scoring_reproduces_its_figure_and_leaves_it_alone(shipped, image_tree, 
     before = {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()}
     arguments = ["--run", shipped.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs"), "--figures"]
     (tmp_path / "runs").mkdir()
-    assert command.run_door(eval_door.main, arguments) == 0
+    assert command.run_command(eval_command.main, arguments) == 0
     printed = capsys.readouterr().out
     assert f"shipped with {shipped.shipped['top1']:.2f} %: reproduced exactly" in printed
     assert {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()} == before
@@ -66,14 +66,14 @@ def test_scoring_reproduces_its_figure_and_leaves_it_alone(shipped, image_tree, 
 
     row = {**shipped.shipped, "correct": shipped.shipped["correct"] + 1}
     (shipped.folder / "result.json").write_text(json.dumps(row))
-    assert command.run_door(eval_door.main, arguments) == 0
+    assert command.run_command(eval_command.main, arguments) == 0
     assert "NOT reproduced" in capsys.readouterr().out
-    assert command.run_door(eval_door.main, [*arguments, "--view", "mirror"]) == 0
+    assert command.run_command(eval_command.main, [*arguments, "--view", "mirror"]) == 0
     assert "measured otherwise (view 1-crop): not compared" in capsys.readouterr().out
 
     # The view of its figure is the default, whatever the recipe says.
     (shipped.folder / "result.json").write_text(json.dumps({**row, "view": "mirror"}))
-    assert command.run_door(eval_door.main, arguments) == 0
+    assert command.run_command(eval_command.main, arguments) == 0
     assert "not compared" not in capsys.readouterr().out
 
 
@@ -83,7 +83,7 @@ def test_other_images_than_those_of_its_figure_are_named(shipped, image_tree, tm
     (shipped.folder / "result.json").write_text(json.dumps(row))
     (tmp_path / "runs").mkdir()
     arguments = ["--run", shipped.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs")]
-    assert command.run_door(eval_door.main, arguments) == 0
+    assert command.run_command(eval_command.main, arguments) == 0
     assert f"measured otherwise (images {row['data']['title']}, not these): not compared" in capsys.readouterr().out
 
 
@@ -114,7 +114,7 @@ def test_a_shipped_run_is_neither_trained_on_nor_shipped_again(shipped, runs, im
     for name in (shipped.name, str(shipped.folder)):
         arguments = ["--preset", str(runs.parent / "tiny.json"), "--data", str(image_tree), "--resume", name]
         arguments += ["--runs", str(tmp_path / "runs"), "--set", "train.epochs=2"]
-        assert command.run_door(train_door.main, arguments) == 2
+        assert command.run_command(train_command.main, arguments) == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert {path: path.read_bytes() for path in shipped.folder.rglob("*") if path.is_file()} == before
 

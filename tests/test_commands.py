@@ -1,4 +1,4 @@
-"""The three doors as a user meets them: the whole way once, and every mistake in one clear line."""
+"""The three commands as a user meets them: the whole way once, and every mistake in one clear line."""
 
 import errno
 import json
@@ -14,9 +14,9 @@ import pytest
 from messages import listen
 from PIL import Image
 
-import eval as eval_door
-import predict as predict_door
-import train as train_door
+import eval as eval_command
+import predict as predict_command
+import train as train_command
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
 from resnet_tf.presets.augmentation import parse
@@ -29,17 +29,17 @@ def home(tmp_path_factory, tiny_preset, image_tree):
     """A folder with a preset file and a finished run of it."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "tiny.json").write_text(json.dumps(tiny_preset))
-    run_door(train_door, "--preset", folder / "tiny.json", "--data", image_tree, "--runs", folder / "runs", code=0)
+    call(train_command, "--preset", folder / "tiny.json", "--data", image_tree, "--runs", folder / "runs", code=0)
     return folder
 
 
-def run_door(door, *arguments, code: int) -> None:
-    assert command.run_door(door.main, [str(argument) for argument in arguments]) == code
+def call(module, *arguments, code: int) -> None:
+    assert command.run_command(module.main, [str(argument) for argument in arguments]) == code
 
 
-def mistake(capsys, door, *arguments) -> str:
-    """Runs a door that must refuse; returns its one line."""
-    run_door(door, *arguments, code=2)
+def mistake(capsys, module, *arguments) -> str:
+    """Runs a command that must refuse; returns its one line."""
+    call(module, *arguments, code=2)
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1, captured.err
     assert captured.err.startswith("error: ")
@@ -50,7 +50,7 @@ def mistake(capsys, door, *arguments) -> str:
 def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     preset, runs = home / "tiny.json", home / "runs"
     before = preset.read_bytes()
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--record", code=0)
+    call(eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, "--record", code=0)
     printed = capsys.readouterr().out
     assert f"recorded in {preset}" in printed
     assert re.search(r"top-1 +\d+\.\d\d %   \(95 % interval \d+\.\d\d to \d+\.\d\d\)", printed)
@@ -70,7 +70,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert np.mean(-np.log(stored["probability"])) == pytest.approx(row["loss"], abs=1e-4)
 
     validation = ("--split", "validation", "--figures")
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, *validation, code=0)
+    call(eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, *validation, code=0)
     assert re.search(r"calibration error \d+\.\d\d %, \d+\.\d\d % at temperature \d", capsys.readouterr().out)
     figures = sorted(path.name for path in (run_folder.every(runs)[0].folder / "figures").iterdir())
     assert figures == [f"validation-1-crop-last-{name}.png" for name in ("calibration", "confusion", "mistakes")]
@@ -80,7 +80,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
-    run_door(eval_door, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", "--record", code=0)
+    call(eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, "--recalibrate", "--record", code=0)
     assert len(re.findall(r"statistics are measured again on \d+ training images", capsys.readouterr().out)) == 1
     again = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert again["protocol"] == "1-crop, last epoch, batch norm recalibrated"
@@ -105,7 +105,7 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
     bad.write_text("not a picture")
     csv, figure = tmp_path / "out.csv", tmp_path / "sheet.png"
     arguments = (good[0], bad, good[1], "--runs", home / "runs", "--json", "--csv", csv, "--figure", figure)
-    run_door(predict_door, *arguments, code=0)
+    call(predict_command, *arguments, code=0)
     captured = capsys.readouterr()
     rows = json.loads(captured.out)
     assert [row["file"] for row in rows] == [str(good[0]), str(bad), str(good[1])]
@@ -123,7 +123,7 @@ def test_what_cannot_be_written_costs_neither_the_table_nor_the_other_file(home,
     photo = next((image_tree / "test" / "cat").iterdir())
     (tmp_path / "taken.csv").mkdir()
     places = ("--csv", tmp_path / "taken.csv", "--figure", tmp_path / "sheet.pdf")
-    run_door(predict_door, photo, "--runs", home / "runs", *places, code=2)
+    call(predict_command, photo, "--runs", home / "runs", *places, code=2)
     captured = capsys.readouterr()
     assert re.search(r"\d+\.\d%", captured.out)
     assert captured.err.startswith("error: cannot write")
@@ -151,7 +151,7 @@ def test_a_result_that_cannot_be_kept_is_printed_first(home, image_tree, tmp_pat
     ):
         before = (home / "tiny.json").read_bytes()
         read_only(place)
-        run_door(eval_door, *places, *arguments, code=2)
+        call(eval_command, *places, *arguments, code=2)
         captured = capsys.readouterr()
         assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
         assert captured.err.count("\n") == 1
@@ -170,7 +170,7 @@ def test_a_figure_that_cannot_be_kept_costs_neither_the_row_nor_the_predictions(
     log = tmp_path / "runs" / "eval_overall.jsonl"
     rows = len(log.read_text().splitlines()) if log.exists() else 0
     places = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs")
-    run_door(eval_door, *places, "--figures", code=2)
+    call(eval_command, *places, "--figures", code=2)
     captured = capsys.readouterr()
     assert "figures" in captured.err
     assert re.search(r"top-1 +\d+\.\d\d %", captured.out)
@@ -312,7 +312,7 @@ def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
 def test_dry_run_tells_and_writes_nothing(home, image_tree, tmp_path, capsys):
     figure = tmp_path / "rate.png"
     arguments = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs", "--dry-run")
-    run_door(train_door, *arguments, "--figure", figure, code=0)
+    call(train_command, *arguments, "--figure", figure, code=0)
     printed = capsys.readouterr().out
     assert "30 of batch 20 (3 epochs of 10)" in printed
     assert "x0.8 an epoch" in printed
@@ -320,7 +320,7 @@ def test_dry_run_tells_and_writes_nothing(home, image_tree, tmp_path, capsys):
     assert "warning" not in printed
     assert Image.open(figure).format == "PNG"
     assert not (tmp_path / "runs").exists()
-    run_door(train_door, *arguments, "--set", "train.jit_compile=true", code=0)
+    call(train_command, *arguments, "--set", "train.jit_compile=true", code=0)
     assert "train.jit_compile=false" in capsys.readouterr().out
 
 
@@ -328,12 +328,12 @@ def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_p
     path = tmp_path / "mine.pickle"
     path.write_bytes(pickle.dumps({**tiny_preset, "name": "mine", "train": {"batch_size": 20, "epochs": 1}}))
     places = ("--data", image_tree, "--runs", tmp_path / "runs")
-    run_door(train_door, "--preset", path, *places, code=0)
+    call(train_command, "--preset", path, *places, code=0)
     hint = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("eval.py ")[2])
     assert hint[:2] == ["--run", run_folder.every(tmp_path / "runs")[0].name]  # what was trained, not the preset's best
-    run_door(eval_door, *hint, code=0)
+    call(eval_command, *hint, code=0)
     assert "results" not in pickle.loads(path.read_bytes())  # on a folder copy of CIFAR-10 it is a trial
-    run_door(eval_door, "--preset", path, *places, "--record", code=0)
+    call(eval_command, "--preset", path, *places, "--record", code=0)
     assert len(pickle.loads(path.read_bytes())["results"]) == 1
 
 
@@ -345,44 +345,46 @@ class Hostile:
 def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny = home / "tiny.json"
-    assert "'resnt20'" in mistake(capsys, train_door, "--preset", "resnt20")
-    assert "'demo'" in mistake(capsys, train_door, "--preset", "demmo")
-    line = mistake(capsys, train_door, "--preset", tiny, "--set", "train.epoch=2")
+    assert "'resnt20'" in mistake(capsys, train_command, "--preset", "resnt20")
+    assert "'demo'" in mistake(capsys, train_command, "--preset", "demmo")
+    line = mistake(capsys, train_command, "--preset", tiny, "--set", "train.epoch=2")
     assert "'epoch'" in line
     assert "'epochs'" in line
-    line = mistake(capsys, train_door, "--preset", tiny, "--set", "train.epochs=two")
+    line = mistake(capsys, train_command, "--preset", tiny, "--set", "train.epochs=two")
     assert "whole number" in line
     assert "'two'" in line
-    assert "key=value" in mistake(capsys, train_door, "--preset", tiny, "--set", "epochs")
-    line = mistake(capsys, train_door, "--preset", tiny, "--data", tmp_path / "nothing")
+    assert "key=value" in mistake(capsys, train_command, "--preset", tiny, "--set", "epochs")
+    line = mistake(capsys, train_command, "--preset", tiny, "--data", tmp_path / "nothing")
     assert "nothing' does not exist" in line
-    assert "--presets" in mistake(capsys, train_door, "--presets", "4")
-    assert "--preset" in mistake(capsys, train_door)
+    assert "--presets" in mistake(capsys, train_command, "--presets", "4")
+    assert "--preset" in mistake(capsys, train_command)
 
-    assert "--dry-run" in mistake(capsys, train_door, "--preset", tiny, "--figure", "rate.png")
-    assert "'rate.jpg'" in mistake(capsys, train_door, "--preset", tiny, "--dry-run", "--figure", "rate.jpg")
+    assert "--dry-run" in mistake(capsys, train_command, "--preset", tiny, "--figure", "rate.png")
+    assert "'rate.jpg'" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--figure", "rate.jpg")
     places = ("--preset", tiny, "--data", image_tree, "--runs")
-    assert "seed must be 0 to" in mistake(capsys, train_door, *places, tmp_path / "new", "--seed", 2**40)
+    assert "seed must be 0 to" in mistake(capsys, train_command, *places, tmp_path / "new", "--seed", 2**40)
     # What cannot be carried out is refused before there is a run.
-    line = mistake(capsys, train_door, *places, tmp_path / "new", "--set", "model.parameter_limit=10")
+    line = mistake(capsys, train_command, *places, tmp_path / "new", "--set", "model.parameter_limit=10")
     assert "model.parameter_limit is 10" in line
     arguments = ("--set", "data.validation_size=0", "--set", "evaluation.weights=best")
-    assert "must be one that can be carried out" in mistake(capsys, train_door, *places, tmp_path / "new", *arguments)
+    assert "must be one that can be carried out" in mistake(
+        capsys, train_command, *places, tmp_path / "new", *arguments
+    )
     assert not (tmp_path / "new").exists()
-    assert "a run must exist" in mistake(capsys, train_door, *places, home / "runs", "--resume", "")
+    assert "a run must exist" in mistake(capsys, train_command, *places, home / "runs", "--resume", "")
     run = run_folder.every(home / "runs")[0].name
-    line = mistake(capsys, train_door, *places, home / "runs", "--resume", run, "--seed", 9)
+    line = mistake(capsys, train_command, *places, home / "runs", "--resume", run, "--seed", 9)
     assert "the seed it began with. Received: seed 9" in line
 
     broken = tmp_path / "broken.json"
     broken.write_text('{"model": ')
-    assert "broken.json" in mistake(capsys, train_door, "--preset", broken)
+    assert "broken.json" in mistake(capsys, train_command, "--preset", broken)
     hostile = tmp_path / "hostile.pickle"
     hostile.write_bytes(pickle.dumps({"name": Hostile()}))
-    assert "hostile.pickle" in mistake(capsys, train_door, "--preset", hostile)
+    assert "hostile.pickle" in mistake(capsys, train_command, "--preset", hostile)
     assert not (tmp_path / "hostile-was-here").exists()
     assert "--resume" in mistake(
-        capsys, train_door, "--preset", tiny, "--data", image_tree, "--runs", tmp_path, "--resume"
+        capsys, train_command, "--preset", tiny, "--data", image_tree, "--runs", tmp_path, "--resume"
     )
 
 
@@ -393,13 +395,15 @@ def test_a_run_goes_on_by_its_name_alone(home, image_tree, tmp_path, capsys, mon
     data = ("--data", image_tree)
     # Nothing looks at what is about to be trained on: it would look at the preset.
     for look in ("--dry-run", "--check", "--summary"):
-        assert look in mistake(capsys, train_door, "--preset", home / "tiny.json", "--resume", run.name, look)
-    assert "--resume RUN" in mistake(capsys, train_door, "--resume")
-    line = mistake(capsys, train_door, "--resume", run.name, "--set", "train.batch_size=10", *data)
+        assert look in mistake(capsys, train_command, "--preset", home / "tiny.json", "--resume", run.name, look)
+    assert "--resume RUN" in mistake(capsys, train_command, "--resume")
+    line = mistake(capsys, train_command, "--resume", run.name, "--set", "train.batch_size=10", *data)
     assert "train.batch_size: 20 -> 10" in line
-    assert "which is finished" in mistake(capsys, train_door, "--resume", run.name, *data)
-    assert "began with, tiny. Received: 3" in mistake(capsys, train_door, "--preset", "3", "--resume", run.name, *data)
-    run_door(train_door, "--resume", run.name, "--set", "train.epochs=4", *data, code=0)
+    assert "which is finished" in mistake(capsys, train_command, "--resume", run.name, *data)
+    assert "began with, tiny. Received: 3" in mistake(
+        capsys, train_command, "--preset", "3", "--resume", run.name, *data
+    )
+    call(train_command, "--resume", run.name, "--set", "train.epochs=4", *data, code=0)
     printed = capsys.readouterr().out
     assert "train.epochs: 3 -> 4" in printed
     assert f"next: python eval.py --run {run.name}" in printed
@@ -412,10 +416,10 @@ def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_p
     run.update(status="stopped")
     run.last.unlink()
     photo = next((image_tree / "test" / "cat").iterdir())
-    for door, *arguments in ((eval_door, "--data", image_tree), (predict_door, photo)):
-        line = mistake(capsys, door, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
+    for module, *arguments in ((eval_command, "--data", image_tree), (predict_command, photo)):
+        line = mistake(capsys, module, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
         assert f"{run.name}, stopped, saved up to step 30 of 30: finish it with" in line
-        run_door(door, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
+        call(module, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
         capsys.readouterr()
 
 
@@ -425,7 +429,7 @@ def test_a_class_missing_from_a_folder_is_named(home, image_tree, tmp_path, caps
             if (split, folder.name) != ("train", "ship"):
                 (tmp_path / split / folder.name).mkdir(parents=True)
                 (tmp_path / split / folder.name / "0.png").symlink_to(next(folder.iterdir()))
-    assert "ship" in mistake(capsys, train_door, "--preset", home / "tiny.json", "--data", tmp_path)
+    assert "ship" in mistake(capsys, train_command, "--preset", home / "tiny.json", "--data", tmp_path)
 
 
 def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypatch):
@@ -433,13 +437,13 @@ def test_mistakes_in_evaluation_and_prediction(home, tmp_path, capsys, monkeypat
     monkeypatch.setattr(run_folder, "SHIPPED", tmp_path / "weights")
     text = tmp_path / "photo.jpg"
     text.write_text("I am a text")
-    assert "finished run" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path)
-    assert "a folder of runs must exist" in mistake(capsys, eval_door, "--preset", "4", "--runs", tmp_path / "none")
-    assert "--preset" in mistake(capsys, eval_door)
-    assert "must exist" in mistake(capsys, eval_door, "--run", "4/nothing", "--runs", tmp_path)
-    assert "at least one photo" in mistake(capsys, predict_door)
-    assert "no photo found" in mistake(capsys, predict_door, "nothing-*.jpg", "--runs", home / "runs")
-    assert "finished run" in mistake(capsys, predict_door, text, "--runs", tmp_path)
-    assert "'sheet.gif'" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--figure", "sheet.gif")
-    assert "photo.jpg" in mistake(capsys, predict_door, text, "--runs", home / "runs")
-    assert "--top" in mistake(capsys, predict_door, text, "--runs", home / "runs", "--top", "11")
+    assert "finished run" in mistake(capsys, eval_command, "--preset", "4", "--runs", tmp_path)
+    assert "a folder of runs must exist" in mistake(capsys, eval_command, "--preset", "4", "--runs", tmp_path / "none")
+    assert "--preset" in mistake(capsys, eval_command)
+    assert "must exist" in mistake(capsys, eval_command, "--run", "4/nothing", "--runs", tmp_path)
+    assert "at least one photo" in mistake(capsys, predict_command)
+    assert "no photo found" in mistake(capsys, predict_command, "nothing-*.jpg", "--runs", home / "runs")
+    assert "finished run" in mistake(capsys, predict_command, text, "--runs", tmp_path)
+    assert "'sheet.gif'" in mistake(capsys, predict_command, text, "--runs", home / "runs", "--figure", "sheet.gif")
+    assert "photo.jpg" in mistake(capsys, predict_command, text, "--runs", home / "runs")
+    assert "--top" in mistake(capsys, predict_command, text, "--runs", home / "runs", "--top", "11")
