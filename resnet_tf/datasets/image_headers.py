@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from resnet_tf.errors import UserError
+from resnet_tf.format import first_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -88,8 +89,7 @@ def _look(path: str) -> _Header | str:
     except UnidentifiedImageError:
         return "none of these" if os.path.getsize(path) else "empty"
     except Exception as error:  # a damaged header raises almost anything
-        text = " ".join(str(error).split()) or type(error).__name__
-        return getattr(error, "strerror", None) or f"damaged: {text}"
+        return getattr(error, "strerror", None) or f"damaged: {first_line(error)}"
 
 
 def _is_whole(kind: str, tail: bytes, file: BinaryIO) -> bool:

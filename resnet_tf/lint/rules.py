@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resnet_tf.format import thousands
 from resnet_tf.lint.image_rules import images_of_one_size
 from resnet_tf.models.cost import network_size
 from resnet_tf.optim.plateau import PlateauWatcher
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.presets.optimizer import AdamSpec
-from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
+from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau
 from resnet_tf.presets.schema import Preset
 
 Problem = tuple[str, str]  # what is wrong, what to do about it

@@ -11,6 +11,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.errors import UserError, shown
+from resnet_tf.format import first_line
 
 ABOUT = "__about__"
 
@@ -55,7 +56,7 @@ def load(model: keras.Model, path: Path) -> dict:
     except UserError:
         raise
     except Exception as error:  # over a damaged file zipfile and numpy raise anything, tokenize.TokenError included
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = first_line(error)
         raise UserError(f"weights must be an .npz file of arrays. Received: {path}: {reason}.") from error
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -22,6 +22,7 @@ from io import BytesIO
 
 from PIL import Image
 
+from resnet_tf.format import first_line
 from resnet_tf.presets.rounding import centred, resized_side
 
 FORMATS = {  # what a file starts with -> the one Pillow reader that may open it; an MPO (iPhone, stereo) is a JPEG
@@ -88,7 +89,7 @@ def upright_rgb(path: str, shorter_side: int | None = None) -> tuple[Image.Image
     except MemoryError as error:
         raise BadPhoto("decoding it needs too much memory") from error
     except Exception as error:  # a codec raises almost anything on a damaged file, and none of it is our caller's fault
-        reason = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else _one_line(error)
+        reason = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else first_line(error)
         raise BadPhoto(f"damaged {form} file: {reason}") from error
 
 
@@ -140,7 +141,7 @@ def _read(path: str) -> bytes:
     except FileNotFoundError as error:
         raise BadPhoto("no such file, and none that matches it as a pattern") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
-        raise BadPhoto(getattr(error, "strerror", None) or _one_line(error)) from error
+        raise BadPhoto(getattr(error, "strerror", None) or first_line(error)) from error
 
 
 def _not_a_picture(content: bytes) -> str:
@@ -221,11 +222,6 @@ def _grey(image: Image.Image) -> Image.Image:
     if transparent is not None:
         grey[stored == transparent] = 255
     return Image.fromarray(grey)
-
-
-def _one_line(error: BaseException) -> str:
-    """Returns an exception's message as one short line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def serve(side: int, crop: int, seconds: float) -> None:

@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from resnet_tf.format import thousands
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -320,11 +322,6 @@ class OneCycle(Schedule):
 
     def _describe(self):
         return f"one {self.shape} cycle, peak at {100 * self.warmup_fraction:g} %"
-
-
-def thousands(number: int) -> str:
-    """Returns 32000 as "32k" and 500 as "500"."""
-    return f"{number / 1000:g}k" if number >= 1000 else str(number)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.format import first_line
 from resnet_tf.log import logger
 from resnet_tf.presets.schema import Train
 from resnet_tf.runs.run_folder import Run
@@ -164,7 +165,7 @@ def join() -> ProcessGroup:
         try:
             keras.distribution.initialize()
         except (ValueError, RuntimeError, IndexError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise UserError(f"the processes of a training must find each other. Received: {reason}") from error
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
     group = ProcessGroup(jax.process_index(), jax.process_count(), jax.device_count())

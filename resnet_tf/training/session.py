@@ -8,7 +8,7 @@ import keras
 
 from resnet_tf import files
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.format import printable
+from resnet_tf.format import duration, printable
 from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
@@ -19,7 +19,7 @@ from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.plan import Plan
-from resnet_tf.training.progress import ProgressDisplay, duration
+from resnet_tf.training.progress import ProgressDisplay
 from resnet_tf.training.recalibration import mend_lag
 from resnet_tf.training.signals import StopSignal
 from resnet_tf.training.tensorboard import TensorBoardLog
