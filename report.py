@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import log
+from resnet_tf import files, log
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
-from resnet_tf.prediction.table import save
 from resnet_tf.report import compare, measured, page, tables
 from resnet_tf.runs import run_folder
 
@@ -60,7 +59,7 @@ def write(name: str, content: str) -> None:
     if name == "-":
         print(content, end="")
         return
-    save(name, content)
+    files.save(name, content)
     log.logger.info(f"written: {name}")
 
 

@@ -14,8 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_tf.errors import UserError
-from resnet_tf.files import write_atomically
+from resnet_tf import files
 from resnet_tf.format import printable
 
 UNSURE = 0.5  # a first class less probable than this is marked as a guess
@@ -57,7 +56,7 @@ def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
         guesses = [value for guess in row["top"] for value in (_cell(guess["class"]), guess["probability"])]
         cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"], *guesses]
         writer.writerow(cells + [None] * (len(names) - len(cells)))
-    save(path, text.getvalue())
+    files.save(path, text.getvalue())
 
 
 def _cell(text: str) -> str:
@@ -105,20 +104,3 @@ def print_table(rows: Sequence[dict], console=None) -> None:
     if guesses:
         told = f"? less than half sure ({guesses:,} of {len(rows):,}): it may be none of the classes"
         console.print(cell(told, "yellow"))
-
-
-def save(path: str | os.PathLike, content: bytes | str) -> None:
-    """Writes a file where the user asked for it, whole or not at all; into a pipe, device or link, straight.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(data)  # a rename would put a file in place of /dev/stdout
-        else:
-            write_atomically(path, data)
-    except OSError as error:
-        raise UserError(f"cannot write {printable(str(path))!r}: {error.strerror}.") from error

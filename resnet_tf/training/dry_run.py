@@ -10,7 +10,7 @@ from resnet_tf.models.cost import describe_stages, network_size
 from resnet_tf.presets.schema import Preset
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans
-from resnet_tf.training.schedule_plot import PlannedPhase, picture
+from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
 
 TIMED_STEPS = 8
 
@@ -45,7 +45,7 @@ def dry_run(
         seconds += _tell_phase(plan)
     print(f"in all   {duration(seconds)} of training, without validation and saving")
     if figure is not None:
-        picture([_planned(plan) for plan in plans], figure, f"preset {preset.name}: {preset.title}")
+        plot_schedule([_planned(plan) for plan in plans], figure, f"preset {preset.name}: {preset.title}")
         print(f"figure   {figure}")
 
 
