@@ -32,6 +32,8 @@ def plot_schedule(phases: Sequence[PlannedPhase], path: str | os.PathLike, title
     Raises:
         UserError: it ends otherwise, or the file cannot be written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = plots.figure(9, 4.5, title)
     axes = figure.subplots()
     plots.tidy(axes)
@@ -60,7 +62,9 @@ def plot_schedule(phases: Sequence[PlannedPhase], path: str | os.PathLike, title
     to_steps_and_back = (lambda x: np.interp(x, epochs, steps), lambda x: np.interp(x, steps, epochs))
     above = axes.secondary_xaxis("top", functions=to_steps_and_back)
     above.set_xlabel("step")
-    above.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    # matplotlib's own would include steps after the last, all at the end of the axis.
+    ticks = [tick for tick in MaxNLocator(8, integer=True).tick_values(0, steps[-1]) if tick <= steps[-1]]
+    above.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     above.tick_params(colors=plots.INK, labelsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=9)
     plots.save(figure, path)
