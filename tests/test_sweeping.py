@@ -154,7 +154,7 @@ def test_mistakes_at_the_command_are_told_in_one_line(capsys):
     for arguments, told in {
         (): "choose what to train with --presets",
         ("--presets", "3", "--workers", "0"): "--workers must be at least 1. Received: 0.",
-        ("--presets", "3", "--gpus", "2"): "--gpus is at most 1",
+        ("--presets", "3", "--gpus", "2"): "--gpus must be at most 1",
         ("--presets", "3", "--threads", "0"): "--threads must be at least 1. Received: 0.",
         ("--presets", "3", "--workers", "2", "--address", "auto"): "--workers is for a sweep on this machine",
         ("--presets", "3", "stl10", "--data", "."): "--data is the place of one data set",

@@ -1,10 +1,10 @@
-"""An evaluation as a person reads it: the figures, beside the reference."""
+"""Prints an evaluation: totals, accuracy by class, and the comparison with the reference."""
 
-from resnet_tf.format import printable
+from resnet_tf.format import as_text, percent, table
 
 
 def show(result: dict) -> None:
-    """Says a result: totals, every class, and where it stands beside the reference."""
+    """Prints a result: totals, every class, and how it compares with the reference."""
     low, high = result["top1_interval"]
     epochs = "of unknown length" if result["epochs"] is None else f"{result['epochs']:g} epochs"
     print(f"{result['run']}, {result['weights']} weights ({epochs}), {result['view']}")
@@ -13,11 +13,9 @@ def show(result: dict) -> None:
     print(f"  top-1  {result['top1']:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
     print(f"  top-5  {result['top5']:6.2f} %")
     print(f"  loss   {'not finite' if result['loss'] is None else format(result['loss'], '7.4f')}")
-    print("top-1 by class")
-    width = max(len(printable(name)) for name in result["per_class_top1"])
-    for name, value in result["per_class_top1"].items():
-        # A class that the split does not hold has no share to show.
-        print(f"  {printable(name):<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
+    # A class of which the split has no image has no accuracy.
+    rows = [[name, percent(value), "#" * round((value or 0) / 4)] for name, value in result["per_class_top1"].items()]
+    print(as_text(table(("class", "top-1", ""), rows, numbers=("top-1",))))
     if diagnosis := result.get("diagnosis"):
         before, after = (100 * diagnosis[key] for key in ("calibration_error", "calibration_error_at_temperature"))
         print(f"calibration error {before:.2f} %, {after:.2f} % at temperature {diagnosis['temperature']:.2f}")

@@ -111,7 +111,7 @@ def test_a_guess_is_marked_as_one():
     unsure = [*ROWS, row("photos/fog.jpg", ("cat", 0.499), ("dog", 0.4))]
     lines = printed(unsure).splitlines()
     assert lines[5].split()[:4] == ["fog.jpg", "cat", "?", "49.9%"]
-    assert lines[6].strip() == "? less than half sure (1 of 4): it may be none of the classes"
+    assert lines[6].strip() == "? below 50% (1 of 4): perhaps none of the classes"
     assert "?" not in printed(ROWS)
     assert "?" not in printed([row("a.jpg", ("cat", 0.5))])
 
