@@ -10,32 +10,34 @@ from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
-  python eval.py --preset 4                               the preset's best finished run, on the test split
+  python eval.py --preset 4                               evaluate the preset's best finished run on the test split
   python eval.py --run 4/20260101T120000Z-s0 --weights best
   python eval.py --preset 4 --split validation --figures"""
 
 
 def parser() -> command.Parser:
-    """Returns the options of this command."""
-    options = command.Parser("Score a trained run, beside its preset's reference.", EXAMPLES)
+    """Returns the parser of this command's options."""
+    options = command.Parser("Evaluate a trained run and compare the result with its preset's reference.", EXAMPLES)
     command.add_network_options(options)
-    what = options.add_argument_group("how to score it")
-    what.add_argument("--split", choices=("test", "validation"), default="test", help="which images (default: test)")
+    what = options.add_argument_group("evaluation")
+    what.add_argument(
+        "--split", choices=("test", "validation"), default="test", help="images to evaluate on (default: test)"
+    )
     what.add_argument(
         "--view",
         choices=tuple(VIEWS),
-        help="crops an image (default: the preset's; of a pretrained run: as published)",
+        help="test-time augmentation (default: the preset's, or the pretrained weights')",
     )
     what.add_argument(
-        "--figures",
+        "--figures", action="store_true", help="also plot confusion matrix, calibration and most confident mistakes"
+    )
+    what.add_argument(
+        "--recalibrate", action="store_true", help="first estimate batch norm's statistics again, on training images"
+    )
+    what.add_argument(
+        "--record",
         action="store_true",
-        help="also plot confusion, calibration and confident mistakes, into the run",
-    )
-    what.add_argument(
-        "--recalibrate", action="store_true", help="measure batch norm's statistics again on training images first"
-    )
-    what.add_argument(
-        "--record", action="store_true", help="record in the preset's file even a trial or a known result"
+        help="record the result in the preset's file, even that of a trial or a known one",
     )
     command.add_data_option(options)
     command.add_run_options(options)
@@ -86,4 +88,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

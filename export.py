@@ -8,19 +8,21 @@ from resnet_tf.errors import UserError
 from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
-  python export.py --preset 4 --to saved_model            the preset's best finished run, for TensorFlow Serving
-  python export.py --preset 4 --to litert                 for phones and small boards
+  python export.py --preset 4 --to saved_model            export the preset's best finished run, for TensorFlow Serving
+  python export.py --preset 4 --to litert                 export it for phones and small boards
   python export.py --run 4/20260101T120000Z-s0 --to onnx --out ."""
 FORMATS = ("saved_model", "litert", "onnx")
 
 
 def parser() -> command.Parser:
-    """Returns the options of this command."""
-    options = command.Parser("Write a trained network for other programs, normalisation and softmax inside.", EXAMPLES)
+    """Returns the parser of this command's options."""
+    options = command.Parser(
+        "Export a trained network for other programs, normalisation and softmax included.", EXAMPLES
+    )
     command.add_network_options(options)
-    what = options.add_argument_group("what to write")
-    what.add_argument("--to", choices=FORMATS, help="in which format; litert and onnx need requirements-export.txt")
-    what.add_argument("--out", metavar="DIR", help="into which folder (default: export/ in the run's)")
+    what = options.add_argument_group("output")
+    what.add_argument("--to", choices=FORMATS, help="format; litert and onnx need requirements-export.txt")
+    what.add_argument("--out", metavar="DIR", help="output folder (default: export/ in the run's folder)")
     command.add_data_option(options)
     command.add_run_options(options)
     return options
@@ -41,4 +43,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

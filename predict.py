@@ -9,22 +9,22 @@ from resnet_tf.errors import UserError, try_each
 from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
-  python predict.py cat.jpg dog.png                       with your best run, or a pretrained one
+  python predict.py cat.jpg dog.png                       predict with your best run, or pretrained weights
   python predict.py --preset 4 holiday/ --figure sheet.png
   python predict.py --preset 4 "photos/*.jpg" --top 5 --csv classes.csv
   python predict.py --preset 4 --json photos/ > classes.json"""
 
 
 def parser() -> command.Parser:
-    """Returns the options of this command."""
+    """Returns the parser of this command's options."""
     options = command.Parser("Predict the classes of your own photos.", EXAMPLES)
-    options.add_argument("photos", metavar="PHOTO", nargs="*", help="a file, a folder or a quoted pattern")
+    options.add_argument("photos", metavar="PHOTO", nargs="*", help="image file, folder or quoted pattern")
     command.add_network_options(options)
-    what = options.add_argument_group("what to give")
-    what.add_argument("--top", type=int, metavar="K", help="classes a photo (default: 3, or both of two)")
+    what = options.add_argument_group("output")
+    what.add_argument("--top", type=int, metavar="K", help="number of classes per photo (default: 3, or both of two)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    what.add_argument("--csv", metavar="FILE", help="also write a table for spreadsheets")
-    what.add_argument("--figure", metavar="FILE", help="also draw a contact sheet (.png, .pdf, .svg)")
+    what.add_argument("--csv", metavar="FILE", help="also write a CSV file")
+    what.add_argument("--figure", metavar="FILE", help="also plot a contact sheet (.png, .pdf, .svg)")
     command.add_run_options(options)
     return options
 
@@ -72,4 +72,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

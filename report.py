@@ -3,39 +3,40 @@
 import sys
 from pathlib import Path
 
-from resnet_tf import log
+from resnet_tf import files, log
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
-from resnet_tf.prediction.table import save
 from resnet_tf.report import compare, measured, page, tables
 from resnet_tf.runs import choose
 
 EXAMPLES = """\
-  python report.py                                        one page, report.html: results, studies, costs, curves
-  python report.py --markdown - --csv results.csv         the results as a table, and for a spreadsheet
+  python report.py                                        write report.html: results, studies, costs, curves
+  python report.py --markdown - --csv results.csv         print the results, write them for a spreadsheet
   python report.py --compare 4/20260101T120000Z-s0 4/20260102T120000Z-s1 --html two.html"""
 
 
 def parser() -> command.Parser:
-    """Returns the options of this door."""
-    options = command.Parser("Report what was measured, beside what the presets' authors report.", EXAMPLES)
-    what = options.add_argument_group("what to write")
-    what.add_argument("--html", metavar="FILE", help="a page that needs no network (default: report.html)")
-    what.add_argument("--markdown", metavar="FILE", help="the results as tables; - prints them")
-    what.add_argument("--csv", metavar="FILE", help="the results for a spreadsheet; - prints them")
-    what.add_argument("--compare", metavar="RUN", nargs=2, help="two runs side by side, with a paired test")
+    """Returns the parser of this command's options."""
+    options = command.Parser("Report what was measured and compare it with the presets' references.", EXAMPLES)
+    what = options.add_argument_group("output")
+    what.add_argument("--html", metavar="FILE", help="self-contained HTML page (default: report.html)")
+    what.add_argument("--markdown", metavar="FILE", help="results as Markdown tables; - prints them")
+    what.add_argument("--csv", metavar="FILE", help="results for a spreadsheet; - prints them")
+    what.add_argument("--compare", metavar="RUN", nargs=2, help="compare two runs, with a paired test")
     command.add_run_options(options)
     return options
 
 
 def main(arguments: list[str]) -> None:
-    """Carries out the command line."""
+    """Runs the command line."""
     options = parser().parse_args(arguments)
     log.print_handler.to_stderr = True  # the report itself may go to standard output
     choose.check_runs_folder(options.runs)
     if options.compare:
         if options.markdown or options.csv:
-            raise UserError("two runs are compared on the terminal or with --html. Received: --markdown or --csv.")
+            raise UserError(
+                "--compare prints two runs or writes them to --html. Received: --markdown or --csv.", "options-conflict"
+            )
         ours, theirs = (choose.find_run(name, options.runs) for name in options.compare)
         found = compare.compare(ours, theirs, options.runs)
         print(compare.as_text(found, ours, theirs))
@@ -60,9 +61,9 @@ def write(name: str, content: str) -> None:
     if name == "-":
         print(content, end="")
         return
-    save(name, content)
+    files.save(name, content)
     log.logger.info(f"written: {name}")
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

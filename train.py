@@ -15,58 +15,52 @@ from resnet_tf.runs.choose import find_run
 from resnet_tf.runs.run import RUNS
 
 EXAMPLES = """\
-  python train.py --list                                  the presets, their sizes and results
-  python train.py --preset demo                           a small network on built-in images, two minutes
-  python train.py --preset 4 --data cifar10/              a preset on your copy of its images
-  python train.py --preset 4 --resume                     go on after Ctrl-C or a crash, with the run's own recipe
+  python train.py --list                                  list the presets with their sizes and results
+  python train.py --preset demo                           train a small network on built-in images, in two minutes
+  python train.py --preset 4 --data cifar10/              train preset 4 on your copy of its images
+  python train.py --preset 4 --resume                     resume after Ctrl-C or a crash, with the run's own recipe
   python train.py --resume 4/20260101T120000Z-s0 --set train.epochs=120       make a run longer
   python train.py --preset 3 --set train.epochs=3 --seed 1
-  python train.py --preset 4 --check                      is the recipe sound?
-  python train.py --preset 4 --summary                    the network, stage by stage
-  python train.py --preset 4 --dry-run                    what it would do and cost"""
+  python train.py --preset 4 --check                      check the recipe for known mistakes
+  python train.py --preset 4 --summary                    show the network, stage by stage
+  python train.py --preset 4 --dry-run                    show what a training would do and cost"""
 
 
 def parser() -> command.Parser:
-    """Returns the options of this command."""
-    options = command.Parser("Train a residual network as a preset says.", EXAMPLES)
+    """Returns the parser of this command's options."""
+    options = command.Parser("Train a residual network from a preset.", EXAMPLES)
     what = options.add_argument_group("what to train")
-    what.add_argument("--preset", metavar="NAME|PATH", help="a preset by name, or a .json or .pickle file")
-    what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the preset")
-    what.add_argument("--seed", type=int, help="of weights, order and augmentation (default: 0)")
+    what.add_argument("--preset", metavar="NAME|PATH", help="preset to train: a name, or a .json or .pickle file")
+    what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key (repeatable)")
+    what.add_argument("--seed", type=int, help="random seed (default: 0)")
     what.add_argument(
-        "--resume", metavar="RUN", nargs="?", const=True, help="go on with the newest unfinished run, as it began"
+        "--resume", metavar="RUN", nargs="?", const=True, help="resume RUN, or the preset's newest unfinished run"
     )
-    what.add_argument(
-        "--distribute", action="store_true", help="over all devices, and the processes that KERAS_DISTRIBUTION_* names"
-    )
-    look = options.add_argument_group("look without training")
-    look.add_argument("--list", action="store_true", help="all presets: network, cost, reference, best result")
-    look.add_argument("--summary", action="store_true", help="stages, output shapes, parameters and multiply-adds")
+    what.add_argument("--distribute", action="store_true", help="use all devices and KERAS_DISTRIBUTION_* processes")
+    look = options.add_argument_group("inspect without training")
+    look.add_argument("--list", action="store_true", help="list all presets: network, cost, reference, best result")
+    look.add_argument("--summary", action="store_true", help="show output shapes, parameters and multiply-adds")
     look.add_argument(
-        "--check",
-        metavar="RUN",
-        nargs="?",
-        const="",
-        help="whether the recipe is sound; with a run: when a plateau would have lowered the rate in it",
+        "--check", metavar="RUN", nargs="?", const="", help="find known mistakes; with RUN, replay its plateau rule"
     )
-    look.add_argument("--dry-run", action="store_true", help="network, steps, learning rates and expected time")
-    look.add_argument("--figure", metavar="FILE", help="with --dry-run: draw the learning rate (.png, .pdf, .svg)")
+    look.add_argument("--dry-run", action="store_true", help="show network, steps, learning rates and expected time")
+    look.add_argument("--figure", metavar="FILE", help="with --dry-run: plot the learning rate (.png, .pdf, .svg)")
     command.add_data_option(options)
     command.add_run_options(options)
     return options
 
 
 def main(arguments: list[str]) -> int | None:
-    """Runs the command line; returns an exit code where it is not 0."""
+    """Runs the command line; returns an exit code other than 0, or None."""
     options = parser().parse_args(arguments)
     if options.list:
         return print_presets()
     looks = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
     for look in (look for look, wanted in looks.items() if wanted and options.resume is not None):
-        raise UserError(f"{look} does not train, --resume does. Received: both; leave one out.", "options-conflict")
+        raise UserError(f"{look} does not train. Received: {look} with --resume; leave one out.", "options-conflict")
     preset, path = recipe(options)
     if options.figure and not options.dry_run:
-        raise UserError("--figure needs --dry-run. Received: --figure without it.", "option-missing")
+        raise UserError("--figure needs --dry-run. Received: --figure without it.", "options-conflict")
     if options.figure:
         plots.check_place(options.figure)
     if options.summary:
@@ -78,7 +72,7 @@ def main(arguments: list[str]) -> int | None:
         return check.print_check(preset, run, options.data)
     if options.dry_run:
         if options.distribute:
-            raise UserError("--dry-run times one device. Received: --dry-run, --distribute.", "options-conflict")
+            raise UserError("--dry-run times a single device. Received: --distribute with it.", "options-conflict")
         command.start_tensorflow()
         from resnet_tf.training.dry_run import dry_run
 
@@ -111,9 +105,9 @@ def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
     if isinstance(options.resume, str):
         return overrides.apply_settings(find_run(options.resume, options.runs).preset, options.set), None
     if options.resume:
-        raise UserError("name a preset (--preset NAME) or a run (--resume RUN) to go on with.", "preset-missing")
-    raise UserError("choose what to train with --preset NAME; see the names with --list.", "preset-missing")
+        raise UserError("choose what to resume: --preset NAME (its newest unfinished run) or --resume RUN.", "no-run")
+    raise UserError("choose what to train with --preset NAME; see the names with --list.", "no-preset")
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_door(main))
+    sys.exit(command.run_command(main))

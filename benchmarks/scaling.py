@@ -9,13 +9,13 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from resnet_tf.cli.command import run_door
+from resnet_tf.cli.command import run_command
 from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
+from resnet_tf.format import markdown_table
 from resnet_tf.models.cost import network_size
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.presets.schema import Preset
-from tools.readme_tables import markdown
 
 HEADINGS = ("devices", "images/s", "computing", "gradients", "norms", "hours", "cores that decode", "MB/s read")
 
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> None:
         options.bytes_per_image,
     )
     preset = load_preset(options.preset)
-    print(markdown(HEADINGS, [cells(cost(preset, machine, devices)) for devices in options.devices]))
+    print(markdown_table(HEADINGS, [cells(cost(preset, machine, devices)) for devices in options.devices]))
 
 
 def cells(found: Cost) -> list[str]:
@@ -121,4 +121,4 @@ def cells(found: Cost) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_door(main))
+    sys.exit(run_command(main))

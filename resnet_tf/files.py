@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from resnet_tf.errors import UserError
+from resnet_tf.format import printable
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -54,6 +57,23 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def save(path: str | os.PathLike, content: bytes | str) -> None:
+    """Writes a file where the user asked for it, whole or not at all; a pipe, device or link is written into.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(data)  # a rename would put a file in place of /dev/stdout
+        else:
+            write_atomically(path, data)
+    except OSError as error:
+        raise UserError(f"cannot write {printable(str(path))!r}: {error.strerror}.", "cannot-write") from error
 
 
 def write_synced(path: str | os.PathLike, data: bytes) -> None:

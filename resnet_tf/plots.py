@@ -1,39 +1,95 @@
-"""Figures in the form that their file's name says."""
+"""What all plots share: how they look and how they are saved. matplotlib draws them, without pyplot and its windows."""
 
+import html
 import io
 import os
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnet_tf import files
 from resnet_tf.errors import UserError, shown
+from resnet_tf.format import printable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMS = (".png", ".pdf", ".svg")
+INK, FAINT, RULE = "#1c2430", "#5b6675", "#dfe4ea"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56606b")  # distinct for colour-blind eyes too
+_STYLE = {
+    "font.sans-serif": ["DejaVu Sans", "sans-serif"],
+    "svg.fonttype": "none",  # text stays text: small, and selectable
+    "svg.hashsalt": "resnet_tf",  # else each file would hold random identifiers
+}
+_NO_DATE = {"svg": {"Date": None, "Creator": None, "Format": None, "Type": None}, "pdf": {"CreationDate": None}}
+
+
+def figure(width: float, height: float, title: str = "") -> "Figure":
+    """Returns an empty figure, its size in inches."""
+    from matplotlib.figure import Figure
+
+    result = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    if title:
+        result.suptitle(printable(title), size=11, color=INK, parse_math=False)
+    return result
+
+
+def tidy(axes: "Axes") -> None:
+    """Gives axes the common look: a faint grid, no frame above and on the right, small labels."""
+    axes.grid(True, color=RULE, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
 
 
 def check_place(path: str | os.PathLike) -> None:
-    """Raises UserError where a figure could not be written: another form, or into a folder that is not there."""
+    """Raises UserError where no figure could be saved: the name has another suffix, or the folder does not exist."""
     form_of(path)
     if not Path(path).resolve().parent.is_dir():
-        raise UserError(f"a file needs a folder that exists. Received: {os.fspath(path)!r}.")
+        raise UserError(f"a file needs a folder that exists. Received: {os.fspath(path)!r}.", "folder-not-found")
 
 
 def form_of(path: str | os.PathLike) -> str:
-    """Returns which form a figure's file has, by its name: "png", "pdf" or "svg".
+    """Returns the format that a figure's file name asks for: "png", "pdf" or "svg".
 
     Raises:
-        UserError: the name ends otherwise.
+        UserError: the name has another suffix.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMS:
-        raise UserError(f"a figure's name must end in {', '.join(FORMS)}. Received: {shown(os.fspath(path))}.")
+        raise UserError(
+            f"a figure's name must end in {', '.join(FORMS)}. Received: {shown(os.fspath(path))}.", "figure-suffix"
+        )
     return suffix[1:]
 
 
-def drawn(figure: "Figure", path: str | os.PathLike) -> bytes:
-    """Returns the content of the file at `path` that shows a figure."""
+def encode(figure: "Figure", form: str) -> bytes:
+    """Returns a figure as the content of a file: `form` is "png", "pdf" or "svg". Equal figures give equal bytes."""
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form_of(path))
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a character that the font lacks, which is shown as a box
+        figure.savefig(buffer, format=form, metadata=_NO_DATE.get(form))
     return buffer.getvalue()
+
+
+def save(figure: "Figure", path: str | os.PathLike) -> None:
+    """Saves a figure in the format that the file's suffix names.
+
+    Raises:
+        UserError: the name has another suffix, or the file cannot be written.
+    """
+    files.save(path, encode(figure, form_of(path)))
+
+
+def svg_element(figure: "Figure", label: str) -> str:
+    """Returns a figure as an <svg> element for an HTML page; a screen reader reads `label`."""
+    text = encode(figure, "svg").decode()
+    used = set(re.findall(r"#([\w-]+)", text))
+    # Each figure numbers its parts alike; on a page an identifier must be unique. Those that remain name equal content.
+    text = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", text[text.index("<svg") :])
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)

@@ -15,7 +15,8 @@ COMMANDS = ("train", "eval", "predict", "export", "report", "sweep")
 
 # The rooms from the ground up. A room imports rooms of lower floors only, so no two rooms can import each other.
 FLOORS = [
-    {"log", "errors", "files", "format"},
+    {"log", "errors", "format"},
+    {"files"},
     {"plots"},
     {"presets"},
     {"models", "optim", "datasets"},

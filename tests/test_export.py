@@ -28,7 +28,7 @@ def runs(tmp_path_factory, tiny_preset, image_tree):
 
 
 def run_export(*arguments) -> int:
-    return command.run_door(export_command.main, [str(argument) for argument in arguments])
+    return command.run_command(export_command.main, [str(argument) for argument in arguments])
 
 
 def of_saved_model(path, images):

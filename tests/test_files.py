@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from assertions import user_error
 
 from resnet_tf import files
 
@@ -187,3 +188,20 @@ def test_headers_of_a_boastful_file_cost_no_memory():
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("kernel.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     assert files.array_headers(content) == {"kernel": ((10**6, 10**6), np.float32)}
+
+
+def test_what_the_user_wants_saved_and_cannot_be_is_a_user_error(tmp_path):
+    for path, reason in [(tmp_path / "no" / "rows.csv", "No such file"), (tmp_path, "Is a directory")]:
+        error = user_error(files.save, path, "text")
+        assert error.code == "cannot-write"
+        assert reason in str(error)
+
+
+def test_a_link_or_pipe_is_written_into_and_not_replaced(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    files.save(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "text"
+    reader, writer = os.pipe()
+    files.save(f"/dev/fd/{writer}", "text")
+    assert os.read(reader, 9) == b"text"

@@ -1,22 +1,52 @@
-"""A figure's file holds what its name says, or nothing is drawn."""
+"""A figure's file holds what its name says, is the same each time, and fits into a page."""
+
+import xml.etree.ElementTree as ElementTree
 
 import pytest
-from told import told
+from assertions import user_error
 
 from resnet_tf import plots
+
+
+def line_figure():
+    figure = plots.figure(3, 2, "a <title> $x\x1b")
+    axes = figure.subplots()
+    plots.tidy(axes)
+    axes.plot([1, 2, 3], [3, 1, 2], "o-")
+    return figure
 
 
 @pytest.mark.parametrize(
     ("name", "beginning"), [("a.png", b"\x89PNG\r\n"), ("a.PDF", b"%PDF-"), ("a.b.svg", b"<?xml version")]
 )
-def test_the_name_decides_the_form(name, beginning):
-    from matplotlib.figure import Figure
+def test_the_suffix_decides_the_format(tmp_path, name, beginning):
+    for _ in range(2):
+        plots.save(line_figure(), tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(beginning)
 
-    assert plots.drawn(Figure(), name).startswith(beginning)
+
+@pytest.mark.parametrize("form", ["png", "pdf", "svg"])
+def test_equal_figures_give_equal_bytes(form):
+    assert plots.encode(line_figure(), form) == plots.encode(line_figure(), form)
 
 
 @pytest.mark.parametrize("name", ["a", "a.jpg", ".png", "a.png/b", "a.pdf.txt", "a." + "x" * 5000])
-def test_any_other_name_is_refused_in_a_line(tmp_path, name):
-    assert ".png, .pdf, .svg" in told(plots.check_place, tmp_path / name)
-    assert "a folder that exists" in told(plots.check_place, tmp_path / "no" / "a.svg")
+def test_any_other_suffix_is_refused(tmp_path, name):
+    assert user_error(plots.check_place, tmp_path / name).code == "figure-suffix"
+    assert user_error(plots.save, line_figure(), tmp_path / name).code == "figure-suffix"
+
+
+def test_a_figure_needs_a_folder(tmp_path):
+    assert user_error(plots.check_place, tmp_path / "no" / "a.svg").code == "folder-not-found"
     plots.check_place(tmp_path / "a.svg")
+
+
+def test_svg_in_a_page_is_small_text_with_no_part_named_twice():
+    element = plots.svg_element(line_figure(), 'a "label"')
+    root = ElementTree.fromstring(element)
+    assert (root.get("role"), root.get("aria-label")) == ("img", 'a "label"')
+    assert "a <title> $x\\x1b" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    names = [part.get("id") for part in root.iter() if part.get("id")]
+    assert len(names) == len(set(names))
+    assert not any(name.startswith("figure") for name in names)
+    assert len(element) < 15_000

@@ -163,7 +163,7 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(capsys):
         ("--presets", "3", "stl10", "--data", "."): "--data",
         ("--presets", "33"): "33",
     }.items():
-        assert command.run_door(sweep_command.main, list(arguments)) == 2
+        assert command.run_command(sweep_command.main, list(arguments)) == 2
         line = capsys.readouterr().err
         assert named in line
         assert line.count("\n") == 1

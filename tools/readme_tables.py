@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.cli.listing import DESCRIBED, described
+from resnet_tf.format import markdown_table, percent
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.comparison import display_name
@@ -43,9 +44,9 @@ def tables() -> dict[str, str]:
     presets = [preset_files.load_preset(name) for name in preset_files.names()]
     measured = [result_line(preset, result) for preset in presets for result in preset.results]
     return {
-        "presets": markdown(DESCRIBED, [described(preset) for preset in presets]),
-        "results": markdown(RESULT_HEADINGS, measured),
-        "speed": markdown(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
+        "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets]),
+        "results": markdown_table(RESULT_HEADINGS, measured),
+        "speed": markdown_table(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
     }
 
 
@@ -69,28 +70,21 @@ def speed_lines(results: dict) -> list[list[str]]:
 def result_line(preset: Preset, result: dict) -> list[str]:
     """Returns the cells of a recorded test result."""
     low, high = result["test_top1_interval"]
-    reference = preset.reference.test_top1
     return [
         display_name(preset.name, result["changed"]),
-        f"{result['test_top1']:.2f} %",
+        percent(result["test_top1"]),
         f"{low:.2f} to {high:.2f}",
         str(result["epochs"]),
         "-" if result["training_seconds"] is None else f"{result['training_seconds'] / 60:.1f} min",
         str(result["seed"]),
         f"{result['view']}, {result['weights']} weights",
         result["data"]["title"],
-        "-" if reference is None else f"{reference:.2f} %",
+        percent(preset.reference.test_top1),
     ]
 
 
-def markdown(headings: tuple[str, ...], rows: list[list[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def fill(text: str) -> str:
-    """Returns a text whose tables, between <!-- name --> and <!-- end -->, are made anew."""
+    """Returns a text whose tables, between <!-- name --> and <!-- end -->, are made again."""
     for name, table in tables().items():
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
     return text

@@ -1,95 +1,61 @@
-"""The list of presets that `train.py --list` prints; needs neither Keras nor TensorFlow."""
+"""What `train.py --list` and `--summary` print; needs neither Keras nor TensorFlow."""
 
 import os
 import sys
-import textwrap
-from itertools import groupby, zip_longest
+from collections.abc import Sequence
+from itertools import groupby
 
 from resnet_tf.errors import UserError
-from resnet_tf.format import printable
-from resnet_tf.models.cost import describe_network, describe_stages, large, network_size
+from resnet_tf.format import as_text, large, narrowest, table, thousands
+from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.presets import preset_files
-from resnet_tf.presets.schedule import thousands
 from resnet_tf.presets.schema import Preset
 
 DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
 HEADINGS = (*DESCRIBED, "best recorded")
 NUMBERS = ("parameters", "mult-adds", "reference")  # set to the right
-PROSE = {"schedule": 19}  # characters below which a column is hard to read
-SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where there is too little room
+PROSE = ("schedule", "reference", "best recorded")  # folded between words where there is too little room
+SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where folding is not enough
 
 
 def print_presets() -> None:
     """Prints one line a preset: name, network, cost, data, schedule, reference, best recorded result."""
-    rows = [preset_line(preset_files.load_preset(name)) for name in preset_files.names()]
     try:
-        room = os.get_terminal_size(sys.stdout.fileno()).columns
+        width = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:
-        room = None  # a pipe or a file
-    print("\n".join(table([list(HEADINGS), *rows], room)))
+        width = None  # a pipe or a file
+    print(preset_table([preset_line(preset_files.load_preset(name)) for name in preset_files.names()], width))
+
+
+def preset_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Returns the lines of presets (see `preset_line`) as a table, at most `width` characters wide.
+
+    Long cells are folded between words, names apart. Where that is not enough, columns are left out.
+    """
+    spare = iter(SPARE)
+    headings = list(HEADINGS)
+    while True:
+        columns = [HEADINGS.index(heading) for heading in headings]
+        content = table(headings, [[row[column] for column in columns] for row in rows], NUMBERS, PROSE)
+        if width is None or narrowest(content) <= width or (heading := next(spare, None)) is None:
+            return as_text(content, width and max(width, narrowest(content)))
+        headings.remove(heading)
 
 
 def print_summary(preset: Preset) -> None:
-    """Prints a preset's network stage by stage, for each size in pixels at which its phases train it.
+    """Prints a preset's network stage by stage, for each image size in pixels at which its phases train it.
 
     Raises:
-        UserError: only the images tell how many classes there are.
+        UserError: the number of classes depends on the images.
     """
     if preset.classes is None:
         raise UserError(
-            f"--summary needs the number of classes, which for preset {preset.name} the images decide. Use --dry-run."
+            f"--summary needs the number of classes, which preset {preset.name} takes from the images. Use --dry-run.",
+            "classes-unknown",
         )
     for size in dict.fromkeys(phase.data.image_size for phase in preset.in_phases):
-        print(f"{describe_network(preset, preset.classes, size)}")
+        print(describe_network(preset, preset.classes, size))
         print(describe_stages(network_size(preset.model, size, preset.classes)))
-
-
-def table(rows: list[list[str]], room: int | None) -> list[str]:
-    """Returns the lines of a table whose first row is its headings.
-
-    To stay within `room`, long cells are folded between words, the first column apart, which people copy from. Where
-    that is not enough, columns are left out.
-    """
-    rows = [[printable(cell) for cell in row] for row in rows]
-    for heading in SPARE:
-        if room and _needed(_least(rows)) > room and heading in rows[0]:
-            place = rows[0].index(heading)
-            rows = [[*row[:place], *row[place + 1 :]] for row in rows]
-    widths = _widths(rows, room)
-    lines = []
-    for row in rows:
-        folded = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(row, widths, strict=True)]
-        for parts in zip_longest(*folded, fillvalue=""):
-            cells = [
-                part.rjust(width) if heading in NUMBERS else part.ljust(width)
-                for part, width, heading in zip(parts, widths, rows[0], strict=True)
-            ]
-            lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def _widths(rows: list[list[str]], room: int | None) -> list[int]:
-    """Returns the width of each column: where there is too little room, as few cells as possible are folded."""
-    columns = list(zip(*rows, strict=True))
-    widths, least = [max(map(len, column)) for column in columns], _least(rows)
-    while room and _needed(widths) > room and widths != least:
-        able = [i for i, width in enumerate(widths) if width > least[i]]
-        widths[min(able, key=lambda i: (sum(len(cell) >= widths[i] for cell in columns[i]), -widths[i]))] -= 1
-    return widths
-
-
-def _least(rows: list[list[str]]) -> list[int]:
-    """Returns how narrow each column may become: no word is broken, and what is mostly prose stays readable."""
-    least = []
-    for column in zip(*rows, strict=True):
-        whole = max(map(len, column))
-        word = max(len(word) for cell in column for word in cell.split())
-        least.append(max(word, min(whole, PROSE.get(column[0], 0))) if least else whole)
-    return least
-
-
-def _needed(widths: list[int]) -> int:
-    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def preset_line(preset: Preset) -> list[str]:

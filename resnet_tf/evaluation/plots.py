@@ -1,15 +1,19 @@
-"""A diagnosis as pictures: confusion matrix, calibration, and the mistakes that the network was surest of."""
+"""Plots of a diagnosis: the confusion matrix, the calibration, and the most confident mistakes."""
 
-import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resnet_tf import plots
 from resnet_tf.format import printable
 from resnet_tf.scoring.diagnosis import Diagnosis
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MISTAKES = 40
-_MOST_WRITTEN = 20  # classes whose counts are written into the matrix
+MAX_CLASSES_WRITTEN = 20  # of more classes the matrix shows neither names nor counts
 
 
 def draw(diagnosis: Diagnosis, mistaken: np.ndarray, names: Sequence[str], title: str) -> dict[str, bytes]:
@@ -20,84 +24,69 @@ def draw(diagnosis: Diagnosis, mistaken: np.ndarray, names: Sequence[str], title
         names: of the classes.
         title: what was evaluated.
     """
-    return {
-        "confusion": confusion_picture(diagnosis, names, title),
-        "calibration": calibration_picture(diagnosis, title),
-        "mistakes": mistakes_picture(diagnosis, mistaken, names, title),
+    figures = {
+        "confusion": confusion_figure(diagnosis, names, title),
+        "calibration": calibration_figure(diagnosis, title),
+        "mistakes": mistakes_figure(diagnosis, mistaken, names, title),
     }
+    return {name: plots.encode(figure, "png") for name, figure in figures.items()}
 
 
-def confusion_picture(diagnosis: Diagnosis, names: Sequence[str], title: str) -> bytes:
-    """Returns a PNG of the confusion matrix: the share of each true class's images, and their number."""
-    figure = _figure(8.5, 7.5, title)
+def confusion_figure(diagnosis: Diagnosis, names: Sequence[str], title: str) -> "Figure":
+    """Returns the confusion matrix: each cell's share of its true class's images as a colour, their number as text."""
+    figure = plots.figure(8.5, 7.5, title)
     axes = figure.subplots()
     counts = diagnosis.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # The root lets the few mistakes be seen beside the many hits.
-    picture = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
-    if len(names) <= _MOST_WRITTEN:
+    # The square root makes the few mistakes visible beside the many hits.
+    image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= MAX_CLASSES_WRITTEN:
         for row, column in np.argwhere(counts):
-            dark = shares[row, column] > 0.3
-            axes.text(
-                column, row, counts[row, column], ha="center", va="center", size=8, color="white" if dark else "black"
-            )
-        told = [printable(name) for name in names]
-        axes.set_xticks(range(len(names)), told, rotation=45, ha="right", parse_math=False)
-        axes.set_yticks(range(len(names)), told, parse_math=False)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    bar = figure.colorbar(picture, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]))
+            color = "white" if shares[row, column] > 0.3 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", size=8, color=color)
+        labels = [printable(name) for name in names]
+        axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(names)), labels, parse_math=False)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]))
     bar.ax.set_yticklabels(["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
-    return _png(figure)
+    bar.set_label("share of the true class's images")
+    return figure
 
 
-def calibration_picture(diagnosis: Diagnosis, title: str) -> bytes:
-    """Returns a PNG of accuracy over confidence, before and after the fitted temperature, and of the counts below."""
-    figure = _figure(9, 5.5, title)
-    both = {"as it is": 1.0, f"at temperature {diagnosis.temperature:.2f}": diagnosis.temperature}
+def calibration_figure(diagnosis: Diagnosis, title: str) -> "Figure":
+    """Returns accuracy over confidence, before and after temperature scaling, and the number of images below."""
+    figure = plots.figure(9, 5.5, title)
+    panels = {"before scaling": 1.0, f"at temperature {diagnosis.temperature:.2f}": diagnosis.temperature}
     rows = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
-    for column, (name, temperature) in enumerate(both.items()):
-        found = diagnosis.calibration(temperature)
-        middles = (np.arange(len(found.count)) + 0.5) / len(found.count)
-        above, below = rows[:, column]
-        above.plot([0, 1], [0, 1], color="#8a8a8a", lw=1, ls="--", label="as sure as right")
-        above.bar(middles, np.nan_to_num(found.accuracy), 0.9 / len(middles), color="#9cc2f5", label="share right")
-        above.plot(found.confidence, found.accuracy, "o", color="#1f5fa8", ms=4)
-        above.set_title(f"{name}: calibration error {100 * found.error:.2f} %", size=10)
-        above.set_xlim(0, 1)
-        above.set_ylim(0, 1)
-        below.bar(middles, found.count, 0.9 / len(middles), color="#dbe3ee")
-        below.set_xlabel("probability of the class put first")
-    rows[0, 0].set_ylabel("share of images that are of it")
+    for (above, below), (name, temperature) in zip(rows.T, panels.items(), strict=True):
+        bins = diagnosis.calibration(temperature)
+        middles = (np.arange(len(bins.count)) + 0.5) / len(bins.count)
+        plots.tidy(above)
+        plots.tidy(below)
+        above.bar(middles, np.nan_to_num(bins.accuracy), 0.9 / len(middles), color="#9cc2f5", label="accuracy")
+        above.plot([0, 1], [0, 1], color=plots.FAINT, lw=1, ls="--", label="perfect calibration")
+        above.plot(bins.confidence, bins.accuracy, "o", color=plots.COLOURS[0], ms=4, label="mean confidence")
+        above.set_title(f"{name}: calibration error {100 * bins.error:.2f} %", size=10)
+        above.set(xlim=(0, 1), ylim=(0, 1))
+        below.bar(middles, bins.count, 0.9 / len(middles), color="#c3cedd")
+        below.set_xlabel("confidence")
+    rows[0, 0].set_ylabel("accuracy")
     rows[1, 0].set_ylabel("images")
     rows[0, 0].legend(loc="upper left", fontsize="small")
-    return _png(figure)
+    return figure
 
 
-def mistakes_picture(diagnosis: Diagnosis, images: np.ndarray, names: Sequence[str], title: str) -> bytes:
-    """Returns a PNG of the most confident mistakes; `images` as in `draw`."""
+def mistakes_figure(diagnosis: Diagnosis, images: np.ndarray, names: Sequence[str], title: str) -> "Figure":
+    """Returns the most confident mistakes, each with the predicted and the true class; `images` as in `draw`."""
     columns = 8
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(11, 0.6 + 1.65 * rows, title)
+    figure = plots.figure(11, 0.6 + 1.65 * rows, title)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, image, place in zip(grid.flat, images, diagnosis.mistakes(MISTAKES), strict=False):
         axes.imshow(image, interpolation="nearest")
-        guess, true = (printable(names[which[place]]) for which in (diagnosis.predicted, diagnosis.labels))
-        axes.set_title(f"{guess} {diagnosis.confidence[place]:.0%}\nis {true}", size=8, parse_math=False)
-    return _png(figure)
-
-
-def _figure(width: float, height: float, title: str):
-    from matplotlib.figure import Figure  # without pyplot: no display, no global state
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    figure.suptitle(printable(title), size=11, parse_math=False)
+        predicted, true = (printable(names[which[place]]) for which in (diagnosis.predicted, diagnosis.labels))
+        axes.set_title(f"{predicted} {diagnosis.confidence[place]:.0%}\nis {true}", size=8, parse_math=False)
     return figure
-
-
-def _png(figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()

@@ -1,6 +1,6 @@
 """An evaluation as a person reads it: the figures, and how they compare."""
 
-from resnet_tf.format import printable
+from resnet_tf.format import as_text, percent, table
 from resnet_tf.runs.records import Evaluation
 
 
@@ -13,11 +13,9 @@ def show(result: Evaluation) -> None:
     print(f"  top-1  {result.top1:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
     print(f"  top-5  {result.top5:6.2f} %")
     print(f"  loss   {'not finite' if result.loss is None else format(result.loss, '7.4f')}")
-    print("top-1 by class")
-    width = max(len(printable(name)) for name in result.per_class_top1)
-    for name, value in result.per_class_top1.items():
-        # A class without images in the split has no accuracy to show.
-        print(f"  {printable(name):<{width}}  {'-' if value is None else f'{value:6.2f} %  ' + '#' * round(value / 4)}")
+    # A class of which the split has no image has no accuracy.
+    rows = [[name, percent(value), "#" * round((value or 0) / 4)] for name, value in result.per_class_top1.items()]
+    print(as_text(table(("class", "top-1", ""), rows, numbers=("top-1",))))
     if diagnosis := result.diagnosis:
         before, after = (100 * diagnosis[key] for key in ("calibration_error", "calibration_error_at_temperature"))
         print(f"calibration error {before:.2f} %, {after:.2f} % at temperature {diagnosis['temperature']:.2f}")

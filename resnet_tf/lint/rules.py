@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from resnet_tf.errors import UserError
+from resnet_tf.format import thousands
 from resnet_tf.lint.recipe import Problem, Recipe, rule
 from resnet_tf.models.cost import network_size
 from resnet_tf.optim.plateau import PlateauRule
@@ -21,7 +22,7 @@ from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.optimizer import AdamSpec
-from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau, thousands
+from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau
 
 
 def log_key(plateau: Plateau) -> str:

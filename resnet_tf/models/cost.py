@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from resnet_tf.format import as_text, large, table
 from resnet_tf.presets.schema import Network, Preset
 
 
@@ -75,13 +76,14 @@ def describe_network(preset: Preset, classes: int, image_size: int | None = None
 
 
 def describe_stages(size: NetworkSize) -> str:
-    """Returns a table of text: each stage's output shape, parameters and multiply-adds, and the sums."""
-    lines = [f"{'':<14}{'output':>16}{'parameters':>14}{'multiply-adds':>16}"]
-    for stage in size.stages:
-        shape = " x ".join(map(str, stage.output_shape))
-        lines.append(f"{stage.name:<14}{shape:>16}{stage.parameters:>14,}{stage.multiply_adds:>16,}")
-    lines.append(f"{'total':<14}{'':>16}{size.parameters:>14,}{size.multiply_adds:>16,}")
-    return "\n".join(lines)
+    """Returns a table: each stage's output shape, parameters and multiply-adds, and their sums."""
+    rows = [
+        [stage.name, " x ".join(map(str, stage.output_shape)), f"{stage.parameters:,}", f"{stage.multiply_adds:,}"]
+        for stage in size.stages
+    ]
+    rows.append(["total", "", f"{size.parameters:,}", f"{size.multiply_adds:,}"])
+    headings = ("", "output", "parameters", "multiply-adds")
+    return as_text(table(headings, rows, headings[1:]))
 
 
 def _unit_convolutions(network: Network, inputs: int, filters: int, size: int, strides: int) -> list[tuple[int, int]]:
@@ -109,11 +111,3 @@ def _convolution(kernel: int, inputs: int, outputs: int, size: int, groups: int 
 
 def _output_size(size: int, kernel: int, strides: int, padding: int) -> int:
     return (size + 2 * padding - kernel) // strides + 1
-
-
-def large(number: int) -> str:
-    """Returns 40551040 as "40.55M" and 3664000000 as "3.66G"."""
-    for unit, word in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
-            return f"{number / unit:.2f}{word}"
-    return str(number)

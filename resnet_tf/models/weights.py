@@ -11,6 +11,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.errors import UserError, shown
+from resnet_tf.format import first_line
 
 METADATA = "__about__"  # the array that holds it, as JSON
 
@@ -54,7 +55,7 @@ def load(model: keras.Model, path: Path) -> dict:
     except UserError:
         raise
     except Exception as error:  # over a damaged file zipfile and numpy raise anything, tokenize.TokenError included
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = first_line(error)
         message = f"weights must be an .npz file of arrays. Received: {path}: {reason}."
         raise UserError(message, "weights-unreadable") from error
     for name, variable in variables.items():

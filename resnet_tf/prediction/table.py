@@ -1,4 +1,4 @@
-"""Predictions as a table on the terminal, JSON and CSV, safe to look at whatever the photos are called.
+"""Predictions as a table on the terminal, JSON and CSV, safe to look at whatever the photos' names are.
 
 A row is a dict: "file" (str, as named), "error" (one line, or None), "width" and "height" (pixels, or None), and "top",
 a list of {"class": str, "probability": 0 to 1}, the most likely first, empty where there is an error.
@@ -14,17 +14,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_tf.errors import UserError
-from resnet_tf.files import write_atomically
+from resnet_tf import files
 from resnet_tf.format import printable
 
 UNSURE = 0.5  # a first class less probable than this is marked as a guess
 
 
 def common_folder(rows: Sequence[dict]) -> str:
-    """Returns the folder (with its slash) that all the rows' files lie in, so that it need not be shown with each.
+    """Returns the folder (with its slash) that holds all the rows' files, so that it need not be shown with each.
 
-    It is "" where there is none but the root, or fewer than two rows.
+    Returns "" where that is the root or the working directory, or there are fewer than two rows.
     """
     if len(rows) < 2:
         return ""
@@ -35,7 +34,7 @@ def common_folder(rows: Sequence[dict]) -> str:
 
 
 def as_json(rows: Sequence[dict]) -> str:
-    """Returns the rows as a JSON array in visible ASCII signs, so that nothing in it steers a terminal."""
+    """Returns the rows as a JSON array in printable ASCII, so that nothing in it steers a terminal."""
     return json.dumps(list(rows), indent=2, allow_nan=False)
 
 
@@ -57,7 +56,7 @@ def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
         guesses = [value for guess in row["top"] for value in (_cell(guess["class"]), guess["probability"])]
         cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"], *guesses]
         writer.writerow(cells + [None] * (len(names) - len(cells)))
-    save(path, text.getvalue())
+    files.save(path, text.getvalue())
 
 
 def _cell(text: str) -> str:
@@ -67,7 +66,7 @@ def _cell(text: str) -> str:
 
 
 def print_table(rows: Sequence[dict], console=None) -> None:
-    """Prints a line for each row: the photo, its most likely class, and the runners-up or what is wrong with the file.
+    """Prints a line for each row: the photo, its most likely class, and the next ones or why it could not be read.
 
     Args:
         console: a `rich.console.Console`; standard output if None.
@@ -80,7 +79,7 @@ def print_table(rows: Sequence[dict], console=None) -> None:
 
     def cell(text: str, style: str = "") -> Text:
         shown = printable(text).encode(console.encoding, "backslashreplace").decode(console.encoding)
-        return Text(shown, style)  # a Text, for in a str "[red]" would be markup
+        return Text(shown, style)  # in a str, "[red]" would be markup
 
     folder = common_folder(rows)
     if folder:
@@ -91,34 +90,17 @@ def print_table(rows: Sequence[dict], console=None) -> None:
     table.add_column("photo", overflow="fold", width=max(len("photo"), min(longest, console.width * 2 // 5)))
     table.add_column("class", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("then", style="dim", overflow="fold")
+    table.add_column("others", style="dim", overflow="fold")
     for name, row in zip(names, rows, strict=True):
         if row["error"] is not None:
             table.add_row(name, cell("-", "red"), "", cell(row["error"], "red"))
             continue
         best, *others = [(guess["class"], f"{guess['probability']:.1%}") for guess in row["top"]]
-        unsure = row["top"][0]["probability"] < UNSURE
-        first = cell(f"{best[0]} ?", "yellow") if unsure else cell(best[0], "bold")
+        is_guess = row["top"][0]["probability"] < UNSURE
+        first = cell(f"{best[0]} ?", "yellow") if is_guess else cell(best[0], "bold")
         table.add_row(name, first, best[1], cell(", ".join(" ".join(other) for other in others)))
     console.print(table)
-    guesses = sum(bool(row["top"]) and row["top"][0]["probability"] < UNSURE for row in rows)
-    if guesses:
-        told = f"? less than half sure ({guesses:,} of {len(rows):,}): it may be none of the classes"
-        console.print(cell(told, "yellow"))
-
-
-def save(path: str | os.PathLike, content: bytes | str) -> None:
-    """Writes a file where the user asked for it, whole or not at all; into a pipe, device or link, straight.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(data)  # a rename would put a file in place of /dev/stdout
-        else:
-            write_atomically(path, data)
-    except OSError as error:
-        raise UserError(f"cannot write {printable(str(path))!r}: {error.strerror}.") from error
+    unsure = sum(bool(row["top"]) and row["top"][0]["probability"] < UNSURE for row in rows)
+    if unsure:
+        note = f"? below {UNSURE:.0%} ({unsure:,} of {len(rows):,}): perhaps none of the classes"
+        console.print(cell(note, "yellow"))

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from resnet_tf.format import thousands
+
 Metric = Literal["validation_loss", "validation_top1", "training_loss", "training_top1"]
 
 
@@ -335,11 +337,6 @@ class OneCycle(Schedule):
 
     def _describe(self):
         return f"one {self.shape} cycle, peak at {100 * self.warmup_fraction:g} %"
-
-
-def thousands(number: int) -> str:
-    """Returns 32000 as "32k" and 500 as "500"."""
-    return f"{number / 1000:g}k" if number >= 1000 else str(number)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -1,27 +1,17 @@
-"""Measurements as tables: cells for people (HTML and Markdown), and CSV for a spreadsheet."""
+"""Measurements as tables: cells of text for HTML and Markdown, and CSV for a spreadsheet."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
 
+from resnet_tf.format import markdown_table, percent
 from resnet_tf.report.measured import Group, Measured
 from resnet_tf.runs.comparison import display_name
-from tools import readme_tables
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
-SEEDS = (
-    "preset",
-    "seeds",
-    "top-1, mean",
-    "spread",
-    "lowest to highest",
-    "reference",
-    "gap",
-    "epochs",
-    "protocol",
-    "images",
-)
+SEEDS = ("preset", "seeds", "top-1, mean", "spread", "lowest to highest", "reference", "gap")
+SEEDS += ("epochs", "protocol", "images")
 
 
 def result_cells(one: Measured) -> list[str]:
@@ -30,11 +20,11 @@ def result_cells(one: Measured) -> list[str]:
     low, high = row["top1_interval"]
     return [
         display_name(row["preset"], row["changed"]),
-        f"{row['top1']:.2f} %",
+        percent(row["top1"]),
         f"{low:.2f} to {high:.2f}",
         percent(comparison.reference),
         "-" if comparison.gap is None else f"{comparison.gap:+.2f}",
-        ": ".join([comparison.outcome, *(["; ".join(comparison.reasons)] if comparison.reasons else [])]),
+        f"{comparison.outcome}: {'; '.join(comparison.reasons)}".removesuffix(": "),
         epochs(row),
         str(row["seed"]),
         protocol(row),
@@ -49,7 +39,7 @@ def seed_cells(group: Group) -> list[str]:
     return [
         display_name(row["preset"], row["changed"]),
         ", ".join(map(str, group.seeds)),
-        f"{group.mean:.2f} %",
+        percent(group.mean),
         f"+/- {group.spread:.2f}",
         f"{low:.2f} to {high:.2f}",
         percent(comparison.reference),
@@ -61,35 +51,26 @@ def seed_cells(group: Group) -> list[str]:
 
 
 def protocol(row: dict) -> str:
-    """Returns on what a row was measured, and how."""
+    """Returns how a row was measured: "test, 1-crop, last weights"."""
     return f"{row['split']}, {row['view']}, {row['weights']} weights"
 
 
 def epochs(row: dict) -> str:
-    """Returns how long a row's network was trained."""
+    """Returns how many epochs a row's network was trained for, "?" where the row does not say."""
     return "?" if row["epochs"] is None else f"{row['epochs']:g}"
 
 
-def percent(value: float | None) -> str:
-    """Returns "85.10 %", or "-" where there is nothing."""
-    return "-" if value is None else f"{value:.2f} %"
-
-
 def markdown(measured: Sequence[Measured], groups: Sequence[Group]) -> str:
-    """Returns the measurements, and the seeds where there are several of a recipe, as Markdown tables."""
-    tables = [_markdown(RESULTS, [result_cells(one) for one in measured])]
+    """Returns the measurements as a Markdown table, and a second one of the recipes that have several seeds."""
+    tables = [markdown_table(RESULTS, [result_cells(one) for one in measured])]
     several = [seed_cells(group) for group in groups if len(group.members) > 1]
     if several:
-        tables.append(_markdown(SEEDS, several))
+        tables.append(markdown_table(SEEDS, several))
     return "\n\n".join(tables) + "\n"
 
 
-def _markdown(headings: Sequence[str], rows: list[list[str]]) -> str:
-    return readme_tables.markdown(headings, [[cell.replace("|", "\\|") for cell in cells] for cells in rows])
-
-
 def as_csv(measured: Sequence[Measured]) -> str:
-    """Returns the measurements as CSV, a line each, numbers as numbers; `changed` is JSON."""
+    """Returns the measurements as CSV, one line each; numbers are not quoted, and `changed` is JSON."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     lines = [_csv_line(one) for one in measured]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.format import printable
+from resnet_tf.format import first_line, printable
 from resnet_tf.log import logger
 from resnet_tf.sweeping.trials import Outcome, Trial, run_trial
 
@@ -68,7 +68,7 @@ class Sweep:
         try:
             ray.init(address or "local", runtime_env={"env_vars": environment}, **quiet, **here)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             message = f"Ray must start, or run at --address. Received: {address or 'this machine'}: {reason}"
             raise UserError(message, "ray-not-started") from error
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -132,7 +132,7 @@ class Sweep:
             lines = str(cause).strip().splitlines()
             outcome.error = printable(": ".join((type(cause).__name__, *lines[-1:])))
         except ray.exceptions.RayError as error:  # its process was killed, or its machine is lost
-            outcome.error = printable(str(error).strip().partition("\n")[0])
+            outcome.error = first_line(error)
         outcome.status = "failed" if outcome.error else "waiting"
         outcome.update(self.runs)
 

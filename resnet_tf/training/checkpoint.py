@@ -23,6 +23,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.errors import UserError
+from resnet_tf.format import first_line
 from resnet_tf.log import logger
 
 MAX_STATES = 2
@@ -121,7 +122,7 @@ def load(folder: Path) -> State | None:
         except MemoryError:
             raise
         except Exception as error:  # json, zipfile and numpy raise nearly anything over a damaged file
-            damaged[saved] = " ".join(str(error).split()) or type(error).__name__
+            damaged[saved] = first_line(error)
             logger.info(f"damaged state passed over: {saved} ({damaged[saved]})")
             continue
         for path in damaged:

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.format import first_line
 from resnet_tf.log import logger
 from resnet_tf.presets.schema import Train
 from resnet_tf.runs.run import Run
@@ -159,7 +160,7 @@ def process_group(distribute: bool) -> ProcessGroup:
         try:
             keras.distribution.initialize()
         except (ValueError, RuntimeError, IndexError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             message = f"the processes of a training must find each other. Received: {reason}"
             raise UserError(message, "processes-not-found") from error
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))

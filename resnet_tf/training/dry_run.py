@@ -5,12 +5,12 @@ import time
 import numpy as np
 
 from resnet_tf.datasets import sources
+from resnet_tf.format import duration
 from resnet_tf.models.cost import describe_stages, network_size
 from resnet_tf.presets.schema import Preset
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans
-from resnet_tf.training.progress import duration
-from resnet_tf.training.schedule_plot import PlannedPhase, picture
+from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
 
 TIMED_STEPS = 8
 
@@ -42,7 +42,7 @@ def dry_run(preset: Preset, data: str | None = None, seed: int = 0, figure: str 
         phases.append(PlannedPhase(plan.preset.schedule, learning_rate, steps, plan.steps_per_epoch))
     print(f"in all   {duration(seconds)} of training, without validation and saving")
     if figure is not None:
-        picture(phases, figure, f"preset {preset.name}: {preset.title}")
+        plot_schedule(phases, figure, f"preset {preset.name}: {preset.title}")
         print(f"figure   {figure}")
 
 

@@ -6,6 +6,7 @@ import time
 from rich import progress as rich_progress
 from rich.console import Console
 
+from resnet_tf.format import duration
 from resnet_tf.log import logger
 from resnet_tf.training.plan import Plan
 
@@ -76,15 +77,3 @@ class ProgressDisplay:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
-
-
-def duration(seconds: float) -> str:
-    """Returns a time a person reads at a glance: "42 s", "7 min", "3 h 20 min", "2 d 4 h"."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.format import printable
+from resnet_tf.format import duration, printable
 from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
@@ -17,7 +17,7 @@ from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.plan import Plan
-from resnet_tf.training.progress import ProgressDisplay, duration
+from resnet_tf.training.progress import ProgressDisplay
 from resnet_tf.training.recalibration import recalibrate_if_lagging
 from resnet_tf.training.signals import StopSignal
 from resnet_tf.training.tensorboard import TensorBoardLog

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
+from resnet_tf.format import first_line
 from resnet_tf.log import logger
 from resnet_tf.presets import schema
 from resnet_tf.runs.run import Run
@@ -24,8 +25,7 @@ def _never_fatal(write: Callable) -> Callable:
                 write(board, *arguments)
         except Exception as error:  # TensorFlow has an error of its own for each thing that a disk can do
             board.broken = True
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            logger.warning(f"nothing more is written for TensorBoard ({reason}); all else goes on")
+            logger.warning(f"nothing more is written for TensorBoard ({first_line(error)}); all else goes on")
 
     return attempt
 

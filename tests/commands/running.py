@@ -5,7 +5,7 @@ from resnet_tf.cli import command
 
 def run_command(module, *arguments, code: int) -> None:
     """Runs train.py, eval.py or another command, which must end with this exit code."""
-    assert command.run_door(module.main, [str(argument) for argument in arguments]) == code
+    assert command.run_command(module.main, [str(argument) for argument in arguments]) == code
 
 
 def mistake(capsys, module, *arguments) -> str:

@@ -5,7 +5,7 @@ import pytest
 from assertions import user_error
 from recipes import FRAMED, PLATEAU, STEPS, broken_rules, preset
 
-import train as train_door
+import train as train_command
 from resnet_tf.cli import command
 from resnet_tf.datasets import sources
 from resnet_tf.lint import check, rules
@@ -143,7 +143,7 @@ def test_noise_is_measured_where_there_is_a_history():
 
 def test_the_command_prints_findings_and_exits(tmp_path, capsys):
     def run(*arguments) -> tuple[int, str]:
-        code = command.run_door(train_door.main, [*arguments, "--runs", str(tmp_path)])
+        code = command.run_command(train_command.main, [*arguments, "--runs", str(tmp_path)])
         return code, capsys.readouterr().out
 
     code, printed = run("--preset", "imagenet-resnet34-exp0", "--check")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from assertions import user_error
 from PIL import Image
 
-from resnet_tf.errors import UserError
 from resnet_tf.prediction import plot
 from resnet_tf.prediction.photos import Photo
 
@@ -124,6 +124,5 @@ def test_no_window_system_is_touched(tmp_path, monkeypatch):
     drawn([good()], tmp_path / "x.png")
 
 
-def test_a_sheet_that_cannot_be_written_is_said_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="No such file or directory"):
-        drawn([good()], tmp_path / "no" / "x.png")
+def test_a_sheet_that_cannot_be_written_is_a_user_error(tmp_path):
+    assert user_error(drawn, [good()], tmp_path / "no" / "x.png").code == "cannot-write"

@@ -20,7 +20,6 @@ from resnet_tf.presets.schedule import (
     Warmup,
     WarmupUntil,
 )
-from resnet_tf.training.schedule_plot import PlannedPhase, picture
 
 
 def torch_optimizer(rate: float):
@@ -317,34 +316,3 @@ def test_a_long_phase_is_quick_and_ends_right():
     assert rates.shape == (1_000_000,)
     assert rates.min() >= 0
     assert rates.max() == 0.1
-
-
-def drawn(phases: list[PlannedPhase], path) -> np.ndarray:
-    """Returns the picture of the phases, int [height, width, RGB]."""
-    from PIL import Image
-
-    picture(phases, path, title="a title")
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    return np.asarray(Image.open(path).convert("RGB"), int)
-
-
-def test_picture_gives_each_phase_its_colour(tmp_path):
-    phases = [
-        PlannedPhase(CosineRestarts(period_epochs=2, peak_decay=0.5), 0.1, 40, 4),
-        PlannedPhase(Exponential(lr_decay=0.9, warmup=Warmup(steps=3)), 0.01, 12, 4),
-    ]
-    orange = [(abs(drawn(phases[:n], tmp_path / "a.png") - [0xC2, 0x57, 0x1A]).sum(-1) < 30).sum() for n in (1, 2)]
-    assert orange[0] == 0
-    assert orange[1] > 100
-
-
-def test_picture_is_what_its_name_says(tmp_path):
-    picture([PlannedPhase(Plateau(), 0.1, 40, 4)], tmp_path / "a.pdf")
-    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF-")
-
-
-def test_picture_shows_the_levels_of_a_plateau(tmp_path):
-    """Long blue lines, counted from the top: the plan and three falls below it."""
-    image = drawn([PlannedPhase(Plateau(), 0.1, 40, 4)], tmp_path / "a.png")
-    is_line = ((image[..., 2] - image[..., 0]) > 40).sum(1) > 300
-    assert np.count_nonzero(np.diff(is_line.astype(int)) == 1) == 4

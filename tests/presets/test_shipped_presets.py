@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import train as train_door
+import train as train_command
 from benchmarks.contestants import CASES
 from resnet_tf.cli import command
 from resnet_tf.datasets import tfds
@@ -193,7 +193,10 @@ def test_cost_estimate_is_the_stated_arithmetic(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "demo"])
 def test_an_empty_folder_is_answered_with_the_files_it_needs(name, tmp_path, capsys):
-    assert command.run_door(train_door.main, ["--preset", name, "--data", str(tmp_path), "--runs", str(tmp_path)]) == 2
+    assert (
+        command.run_command(train_command.main, ["--preset", name, "--data", str(tmp_path), "--runs", str(tmp_path)])
+        == 2
+    )
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert load(name).data.dataset in line
@@ -207,7 +210,7 @@ def test_without_data_the_message_says_what_is_needed(name, tmp_path, capsys, mo
 
     monkeypatch.setattr(tfds, "download", no_network)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert command.run_door(train_door.main, ["--preset", name, "--runs", str(tmp_path)]) == 2
+    assert command.run_command(train_command.main, ["--preset", name, "--runs", str(tmp_path)]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     dataset = load(name).data.dataset

@@ -24,8 +24,8 @@ def runs(image_tree, tiny_preset, tmp_path_factory):
     preset = folder / "tiny.json"
     preset.write_text(json.dumps({**tiny_preset, "train": {"batch_size": 20, "epochs": 1}}))
     common = ["--preset", str(preset), "--data", str(image_tree), "--runs", str(folder / "runs")]
-    assert command.run_door(train_command.main, common) == 0
-    assert command.run_door(eval_command.main, common) == 0
+    assert command.run_command(train_command.main, common) == 0
+    assert command.run_command(eval_command.main, common) == 0
     return folder / "runs"
 
 
@@ -44,7 +44,7 @@ def evaluate(published, image_tree, tmp_path, capsys):
     arguments = ["--run", published.name, "--data", str(image_tree), "--runs", str(tmp_path / "runs")]
 
     def run_eval(*more) -> str:
-        assert command.run_door(eval_command.main, [*arguments, *more]) == 0
+        assert command.run_command(eval_command.main, [*arguments, *more]) == 0
         return capsys.readouterr().out
 
     return run_eval
@@ -71,7 +71,7 @@ def test_it_holds_the_recipe_the_weights_and_facts_without_paths(published, runs
 
 def test_predict_uses_it_where_there_is_no_run(published, image_tree, tmp_path, capsys):
     photo = next((image_tree / "test" / "dog").iterdir())
-    assert command.run_door(predict_command.main, [str(photo), "--runs", str(tmp_path)]) == 0
+    assert command.run_command(predict_command.main, [str(photo), "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert published.name in printed
     assert "pretrained" in printed
@@ -130,6 +130,6 @@ def test_a_pretrained_run_is_neither_resumed_nor_published_again(published, runs
     for name in (published.name, str(published.folder)):
         arguments = ["--preset", str(runs.parent / "tiny.json"), "--data", str(image_tree), "--resume", name]
         arguments += ["--runs", str(tmp_path / "runs"), "--set", "train.epochs=2"]
-        assert command.run_door(train_command.main, arguments) == 2
+        assert command.run_command(train_command.main, arguments) == 2
         assert "pretrained" in capsys.readouterr().err
     assert contents(published.folder) == before

@@ -35,7 +35,7 @@ def on_step(phase):
         os.kill(os.getpid(), signal.SIGTERM)
 
 training.train = functools.partial(training.train, on_step=on_step)
-sys.exit(command.run_door(train.main))
+sys.exit(command.run_command(train.main))
 """
 
 

@@ -13,7 +13,7 @@ from pictures import BLOCKS, BOMBS, MODES, TURNS, saved
 from PIL import Image
 from test_photos import hostile_names, mutated
 
-import predict as predict_door
+import predict as predict_command
 from resnet_tf.cli import command
 
 ROOT = Path(__file__).parents[2]
@@ -24,15 +24,15 @@ def solid(level: int) -> bytes:
 
 
 def predicted(capsys, runs: Path, *names: str) -> list[dict]:
-    """Runs the door in this process; returns its rows, having seen that nothing printed steers a terminal."""
+    """Runs the command in this process; returns its rows, having seen that nothing printed steers a terminal."""
     capsys.readouterr()
-    assert command.run_door(predict_door.main, ["--runs", str(runs), "--json", "--top", "10", *names]) == 0
+    assert command.run_command(predict_command.main, ["--runs", str(runs), "--json", "--top", "10", *names]) == 0
     printed = capsys.readouterr()
     assert all(sign.isprintable() or sign == "\n" for sign in printed.out + printed.err)
     return json.loads(printed.out)
 
 
-def test_orientations_bombs_and_names_through_the_door(finished_runs, tmp_path, capsys, monkeypatch):
+def test_orientations_bombs_and_names_through_the_command(finished_runs, tmp_path, capsys, monkeypatch):
     runs = finished_runs[0]
     expected = {}
     for orientation, turn in TURNS.items():
