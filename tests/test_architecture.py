@@ -61,13 +61,6 @@ ALLOWED_LINES = {
     "resnet_tf.pipeline.augment": 353,
     "resnet_tf.presets.augmentation_steps": 355,
 }
-ALLOWED_PARAMETERS = {
-    "resnet_tf.datasets.shared_images._warning",
-    "resnet_tf.datasets.sources._assemble",
-    "resnet_tf.prediction.plot._box",
-    "resnet_tf.prediction.plot._picture",
-    "resnet_tf.sweeping.on_ray._in_a_process",
-}
 
 
 def name_of(path: Path) -> str:
@@ -299,7 +292,7 @@ def test_functions_have_at_most_five_required_parameters():
         f"{name}.{function.name}: {', '.join(parameters)}"
         for name, tree in TREES.items()
         for function in functions(tree)
-        if len(parameters := required_parameters(function)) > 5 and f"{name}.{function.name}" not in ALLOWED_PARAMETERS
+        if len(parameters := required_parameters(function)) > 5
     ]
     assert not offenders, "\n".join(offenders)
 

@@ -97,10 +97,14 @@ def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFol
         return SplitFolders(train, test, tuple(path for path in _folders_of(root, VALIDATION) if path != test))
     if train:
         raise UserError(
-            f"image folder {root} has {train.name}/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones."
+            f"image folder {root} has {train.name}/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones.",
+            "image-folder-lacks-split",
         )
     if test:
-        raise UserError(f"image folder {root} has {test.name}/<class>/ folders but no train/<class>/ ones.")
+        raise UserError(
+            f"image folder {root} has {test.name}/<class>/ folders but no train/<class>/ ones.",
+            "image-folder-lacks-split",
+        )
     return None
 
 
@@ -113,7 +117,10 @@ def _only_one(root: Path, found: Sequence[Path]) -> Path | None:
     """Returns the one folder found for a split, or None; raises UserError where there are two."""
     if len(found) > 1:
         both = " and ".join(f"{folder.name}/" for folder in found)
-        raise UserError(f"image folder {root} must have one folder for a split. Received: {both}. Rename all but one.")
+        raise UserError(
+            f"image folder {root} must have one folder for a split. Received: {both}. Rename all but one.",
+            "image-folder-ambiguous",
+        )
     return found[0] if found else None
 
 
@@ -129,10 +136,13 @@ def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
         if name not in class_names:
             raise unknown(f"class folder in {where}:", name, class_names, _missing_hint(missing))
     if missing:
-        raise UserError(f"image folder {where} lacks a class. {_missing_hint(missing)}")
+        raise UserError(f"image folder {where} lacks a class. {_missing_hint(missing)}", "data-wrong-classes")
     for name, files in tree.items():
         if not files:
-            raise UserError(f"class folder {where / name} holds no image. Read are: {', '.join(SUFFIXES)}.")
+            raise UserError(
+                f"class folder {where / name} holds no image. Accepted are {', '.join(SUFFIXES)}.",
+                "class-without-images",
+            )
 
 
 def _missing_hint(missing: list[str]) -> str:
@@ -248,7 +258,8 @@ def hold_out(tree: Tree) -> tuple[Tree, Tree]:
     for name, files in tree.items():
         if len(files) < 2:
             raise UserError(
-                f"class {name!r} needs two images or more, one of them for the test. Received: {len(files)}."
+                f"class {name!r} needs two images or more, one of them for the test. Received: {len(files)}.",
+                "class-too-small",
             )
         ranked = sorted(files, key=lambda file: _hash(name, file))
         count = max(1, round(len(files) / TEST_PART))
@@ -309,4 +320,7 @@ def load_folder(root: Path) -> Dataset:
 def _check_count(tree: Tree, where: Path) -> None:
     if len(tree) < 2:
         found = ", ".join(tree) or "none"
-        raise UserError(f"image folder {where} needs a folder for each of two classes or more. Received: {found}.")
+        raise UserError(
+            f"image folder {where} needs a folder for each of two classes or more. Received: {found}.",
+            "too-few-classes",
+        )

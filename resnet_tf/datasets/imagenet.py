@@ -53,7 +53,10 @@ def load_imagenet(root: Path, source: str | None = None) -> Dataset:
     else:
         splits = find_splits(root, ("val",))
         if splits is None:
-            raise UserError(f"image folder {root} has no train/<wnid>/ and val/ folders, which imagenet wants.")
+            raise UserError(
+                f"image folder {root} has no train/<wnid>/ and val/ folders, which imagenet needs.",
+                "image-folder-lacks-split",
+            )
         train, test = (scan(folder) for folder in (splits.train, splits.test))
     names = tuple(train)
     check_classes(train, names, root / "train")
@@ -93,7 +96,8 @@ def _find_labels(root: Path) -> Path:
     raise UserError(
         f"{root / 'val'} holds images without class folders, so it needs a list of labels. Put one of these beside it: "
         f"{', '.join(LABEL_FILES)}, with lines as 'ILSVRC2012_val_00000001.JPEG n01751748' ({_REFUSED} will not do: "
-        "its numbers follow another order)."
+        "its numbers follow another order).",
+        "imagenet-labels-missing",
     )
 
 
@@ -105,20 +109,29 @@ def _read_labels(path: Path, files: list[File], names: tuple[str, ...]) -> dict[
     alone = all(len(row) == 1 for row in rows)
     if alone:
         if len(rows) != len(files):
-            raise UserError(f"{path} must have a line for each of the {len(files):,} images. Received: {len(rows):,}.")
+            raise UserError(
+                f"{path} must have a line for each of the {len(files):,} images. Received: {len(rows):,}.",
+                "imagenet-labels-broken",
+            )
         rows = [[file.path, *row] for file, row in zip(files, rows, strict=True)]
     known = frozenset(names)
     labels = {}
     for number, row in enumerate(rows, 1):
         if len(row) < 2:
-            raise UserError(f"{path} must have a name and a label in each row. Received: {row[0]!r} in row {number:,}.")
+            raise UserError(
+                f"{path} must have a name and a label in each row. Received: {row[0]!r} in row {number:,}.",
+                "imagenet-labels-broken",
+            )
         label = row[1]
         if label not in known and label.isdecimal() and int(label) < len(names) and not alone:
             label = names[int(label)]
         if label not in known:
-            raise UserError(f"{path} names a class that train/ has no folder for. Received: {label!r} for {row[0]!r}.")
+            raise UserError(
+                f"{path} names a class that train/ has no folder for. Received: {label!r} for {row[0]!r}.",
+                "imagenet-labels-broken",
+            )
         labels[Path(row[0]).stem] = label
     for file in files:
         if Path(file.path).stem not in labels:
-            raise UserError(f"{path} has no label for the image {Path(file.path).name!r}.")
+            raise UserError(f"{path} has no label for the image {Path(file.path).name!r}.", "imagenet-labels-broken")
     return labels

@@ -61,7 +61,7 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
 
 def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
     """Draws the tile of one photo, below its name, with its upper left corner at (left, top)."""
-    _box(axes, left, top, _PHOTO_WIDTH, _SIDE, _TRACK)
+    _box(axes, (left, top, _PHOTO_WIDTH, _SIDE), _TRACK)
     if row["error"] is not None:
         reason = textwrap.fill(printable(row["error"]), 34, max_lines=4)
         _write(axes, left + _PHOTO_WIDTH / 2, top + _SIDE / 2, "not read", size=9, color=plots.FAINT, ha="center")
@@ -70,19 +70,19 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
     height, width, _ = photo.preview.shape
     scale = min(_PHOTO_WIDTH / width, _SIDE / height)
     space = (_PHOTO_WIDTH - width * scale) / 2, (_SIDE - height * scale) / 2
-    _image(axes, photo.preview, left + space[0], top + space[1], width * scale, height * scale, "antialiased")
+    _image(axes, photo.preview, (left + space[0], top + space[1], width * scale, height * scale), "antialiased")
     left += _PHOTO_WIDTH + _GAP
-    _image(axes, photo.fitted, left, top, _SIDE, _SIDE, "nearest")
+    _image(axes, photo.fitted, (left, top, _SIDE, _SIDE), "nearest")
     left += _SIDE + _GAP
     if photo.activation is not None:
-        _image(axes, _coloured(photo.fitted, photo.activation), left, top, _SIDE, _SIDE, "nearest")
+        _image(axes, _coloured(photo.fitted, photo.activation), (left, top, _SIDE, _SIDE), "nearest")
     left += _SIDE + _GAP
     guesses = row["top"][:_MAX_BARS]
     step = min(_SIDE / len(guesses), 0.25)
     for place, guess in enumerate(guesses):
         upper, middle = top + place * step, top + place * step + (step - 0.03) / 2
-        _box(axes, left, upper, _BARS_WIDTH, step - 0.03, _TRACK)
-        _box(axes, left, upper, _BARS_WIDTH * guess["probability"], step - 0.03, _OTHER if place else _BEST)
+        _box(axes, (left, upper, _BARS_WIDTH, step - 0.03), _TRACK)
+        _box(axes, (left, upper, _BARS_WIDTH * guess["probability"], step - 0.03), _OTHER if place else _BEST)
         style = {"size": 8, "color": plots.FAINT} if place else {"size": 8, "weight": "bold"}
         name = printable(guess["class"]) + " ?" * (place == 0 and guess["probability"] < UNSURE)
         _write(axes, left + 0.05, middle, name if len(name) <= 16 else f"{name[:15]}…", **style)
@@ -105,16 +105,19 @@ def _write(axes, x: float, y: float, text: str, color: str = plots.INK, **style)
     axes.text(x, y, text, color=color, parse_math=False, **{"va": "center_baseline"} | style)  # a "$" starts no formula
 
 
-def _box(axes, left: float, top: float, width: float, height: float, color: str) -> None:
+def _box(axes, place: tuple[float, float, float, float], color: str) -> None:
+    """Draws a filled rectangle; `place` is (left, top, width, height) in the units of the axes."""
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((left, top), width, height, facecolor=color, linewidth=0, zorder=0))
+    axes.add_patch(Rectangle(place[:2], *place[2:], facecolor=color, linewidth=0, zorder=0))
 
 
-def _image(axes, pixels: np.ndarray, left: float, top: float, width: float, height: float, how: str) -> None:
+def _image(axes, pixels: np.ndarray, place: tuple[float, float, float, float], interpolation: str) -> None:
+    """Draws an image with a thin frame; `place` is (left, top, width, height) in the units of the axes."""
     from matplotlib.patches import Rectangle
 
-    axes.imshow(pixels, extent=(left, left + width, top + height, top), aspect="auto", interpolation=how)
+    left, top, width, height = place
+    axes.imshow(pixels, extent=(left, left + width, top + height, top), aspect="auto", interpolation=interpolation)
     axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=plots.RULE, linewidth=0.6))
 
 

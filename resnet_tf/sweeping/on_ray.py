@@ -13,7 +13,7 @@ from pathlib import Path
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import first_line, printable
 from resnet_tf.log import logger
-from resnet_tf.sweeping.trials import Outcome, Trial, run_trial
+from resnet_tf.sweeping.trials import Outcome, run_trial
 
 # Environment variables that Ray's processes get from this one; those with paths are made absolute.
 VARIABLES = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")
@@ -92,8 +92,8 @@ class Sweep:
 
         outcome.tries += 1
         remote = ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_calls=1, max_retries=0)(_run_in_process)
-        places = os.path.abspath(self.runs), outcome.fingerprint, self.data and _absolute(self.data)
-        self.tasks[remote.remote(outcome.trial, *places, self.threads, self.gpus)] = outcome
+        places = os.path.abspath(self.runs), self.data and _absolute(self.data)
+        self.tasks[remote.remote(outcome, *places, self.threads, self.gpus)] = outcome
 
     def watch(self, pause: float = 1.0) -> Iterator[None]:
         """Waits for trials to end and restarts failed ones; yields every `pause` seconds until all have ended."""
@@ -141,7 +141,7 @@ def _absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _run_in_process(trial: Trial, runs: str, fingerprint: str, data: str | None, threads: int, gpus: float) -> str:
+def _run_in_process(outcome: Outcome, runs: str, data: str | None, threads: int, gpus: float) -> str:
     """Runs a trial in a process of Ray; returns the message of its failure, or ""."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if gpus == 0:
@@ -153,7 +153,7 @@ def _run_in_process(trial: Trial, runs: str, fingerprint: str, data: str | None,
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     logger.setLevel(logging.ERROR)  # the table of trials shows their state
     try:
-        run_trial(trial, runs, fingerprint, data)
+        run_trial(outcome.trial, runs, outcome.fingerprint, data)
     except (UserError, Stopped) as error:
         return str(error)
     return ""

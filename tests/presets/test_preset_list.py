@@ -27,7 +27,7 @@ def test_list_shows_every_preset(capsys):
 @pytest.mark.parametrize("room", [80, 100, 120, 160])
 def test_list_stays_within_the_terminal_and_keeps_names_whole(room):
     rows = [listing.preset_line(load(name)) for name in NAMES]
-    lines = listing.table([list(listing.HEADINGS), *rows], room)
+    lines = listing.preset_table(rows, room).splitlines()
     assert max(map(len, lines)) <= room
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["preset", *NAMES]
 
