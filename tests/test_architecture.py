@@ -23,6 +23,7 @@ FLOORS = [
     {"pipeline"},
     {"scoring", "runs"},
     {"lint", "cli"},
+    {"tensorboard"},
     {"training"},
     {"evaluation"},
     {"prediction", "report", "sweeping", "export"},

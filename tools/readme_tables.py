@@ -1,4 +1,9 @@
-"""The README's tables, made from preset files and measurements: python -m tools.readme_tables README.md"""
+"""Makes the tables of README and docs from preset files and measurements.
+
+    python -m tools.readme_tables README.md docs/presets.md docs/results.md docs/speed.md
+
+Only results on official or built-in images are listed: no published figure may stand beside another.
+"""
 
 import json
 import re
@@ -7,7 +12,7 @@ from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.cli.listing import DESCRIBED, described
-from resnet_tf.format import markdown_table, percent
+from resnet_tf.format import duration, markdown_table, percent
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.comparison import display_name
@@ -16,13 +21,13 @@ RESULT_HEADINGS = (
     "preset",
     "test top-1",
     "95 % interval",
+    "reference",
+    "difference",
     "epochs",
     "training",
-    "seed",
-    "protocol",
-    "images",
-    "reference",
+    "precision",
 )
+RESULT_HEADINGS += ("seed", "protocol", "images")
 SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
 WORK = (
     ("train", "training", "training_peak_mib"),
@@ -42,7 +47,9 @@ SPEED_HEADINGS = (
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
     presets = [preset_files.load_preset(name) for name in preset_files.names()]
-    measured = [result_line(preset, result) for preset in presets for result in preset.results]
+    measured = [
+        result_line(preset, result) for preset in presets for result in preset.results if result["data"]["official"]
+    ]
     return {
         "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets]),
         "results": markdown_table(RESULT_HEADINGS, measured),
@@ -70,16 +77,19 @@ def speed_lines(results: dict) -> list[list[str]]:
 def result_line(preset: Preset, result: dict) -> list[str]:
     """Returns the cells of a recorded test result."""
     low, high = result["test_top1_interval"]
+    reference = preset.reference.test_top1
     return [
         display_name(preset.name, result["changed"]),
         percent(result["test_top1"]),
         f"{low:.2f} to {high:.2f}",
+        percent(reference),
+        "-" if reference is None else f"{result['test_top1'] - reference:+.2f}",
         str(result["epochs"]),
-        "-" if result["training_seconds"] is None else f"{result['training_seconds'] / 60:.1f} min",
+        "-" if result["training_seconds"] is None else duration(result["training_seconds"]),
+        result.get("precision") or "float32",  # what early versions, which do not say, trained in
         str(result["seed"]),
         f"{result['view']}, {result['weights']} weights",
         result["data"]["title"],
-        percent(preset.reference.test_top1),
     ]
 
 

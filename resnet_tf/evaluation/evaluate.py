@@ -25,9 +25,9 @@ from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
+from resnet_tf.tensorboard import TensorBoardLog
 from resnet_tf.training.plan import make_plans
 from resnet_tf.training.recalibration import recalibration_images, recalibration_steps
-from resnet_tf.training.tensorboard import write_hparams, write_pictures
 
 
 class Result(dict):
@@ -161,6 +161,7 @@ def _of_training(run: Run, loaded: dict) -> dict:
         "run": run.name,
         "preset": run.preset.name,
         **{key: about[key] for key in ("preset_hash", "seed", "steps_planned", "device")},
+        "precision": about.get("precision"),  # runs of early versions do not say
         "steps": loaded.get("step"),
         "trained": about.get("step"),
         "epochs": loaded.get("epoch"),
@@ -218,9 +219,10 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
             write()
         except OSError as error:
             failures.append(f"{error.filename}: {error.strerror}")
-    write_pictures(run, {" ".join((*which, name)): content for name, content in result.plots.items()})
+    board = TensorBoardLog(run)
+    board.write_pictures({" ".join((*which, name)): content for name, content in result.plots.items()})
     if row.split == "test":
         measured = {"test_top1": row.top1, "test_loss": row.loss}
-        write_hparams(run, {name: value for name, value in measured.items() if value is not None})
+        board.write_hparams({name: value for name, value in measured.items() if value is not None})
     if failures:
         raise UserError(f"a part of the result could not be kept: {'; '.join(failures)}.", "result-not-written")

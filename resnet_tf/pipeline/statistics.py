@@ -26,6 +26,19 @@ class Statistics:
     eigenvectors: np.ndarray
     pixel_mean: np.ndarray | None = None
 
+    def for_input(self, normalize: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the network subtracts from its input and divides it by, in grey levels 0..255.
+
+        "per_pixel" subtracts the mean image, as the paper does. The paper divides by nothing; here one number for all
+        pixels keeps activations near 1, which changes nothing else: the batch norm of the stem takes any scale out.
+        """
+        if normalize == "per_channel":
+            return self.mean, np.maximum(self.std, 1.0)  # a channel without variation has nothing to divide by
+        if normalize == "imagenet":
+            return IMAGENET.mean, IMAGENET.std
+        overall = np.sqrt(np.mean(self.std**2))
+        return self.pixel_mean, np.full_like(self.pixel_mean, overall)
+
 
 # Mean and deviation as torchvision publishes them; the rest from fb.resnet.torch, datasets/imagenet.lua.
 IMAGENET = Statistics(

@@ -1,19 +1,24 @@
 """How a network is shown images when it is scored, as its preset says: resolution, crops, batches."""
 
+import numpy as np
+
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
 from resnet_tf.pipeline.batches import EvaluationBatches
+from resnet_tf.pipeline.broken import naming_broken_files
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import Resample, Resize
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.schema import Preset
+
+SAMPLE = 1000  # images on disk that are measured for normalisation
 
 
 def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str | None = None) -> EvaluationBatches:
     """Returns a split as the preset frames it for evaluation.
 
     Args:
-        view: one of `augmentations.VIEWS`; default: the preset's.
+        view: one of `presets.augmentation.VIEWS`; default: the preset's.
 
     Raises:
         UserError: the images are smaller than their crop, or would not come out square and of one size.
@@ -52,3 +57,19 @@ def photo_framing(preset: Preset) -> tuple[int, int]:
         f"would not be shown.",
         "evaluation-frame-not-for-photos",
     )
+
+
+def sample_images(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
+    """Returns training images to measure, uint8 [n, height, width, 3]; None where no statistics are needed.
+
+    All of those in memory; of those on disk an even sample, cropped as in evaluation.
+    """
+    if isinstance(split, ArraySplit):
+        return split.images
+    if preset.data.normalize == "imagenet" and not preset.model.stem_shape.whitened:
+        return None
+    sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
+    batches = evaluation_batches(preset, sample, "1-crop")
+    with naming_broken_files():
+        images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
+    return images.astype(np.uint8)

@@ -70,7 +70,19 @@ _RESULT_KEYS = {
     "loss": "test_loss",
     "count": "images",
 }
-_IN_RESULT = ("run", "date", "preset_hash", "seed", "epochs", "steps", "trained", "steps_planned", "changed", "view")
+_IN_RESULT = (
+    "run",
+    "date",
+    "preset_hash",
+    "seed",
+    "epochs",
+    "steps",
+    "trained",
+    "steps_planned",
+    "precision",
+    "changed",
+    "view",
+)
 _IN_RESULT += ("weights", "resolution", "same_data_as_training", "validation_top1", *_RESULT_KEYS, "training_seconds")
 
 
@@ -80,6 +92,7 @@ class Evaluation:
 
     Attributes:
         changed: where the run's recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
+        device, precision: what the run was trained on, and in what: "CPU: AMD EPYC, 2 threads", "float32".
         steps, epochs: how long the scored weights were trained; None where they do not say.
         trained: updates of the whole run; the best weights are from an earlier step.
         validation_top1: of the scored weights, by the run's log.
@@ -101,6 +114,7 @@ class Evaluation:
     seed: int
     steps_planned: int | None
     device: str | None = None
+    precision: str | None = None
     changed: dict
     steps: int | None
     trained: int | None = None
@@ -139,7 +153,8 @@ class Evaluation:
 
     def to_row(self) -> dict:
         row = {**asdict(self), "protocol": self.protocol}
-        return row if self.diagnosis is not None else {key: row[key] for key in row if key != "diagnosis"}
+        unknown = [key for key in ("precision", "diagnosis") if row[key] is None]
+        return {key: value for key, value in row.items() if key not in unknown}
 
     @classmethod
     def from_row(cls, row: dict) -> "Evaluation | None":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from resnet_tf.datasets.splits import SEEDS, ArraySplit, Dataset, FileSplit, training_and_validation
+from resnet_tf.datasets.splits import SEEDS, Dataset, training_and_validation
 from resnet_tf.errors import UserError
 from resnet_tf.lint.check import check_on
 from resnet_tf.models.build import build_network
@@ -17,14 +17,10 @@ from resnet_tf.optim.optimizers import build_optimizer
 from resnet_tf.optim.plateau import MetricRule, metric_rules
 from resnet_tf.pipeline import statistics
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
-from resnet_tf.pipeline.broken import naming_broken_files
-from resnet_tf.pipeline.statistics import Statistics
-from resnet_tf.pipeline.views import evaluation_batches
+from resnet_tf.pipeline.views import evaluation_batches, sample_images
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.schema import Preset
 from resnet_tf.training.step import Step, build_step
-
-SAMPLE = 1000  # images on disk that are measured for normalisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +114,12 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
     for finding in check_on(preset, dataset):
         if finding.severity == "error":
             raise UserError(f"this recipe cannot be trained: {finding.reason} {finding.remedy}", finding.rule)
-    sample, whitening = _sample(preset, split), None
+    sample, whitening = sample_images(preset, split), None
     measured = statistics.IMAGENET if sample is None else statistics.measure(sample)
     plans: list[Plan] = []
     for number, phase in enumerate(preset.in_phases):
         train, chain = phase.train, augmentation.parse(phase.data.augment, "data.augment")
-        mean, deviation = input_statistics(phase.data.normalize, measured)
+        mean, deviation = measured.for_input(phase.data.normalize)
         if preset.model.stem_shape.whitened and not plans:  # later phases go on with the weights of the first
             whitening = statistics.whitening_filters(sample, mean, deviation, preset.model.stem_shape.kernel)
         phase_seed = seed + number * SEEDS  # no two phases see the same batches
@@ -145,33 +141,3 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
         )
         plans.append(plan)
     return plans
-
-
-def _sample(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
-    """Returns training images to measure, uint8 [n, height, width, 3]; None where no statistics are needed.
-
-    All of those in memory; of those on disk an even sample, cropped as in evaluation.
-    """
-    if isinstance(split, ArraySplit):
-        return split.images
-    if preset.data.normalize == "imagenet" and not preset.model.stem_shape.whitened:
-        return None
-    sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
-    batches = evaluation_batches(preset, sample, "1-crop")
-    with naming_broken_files():
-        images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
-    return images.astype(np.uint8)
-
-
-def input_statistics(normalize: str, measured: Statistics) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean and the deviation for the network's input, in grey levels 0..255.
-
-    "per_pixel" subtracts the mean image, as the paper does. The paper divides by nothing; here one number for all
-    pixels keeps activations near 1, which changes nothing else: the stem's batch norm takes any scale out again.
-    """
-    if normalize == "per_channel":
-        return measured.mean, np.maximum(measured.std, 1.0)  # a channel without variation has nothing to divide by
-    if normalize == "imagenet":
-        return statistics.IMAGENET.mean, statistics.IMAGENET.std
-    overall = np.sqrt(np.mean(measured.std**2))
-    return measured.pixel_mean, np.full_like(measured.pixel_mean, overall)

@@ -12,6 +12,7 @@ from resnet_tf.models.cost import describe_network, describe_stages, network_siz
 from resnet_tf.runs import ledger
 from resnet_tf.runs.records import Training
 from resnet_tf.runs.run import Run
+from resnet_tf.tensorboard import TensorBoardLog
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
@@ -20,7 +21,6 @@ from resnet_tf.training.plan import Plan
 from resnet_tf.training.progress import ProgressDisplay
 from resnet_tf.training.recalibration import recalibrate_if_lagging
 from resnet_tf.training.signals import StopSignal
-from resnet_tf.training.tensorboard import TensorBoardLog
 
 
 class Session:

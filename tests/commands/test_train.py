@@ -70,9 +70,7 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     line = mistake(capsys, train_command, *places, tmp_path / "new", "--set", "model.parameter_limit=10")
     assert "model.parameter_limit is 10" in line
     arguments = ("--set", "data.validation_size=0", "--set", "evaluation.weights=best")
-    assert "must be one that can be carried out" in mistake(
-        capsys, train_command, *places, tmp_path / "new", *arguments
-    )
+    assert "there is no validation" in mistake(capsys, train_command, *places, tmp_path / "new", *arguments)
     assert not (tmp_path / "new").exists()
     assert str(home / "runs") in mistake(capsys, train_command, *places, home / "runs", "--resume", "")
     run = all_runs(home / "runs")[0].name

@@ -88,22 +88,13 @@ class TensorBoardLog:
     @_never_fatal
     def write_pictures(self, pictures: dict[str, bytes]) -> None:
         """Adds PNG pictures, by name."""
+        if not pictures:
+            return
         writer = tf.summary.create_file_writer(str(self.run.tensorboard / "evaluation"))
         with writer.as_default(step=self.run.about.get("step", 0)):
             for name, content in pictures.items():
                 tf.summary.image(name, tf.io.decode_png(content, channels=3)[None])
         writer.close()
-
-
-def write_hparams(run: Run, metrics: dict[str, float]) -> None:
-    """Adds a run to TensorBoard's HParams table, with its metrics; logs a warning if that cannot be written."""
-    TensorBoardLog(run).write_hparams(metrics)
-
-
-def write_pictures(run: Run, pictures: dict[str, bytes]) -> None:
-    """Adds PNG pictures to a run's TensorBoard, by name; logs a warning if they cannot be written."""
-    if pictures:
-        TensorBoardLog(run).write_pictures(pictures)
 
 
 def _as_markdown_code(text: str) -> str:
