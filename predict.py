@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     if not options.photos:
         raise UserError("name at least one photo, folder or pattern: python predict.py photo.jpg", "no-photo-named")
     if options.csv and not Path(options.csv).resolve().parent.is_dir():
-        raise UserError(f"a file needs a folder that exists. Received: {options.csv!r}.", "folder-not-found")
+        raise UserError(f"The folder of {options.csv!r} does not exist.", "folder-not-found")
     if options.figure:
         plots.check_place(options.figure)
     from resnet_tf.prediction import photos
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
         writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, about))
     try_each(writes)
     if all(row["error"] for row in rows):
-        message = f"not one photo could be read. Received: {rows[0]['file']}: {rows[0]['error']}."
+        message = f"No photo could be read. {rows[0]['file']}: {rows[0]['error']}."
         raise UserError(message, "no-readable-photo")
 
 

@@ -172,9 +172,8 @@ def compare(network: Predict, exported: Predict, batches: EvaluationBatches) -> 
         others += int(np.sum(np.argmax(expected, -1) != np.argmax(actual, -1)))
     if others or not largest <= TOLERANCE:  # nan is not close either
         raise UserError(
-            f"an exported network must predict as the run's does, to {TOLERANCE:g}. Received: another class for "
-            f"{others:,} of {len(batches.split):,} images, probabilities that differ by up to {largest:.1e}. "
-            "Nothing was written.",
+            f"The exported network predicts another class for {others:,} of {len(batches.split):,} images, and "
+            f"probabilities that differ by up to {largest:.1e} ({TOLERANCE:g} is allowed). Nothing was written.",
             "export-differs",
         )
     return largest

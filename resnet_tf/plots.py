@@ -49,7 +49,7 @@ def check_place(path: str | os.PathLike) -> None:
     """Raises UserError where no figure could be saved: the name has another suffix, or the folder does not exist."""
     form_of(path)
     if not Path(path).resolve().parent.is_dir():
-        raise UserError(f"a file needs a folder that exists. Received: {os.fspath(path)!r}.", "folder-not-found")
+        raise UserError(f"The folder of {os.fspath(path)!r} does not exist.", "folder-not-found")
 
 
 def form_of(path: str | os.PathLike) -> str:

@@ -217,7 +217,7 @@ def _format(file: BinaryIO, formats: Sequence[str]) -> str:
     if not start:
         raise BadImage("an empty file")
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"):
-        raise BadImage("HEIC and AVIF are not read: save the photo as JPEG or PNG")
+        raise BadImage("HEIC and AVIF images are not supported: save the photo as JPEG or PNG")
     raise BadImage(f"not a {', '.join(formats[:-1])} or {formats[-1]} image")
 
 

@@ -2,7 +2,7 @@
 
 Either `train/<class>/*` beside `test/<class>/*`, and `val/<class>/*` for validation if there is one, their names in any
 case; or `<class>/*` alone, of which a fixed fifth is then held out as the test split. Read are .jpg, .jpeg, .png, .bmp
-and .webp (in any case); hidden files are passed over, others left out aloud.
+and .webp (in any case); hidden files are ignored, and so are others, with a message.
 
 A user's own photos are read upright, as their EXIF orientation says and as `predict.py` reads them. Published data sets
 are read as they are stored, as everybody reads them.
@@ -37,15 +37,15 @@ Tree = Mapping[str, list[File]]  # the image files of each class, both in the or
 
 
 def scan(folder: Path) -> Tree:
-    """Lists the image files of every class folder in `folder`, with sizes and times; says which others there are."""
+    """Lists the image files of every class folder in `folder`, with sizes and times; logs which others there are."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda name: scan_files(folder / name), names))
     others = sum((kinds for _, kinds in found), Counter())
     if others:
         kinds = [f"{count:,} {printable(kind)}" for kind, count in others.most_common(6)]
-        told = ", ".join([*kinds, *(["..."] if len(others) > 6 else [])])
-        logger.info(f"left out of {folder}, where {', '.join(SUFFIXES)} are read: {told}")
+        listed = ", ".join([*kinds, *(["..."] if len(others) > 6 else [])])
+        logger.info(f"{folder}: files that are not {', '.join(SUFFIXES)} are ignored: {listed}")
     return {name: files for name, (files, _) in zip(names, found, strict=True)}
 
 

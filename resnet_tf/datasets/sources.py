@@ -244,7 +244,7 @@ def _image_folder_place(dataset: PublishedDataset, root: Path) -> _Place | None:
     if splits is None:
         return None
     for unused in splits.validation:
-        logger.info(f"left out: {unused}, because validation is split off the training images of {dataset.name}")
+        logger.info(f"{unused} is ignored: validation is split off the training images of {dataset.name}")
     train, test = (scan(folder) for folder in (splits.train, splits.test))
     for tree, folder in ((train, splits.train), (test, splits.test)):
         check_classes(tree, dataset.class_names, folder)

@@ -225,4 +225,4 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
         measured = {"test_top1": row.top1, "test_loss": row.loss}
         board.write_hparams({name: value for name, value in measured.items() if value is not None})
     if failures:
-        raise UserError(f"a part of the result could not be kept: {'; '.join(failures)}.", "result-not-written")
+        raise UserError(f"A part of the result could not be written: {'; '.join(failures)}.", "result-not-written")

@@ -53,8 +53,7 @@ def photo_framing(preset: Preset) -> tuple[int, int]:
         case () if size is not None:
             return size, crop or size
     raise UserError(
-        f"photos are framed by resize(size) | center_crop(size). Received: evaluation.frame={frame!r}, as which they "
-        f"would not be shown.",
+        f"photos can be cropped by resize(size) | center_crop(size) only. Received: evaluation.frame={frame!r}.",
         "evaluation-frame-not-for-photos",
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from resnet_tf.errors import UserError
 from resnet_tf.prediction import sandbox
 
-# Of a folder only files with these names are taken. HEIC and AVIF are among them to be refused aloud, not overlooked.
+# Only these files of a folder are photos. HEIC and AVIF are among them so that they get an error, not silence.
 _PICTURE_NAME = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|dib|webp|tiff?|hei[cf]|avif)", re.IGNORECASE | re.DOTALL
 )

@@ -44,7 +44,7 @@ def find(name: str, folder: Path = PRESETS_FOLDER) -> Path:
     if name.endswith(SUFFIXES) or os.sep in name:
         if os.path.isfile(name):
             return Path(name)
-        raise UserError(f"a preset file must exist. Received: {shown(name)}, which is no file.", "preset-not-found")
+        raise UserError(f"Preset file {shown(name)} does not exist.", "preset-not-found")
     raise unknown("preset", name, names(folder), "See them all: python train.py --list", "preset-not-found")
 
 

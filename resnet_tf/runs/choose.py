@@ -38,7 +38,7 @@ def readable_runs(runs: Sequence[Run], read: Callable[[Run], object] = lambda ru
             read(run)
             readable.append(run)
         except UserError as error:
-            logger.info(printable(f"passed over: {run.name}: {error}"))
+            logger.info(printable(f"ignored: {run.name}: {error}"))
     return readable
 
 
@@ -59,10 +59,7 @@ def latest_run(runs: str | Path, preset: str | None, statuses: tuple[str, ...]) 
 def check_runs_folder(runs: str | Path) -> None:
     """Raises UserError where the user named a folder of runs that does not exist; the default one may be missing."""
     if str(runs) != RUNS and not os.path.isdir(runs):
-        raise UserError(
-            f"a folder of runs must exist. Received: --runs {shown(str(runs))}, which is no folder.",
-            "runs-folder-not-found",
-        )
+        raise UserError(f"The folder of runs does not exist: --runs {shown(str(runs))}.", "runs-folder-not-found")
 
 
 def find_run(name: str, runs: str | Path) -> Run:
@@ -80,7 +77,7 @@ def find_run(name: str, runs: str | Path) -> Run:
             return pretrained.copy_run(run, runs)
     names = [run.name for run in all_runs(runs)]
     raise UserError(
-        f"a run must exist. Received: {shown(name)}, not found in {runs}. "
+        f"Run {shown(name)} does not exist in {runs}. "
         + (f"Newest there: {', '.join(names[-3:])}." if names else "There are no runs there yet."),
         "run-not-found",
     )
@@ -109,7 +106,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         run = find_run(name, runs)
         if written is not None and written.name != run.preset.name:
             raise UserError(
-                f"a run must be of the preset named with it, {written.name}. Received: {run.name}.",
+                f"--run and --preset must agree. Received: run {run.name} and preset {written.name}.",
                 "run-of-another-preset",
             )
         return _log_choice(run, "as named", runs)
@@ -123,9 +120,8 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         best = max(published, key=lambda run: run.published.top1)
         return _log_choice(pretrained.copy_run(best, runs), reason, runs)
     raise UserError(
-        f"to {use}, a finished run is needed: train one with python train.py --preset {preset or 'demo'}."
-        f"{_alternatives(written and written.name, runs)} Received: no such run "
-        f"{f'of preset {written.name!r} ' if written else ''}in {runs}.",
+        f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
+        f"python train.py --preset {preset or 'demo'}.{_alternatives(written and written.name, runs)}",
         "no-finished-run",
     )
 

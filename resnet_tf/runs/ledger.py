@@ -42,7 +42,7 @@ def trainings(runs: str | Path, log_torn: bool = False) -> list[Training]:
 def _rows(path: Path, log_torn: bool) -> list[dict]:
     rows, torn = files.read_rows(path)
     if torn and log_torn:
-        logger.info(f"{path}: {torn} torn row{'s' * (torn > 1)} passed over")
+        logger.info(f"{path}: {torn} torn row{'s' * (torn > 1)} ignored")
     return rows
 
 

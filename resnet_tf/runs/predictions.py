@@ -81,7 +81,7 @@ def load(path: Path) -> Predictions:
             raise ValueError("its arrays differ in length")
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"stored predictions must be readable. Received: {path}: {error}. Run eval.py again.",
+            f"The stored predictions {path} cannot be read: {error}. Run eval.py again.",
             "predictions-unreadable",
         ) from error
     return stored

@@ -118,7 +118,7 @@ class Run:
         remedies += ["take --weights best"] if self.best.exists() else []
         remedy = f": {', or '.join(remedies)}" if remedies else ""
         raise UserError(
-            f"a run has its {which} weights once it is finished. Received: {self.name}, {self.progress}{remedy}.",
+            f"Run {self.name} has no {which} weights yet; it is {self.progress}{remedy}.",
             "run-unfinished",
         )
 
@@ -161,7 +161,7 @@ def create_run(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
             raise not_writable("a run", folder, error) from error
     else:
         raise UserError(
-            f"a run needs a folder of its own. Received: {folder}, the hundredth run of this second.",
+            f"There are a hundred runs of this second already: {folder}. Try again.",
             "folder-not-writable",
         )
     run = Run(folder)
@@ -178,9 +178,7 @@ def create_run(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
 
 def not_writable(what: str, folder: Path, error: OSError) -> UserError:
     """Returns the error for a folder that cannot be made or written to."""
-    return UserError(
-        f"{what} needs a folder it can write to. Received: {folder}: {error.strerror}.", "folder-not-writable"
-    )
+    return UserError(f"The folder of {what} cannot be written to: {folder}: {error.strerror}.", "folder-not-writable")
 
 
 def read_json(path: Path) -> dict:
@@ -192,7 +190,7 @@ def read_json(path: Path) -> dict:
     try:
         values = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"a run's file must be readable. Received: {path}: {error}.", "run-unreadable") from error
+        raise UserError(f"{path} cannot be read: {error}.", "run-unreadable") from error
     if not isinstance(values, dict):
-        raise UserError(f"a run's file must hold a JSON object. Received: {path}: {shown(values)}.", "run-unreadable")
+        raise UserError(f"{path} must hold a JSON object. Received: {shown(values)}.", "run-unreadable")
     return values

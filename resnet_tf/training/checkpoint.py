@@ -123,7 +123,7 @@ def load(folder: Path) -> State | None:
             raise
         except Exception as error:  # json, zipfile and numpy raise nearly anything over a damaged file
             damaged[saved] = first_line(error)
-            logger.info(f"damaged state passed over: {saved} ({damaged[saved]})")
+            logger.warning(f"damaged state ignored: {saved} ({damaged[saved]})")
             continue
         for path in damaged:
             with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def load(folder: Path) -> State | None:
         return state
     if damaged:
         reasons = "; ".join(f"{saved} ({reason})" for saved, reason in damaged.items())
-        raise UserError(f"to resume, one saved state must be whole. Received: {reasons}.", "states-damaged")
+        raise UserError(f"No saved state is whole, so the run cannot be resumed: {reasons}.", "states-damaged")
     return None
 
 

@@ -166,13 +166,13 @@ def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
     """Writes a run's log and best weights again where they are not those of its saved state."""
     rows, torn = files.read_rows(run.log)
     if torn:
-        logger.info(f"{run.log}: {torn} torn row{'s' * (torn > 1)} left out")
+        logger.info(f"{run.log}: {torn} torn row{'s' * (torn > 1)} removed")
     if torn or rows != progress.rows:
         extra = len(rows) - len(progress.rows)
         if rows[: len(progress.rows)] != progress.rows:
-            logger.info(f"{run.log}: rows were missing or changed; the state's are put back")
+            logger.info(f"{run.log}: rows were missing or changed; they are restored from the state")
         elif extra:
-            logger.info(f"{run.log}: {extra} after the saved state left out, as those steps are done again")
+            logger.info(f"{run.log}: {extra} after the saved state removed; their steps are done again")
         files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in progress.rows))
     if best is None:
         run.best.unlink(missing_ok=True)

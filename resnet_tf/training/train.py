@@ -105,7 +105,7 @@ def _sole_writer(run: Run) -> Iterator[None]:
         try:
             stack.enter_context(files.locked(run.lock, wait=False))
         except BlockingIOError:
-            message = f"a run can have one training at a time. Received: {run.name}, which is being trained already."
+            message = f"Run {run.name} is being trained already, by another process."
             raise UserError(message, "run-in-use") from None
         yield
 
@@ -119,8 +119,8 @@ def _errors_in_one_line(run: Run, preset: Preset) -> Iterator[None]:
         states = checkpoint.saved_states(run.state)
         safe = f"The state after step {checkpoint.step_of(states[0]):,} is saved" if states else "No step is saved yet"
         raise UserError(
-            f"a run's files must be writable. Received: {error.filename}: {error.strerror}. {safe}. Fix this, then go "
-            f"on with --resume {run.name}.",
+            f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with --resume "
+            f"{run.name}.",
             "run-not-writable",
         ) from error
     except Exception as error:
@@ -130,7 +130,7 @@ def _errors_in_one_line(run: Run, preset: Preset) -> Iterator[None]:
             raise
         batch, size = preset.train.batch_size, preset.data.image_size
         raise UserError(
-            f"a step must fit into memory. Received: train.batch_size={batch} at {size} pixels, which does not. Try a "
-            f"smaller batch (--set train.batch_size={max(1, batch // 2)}), in a new run, or a smaller network.",
+            f"A step with train.batch_size={batch} at {size} pixels does not fit into memory. Start a new run with a "
+            f"smaller batch (--set train.batch_size={max(1, batch // 2)}) or a smaller network.",
             "out-of-memory",
         ) from error

@@ -172,7 +172,7 @@ def test_own_folder_holds_a_fifth_of_each_class_out(photos):
         assert [dataset.class_names[label] for label in split.labels] == [p.split("/")[-2] for p in split.paths]
     ranked = sorted(photos.glob("rose/*.jpg"), key=lambda path: hashlib.sha256(f"rose/{path.name}".encode()).digest())
     assert {path for path in dataset.test.paths if "/rose/" in path} == {str(path) for path in ranked[:2]}
-    assert lines == [f"left out of {photos}, where .jpg, .jpeg, .png, .bmp, .webp are read: 1 .txt"]
+    assert lines == [f"{photos}: files that are not .jpg, .jpeg, .png, .bmp, .webp are ignored: 1 .txt"]
     again = sources.load("folder", str(photos))
     assert again.test.paths.tolist() == dataset.test.paths.tolist()
     assert again.fingerprint == dataset.fingerprint
@@ -186,7 +186,7 @@ def test_what_is_left_out_is_said_by_kind(photos):
     dataset = sources.load("folder", str(photos))
     assert len(dataset.train) + len(dataset.test) == 30
     assert len(lines) == 1
-    kinds = lines[0].partition("are read: ")[2].split(", ")
+    kinds = lines[0].partition("are ignored: ")[2].split(", ")
     assert kinds[0] == "2 .heic"
     assert set(kinds) == {"2 .heic", "1 .tif", "1 .txt", "1 without suffix", "1 folder"}
 
@@ -290,7 +290,7 @@ def test_the_validation_folder_of_a_published_set_is_left_out_aloud(tree):
     shutil.copytree(root / "test", root / "val")
     lines = listen()
     assert sources.load("cifar10", str(root)).validation is None
-    assert any("left out" in line and "/val" in line for line in lines)
+    assert any("ignored" in line and "/val" in line for line in lines)
 
 
 def test_validation_folders_that_nobody_reads_may_be_two(tree, imagenet):
@@ -299,7 +299,7 @@ def test_validation_folders_that_nobody_reads_may_be_two(tree, imagenet):
         shutil.copytree(root / "test", root / name)
     lines = listen()
     assert len(sources.load("cifar10", str(root)).test) == 20
-    assert sum("left out" in line for line in lines) == 2
+    assert sum("ignored" in line for line in lines) == 2
     root, _ = imagenet
     shutil.copytree(root / "val", root / "validation")
     assert len(sources.load("imagenet", str(root)).test) == 6

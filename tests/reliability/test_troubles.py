@@ -25,10 +25,10 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     (newest / "arrays.npz").write_bytes(damaged)
     third = Trial(data, tmp_path, resume=True, act=Fail(errno.ENOSPC, 60, lasting=True))
     assert third.end() == 2
-    assert f"damaged state passed over: {newest} (arrays.npz does not match its checksum)" in third.output
+    assert f"damaged state ignored: {newest} (arrays.npz does not match its checksum)" in third.output
     assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in third.output
     line = third.output.splitlines()[-1]
-    assert line.startswith(f"a run's files must be writable. Received: {run.folder}")
+    assert str(run.folder) in line
     assert "No space left on device (0.0" in line
     reached = checkpoint.step_of(checkpoint.saved_states(run.state)[0])
     assert f"The state after step {reached} is saved. Fix this, then go on with --resume {run.name}." in line
