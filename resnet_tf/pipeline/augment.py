@@ -49,12 +49,12 @@ def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[
         global_batch: rows of the whole batch, over all hosts.
     """
     key = tf.random.fold_in(tf.constant([seed, _STREAM], tf.int64), tf.cast(step, tf.int64), alg="philox")
-    decided = []
+    numbers = []
     for place, augmentation in enumerate(chain):
         own = tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox")
         uniform = tf.random.stateless_uniform([global_batch, augmentation.numbers], own, alg="philox")
-        decided.append(_DECIDE.get(type(augmentation), lambda _, uniform: uniform)(augmentation, uniform))
-    return tuple(decided)
+        numbers.append(_TRANSFORM_NUMBERS.get(type(augmentation), lambda _, uniform: uniform)(augmentation, uniform))
+    return tuple(numbers)
 
 
 @crops.no_autograph
@@ -102,9 +102,7 @@ def apply(
         statistics: as in `augment_batch`.
     """
     numbers = crops.without_numbers(chain) if numbers is None else numbers
-    for carry_out, run in itertools.groupby(
-        zip(chain, numbers, strict=True), key=lambda pair: _CARRY_OUT[type(pair[0])]
-    ):
+    for carry_out, run in itertools.groupby(zip(chain, numbers, strict=True), key=lambda pair: _APPLY[type(pair[0])]):
         steps, of_steps = zip(*run, strict=True)
         images = carry_out(images, steps, of_steps, statistics)
     return images
@@ -166,7 +164,7 @@ def _decide_alphas(step: PcaLighting, uniform: tf.Tensor) -> tf.Tensor:
     return step.std * tf.math.ndtri(inside)
 
 
-_DECIDE = {RandomResizedCrop: _decide_aspects, Rotate: _decide_turn, PcaLighting: _decide_alphas}
+_TRANSFORM_NUMBERS = {RandomResizedCrop: _decide_aspects, Rotate: _decide_turn, PcaLighting: _decide_alphas}
 
 
 def _frame(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
@@ -301,7 +299,7 @@ def _pca_lighting(
     return tf.clip_by_value(tf.cast(images, tf.float32) + shifts[:, None, None, :], 0.0, 255.0)
 
 
-_CARRY_OUT = {
+_APPLY = {
     **{step: _frame for step in AUGMENTATIONS.values() if step.kind == "framing"},
     PadCrop: _shift_and_flip,
     FlipHorizontal: _shift_and_flip,

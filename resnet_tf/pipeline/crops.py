@@ -40,7 +40,7 @@ def windows(height: int, width: int, steps: Chain, numbers: Sequence[np.ndarray]
     for part in parts:
         window = CropWindow(np.float32(0), np.float32(0), np.float32(height), np.float32(width), height, width)
         for step, own in zip(steps[part], numbers[part], strict=True):
-            window = _APPLY[type(step)](step, window, own)
+            window = _WINDOWS[type(step)](step, window, own)
         stages.append(window)
         height, width = window.rows, window.columns
     return stages
@@ -166,7 +166,7 @@ def _random_resized_crop(step: RandomResizedCrop, window: CropWindow, numbers: n
     return crop(window, top, left, height, width)._replace(rows=step.after(None)[0], columns=step.after(None)[1])
 
 
-_APPLY = {
+_WINDOWS = {
     RandomCrop: _random_crop,
     CenterCrop: _center_crop,
     ShorterSide: _shorter_side,
