@@ -317,24 +317,9 @@ class PcaLighting(Augmentation):
             raise ValueError(f"'std' must be above 0. Received: {self.std}.")
 
 
-AUGMENTATIONS: dict[str, type[Augmentation]] = {
-    augmentation.name: augmentation
-    for augmentation in (
-        PadCrop,
-        RandomCrop,
-        ShorterSide,
-        RandomResizedCrop,
-        Resize,
-        CenterCrop,
-        Resample,
-        Rotate,
-        Cutout,
-        ColorJitter,
-        PcaLighting,
-        FlipHorizontal,
-        FlipVertical,
-    )
-}
+_FRAMING = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
+_OTHER = (Rotate, Cutout, ColorJitter, PcaLighting, FlipHorizontal, FlipVertical)
+AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER}
 
 
 def resized(shape: Shape, shorter_side: int) -> Shape:
