@@ -57,9 +57,6 @@ QUICK = (
 )
 
 
-# Larger than the limits below allow, until they are split.
-
-
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
