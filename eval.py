@@ -7,6 +7,7 @@ from resnet_tf.errors import UserError, try_each
 from resnet_tf.evaluation import recording
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.augmentation import VIEWS
+from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(
             "choose what to score with --preset NAME or --run RUN; runs are in the folder --runs.", "nothing-to-score"
         )
-    run = choose_run(options.preset, options.run, options.runs, "evaluate")
+    run = pretrained.writable(choose_run(options.preset, options.run, options.runs, "evaluate"), options.runs)
     preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
     if options.record:
         recording.check_request(run, options.split, preset_file)

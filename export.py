@@ -5,6 +5,7 @@ from pathlib import Path
 
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
+from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import choose_run
 
 EXAMPLES = """\
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> None:
     command.start_tensorflow()
     from resnet_tf.export import export
 
-    folder = Path(options.out) if options.out else run.folder / "export"
+    folder = Path(options.out) if options.out else pretrained.writable(run, options.runs).folder / "export"
     path = export(run, options.to, folder, options.weights, options.data)
     print(f"{run.name} is in {path}; {path.name}.json says how to use it")
 

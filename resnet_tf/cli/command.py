@@ -8,6 +8,7 @@ import io
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -178,18 +179,24 @@ def start_tensorflow() -> None:
             f"install -r {BACKENDS[backend]}.",
             "backend-not-installed",
         )
-    # Some notices are written by C++ before any setting can silence them, so standard error is closed to them here.
-    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
-        os.dup2(nowhere, 2)
-    try:
-        import keras
-        import tensorflow as tf
+    # Some notices are written by C++ before any setting can silence them, so standard error goes into a file meanwhile.
+    # It is shown if the import fails, and where TF_CPP_MIN_LOG_LEVEL=0 asks for it.
+    terminal, shown = os.dup(2), os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            import keras
+            import tensorflow as tf
 
-        tf.config.list_physical_devices()  # looks for a GPU, and reports it
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(nowhere)
+            tf.config.list_physical_devices()  # looks for a GPU, and reports it
+        except BaseException:
+            shown = True
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            if shown:
+                notices.seek(0)
+                sys.stderr.write(notices.read().decode(errors="replace"))
     if keras.backend.backend() not in BACKENDS:
         raise unknown("backend in ~/.keras/keras.json", keras.backend.backend(), BACKENDS, code="backend-unknown")

@@ -1,4 +1,4 @@
-"""Decodes one image file to RGB pixels with Pillow: the same pixels for training, evaluation and photos.
+"""Decodes one image file to RGB pixels with Pillow, for training, evaluation and photos alike (to a grey level).
 
 Only Pillow and the two roundings of a centred crop are imported, so that the process that decodes a user's photo
 (`prediction/sandbox.py`) starts in a twentieth of a second.

@@ -19,7 +19,7 @@ from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.views import evaluation_batches
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import comparison, ledger, predictions
+from resnet_tf.runs import comparison, ledger, predictions, pretrained
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
@@ -202,7 +202,7 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
     Raises:
         UserError: one of these could not be written; the others are.
     """
-    row, failures = result.record, []
+    run, row, failures = pretrained.writable(run, runs), result.record, []
     which = (row.split, row.view, row.weights)
 
     def write_plots() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_tf.datasets.decode import CropWindow
+from resnet_tf.pipeline.in_python import in_python
 from resnet_tf.presets.augmentation import Chain, output_shape
 from resnet_tf.presets.augmentation_steps import (
     CenterCrop,
@@ -87,9 +88,10 @@ def resample_batch(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor]
 
     def table(count: int, *numbers: np.ndarray) -> np.ndarray:
         """Returns float32 [batch, stages, 6]: the fields of each stage's window."""
-        stages = windows(height, width, steps, numbers)
-        fields = [np.broadcast_to(field, [count]) for window in stages for field in window]
-        return np.stack(fields, axis=1).astype(np.float32).reshape(count, len(stages), 6)
+        with in_python():
+            stages = windows(height, width, steps, numbers)
+            fields = [np.broadcast_to(field, [count]) for window in stages for field in window]
+            return np.stack(fields, axis=1).astype(np.float32).reshape(count, len(stages), 6)
 
     if any(step.numbers for step in steps):
         tables = tf.numpy_function(table, [tf.shape(images)[0], *numbers], tf.float32, stateful=False)

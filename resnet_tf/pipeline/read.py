@@ -1,11 +1,7 @@
 """Reads image files inside tf.data: decoded, cropped and resampled by Pillow, in as many threads as there are cores."""
 
-import atexit
-import contextlib
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,12 +10,11 @@ import tensorflow as tf
 from resnet_tf.datasets.decode import BadImage, CropWindow, open_image
 from resnet_tf.datasets.folder import broken_files_error
 from resnet_tf.pipeline.crops import crop, no_autograph, windows, without_numbers
+from resnet_tf.pipeline.in_python import in_python
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
 from resnet_tf.presets.rounding import centred
 
 _pool = ThreadPoolExecutor(os.cpu_count(), "decode")  # Pillow lets other threads run while it decodes and resizes
-_readers: set[int] = set()  # threads of tf.data that are in Python
-_last_read = float("-inf")  # when one of them last was, in seconds of time.monotonic
 
 
 @no_autograph
@@ -79,30 +74,7 @@ def _read(
             raise broken_files_error([(name, str(error))]) from error
 
     def read(paths: np.ndarray, *numbers: np.ndarray) -> np.ndarray:
-        with _in_python():
+        with in_python():
             return np.stack(list(_pool.map(read_one, paths, *numbers)))
 
     return tf.numpy_function(read, [paths, *(numbers or ())], tf.uint8, stateful=False)
-
-
-@contextlib.contextmanager
-def _in_python() -> Iterator[None]:
-    """Notes that a thread of tf.data is in Python, for `_wait_for_readers`."""
-    global _last_read
-    _readers.add(threading.get_ident())
-    try:
-        yield
-    finally:
-        _last_read = time.monotonic()
-        _readers.discard(threading.get_ident())
-
-
-@atexit.register
-def _wait_for_readers() -> None:
-    """Waits until no thread of tf.data is in Python, where an iterator lives until the program's end.
-
-    Python's end stops a thread that comes for the interpreter's lock, and TensorFlow would wait for it without end. As
-    batches are prefetched in a small number, readers soon have no more to do.
-    """
-    while _readers or time.monotonic() - _last_read < 0.1:
-        time.sleep(0.01)

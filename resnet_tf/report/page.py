@@ -171,7 +171,7 @@ def cost_cells(preset: Preset, group: Group | None) -> list[str]:
     row = group.row if group else {}
     cost, seconds = "-", row.get("training_seconds")
     if seconds is not None:
-        cost = f"{duration(seconds)} for {epochs(row)} epochs, {row.get('device', 'device not said')}"
+        cost = f"{duration(seconds)} for {epochs(row)} epochs, {row.get('device') or 'device not said'}"
     rules = list(dict.fromkeys(finding.rule for finding in check.check(preset)))
     checked = ", ".join([*rules, *(f"({name}, silenced)" for name in preset.silence)])
     return [*described(preset), percent(group and group.mean), cost, checked or "nothing found"]

@@ -63,18 +63,17 @@ def check_runs_folder(runs: str | Path) -> None:
 
 
 def find_run(name: str, runs: str | Path) -> Run:
-    """Returns the run of that name ("4/20260101T120000Z-s0") or path; a pretrained one is copied into `runs` first.
+    """Returns the run of that name ("4/20260101T120000Z-s0") or path, pretrained ones included.
 
     Raises:
         UserError: it does not exist.
     """
-    for folder in (Path(runs) / name, Path(name), pretrained.FOLDER / name):
+    for folder in (Path(runs) / name, Path(name)):
         if os.path.isfile(folder / "run.json"):
-            run = Run(folder)
-            if not pretrained.is_published(run):
-                return run
-            check_runs_folder(runs)
-            return pretrained.copy_run(run, runs)
+            return Run(folder)
+    check_runs_folder(runs)  # a misspelt folder must not be answered with a pretrained run
+    if os.path.isfile(pretrained.FOLDER / name / "run.json"):
+        return Run(pretrained.FOLDER / name)
     names = [run.name for run in all_runs(runs)]
     raise UserError(
         f"Run {shown(name)} does not exist in {runs}. "
@@ -118,7 +117,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         lack = "finished run of its recipe" if trials or written else "finished run on images other than built-in ones"
         reason = f"pretrained, as {runs} holds no {lack}"
         best = max(published, key=lambda run: run.published.top1)
-        return _log_choice(pretrained.copy_run(best, runs), reason, runs)
+        return _log_choice(best, reason, runs)
     raise UserError(
         f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
         f"python train.py --preset {preset or 'demo'}.{_alternatives(written and written.name, runs)}",

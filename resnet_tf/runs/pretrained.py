@@ -1,7 +1,5 @@
-"""Published weights: runs that come with the project, copied among the user's on first use."""
+"""Published weights: runs that come with the project, read where they are; what writes into one gets a copy."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from resnet_tf import files
@@ -15,33 +13,27 @@ def is_published(run: Run) -> bool:
     return FOLDER.resolve() in run.folder.resolve().parents
 
 
-def copy_run(published: Run, runs: str | Path) -> Run:
-    """Returns the copy of a published run in the folder of runs, made now if it is not there yet.
+def writable(run: Run, runs: str | Path) -> Run:
+    """Returns a run to write figures and predictions into: of a published one its copy in the folder of runs.
 
-    The copy is made under a temporary name and then renamed, so that a kill or a second process never leaves half.
+    It is made once, and is whole after a kill in the middle, by the next call, and with several processes at once.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    target = Path(runs) / published.name
-    if (target / "run.json").is_file():
-        return Run(target)
+    if not is_published(run):
+        return run
+    target = Path(runs) / run.name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Two folders below the preset's: what lies there is not taken for a run.
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".", suffix=".tmp"))
-        try:
-            for path in (path for path in published.folder.rglob("*") if path.is_file()):
-                place = aside / target.name / path.relative_to(published.folder)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                files.write_synced(place, path.read_bytes())
-            (aside / target.name).rename(target)
-            files.sync_folder(target.parent)
-        except OSError:
-            if not (target / "run.json").is_file():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        target.mkdir(parents=True, exist_ok=True)
+        with files.locked(target.parent):
+            if not (target / "run.json").is_file():
+                # A folder without run.json is no run, so that comes last.
+                for path in sorted(run.folder.rglob("*"), key=lambda path: path.name == "run.json"):
+                    if path.is_file():
+                        place = target / path.relative_to(run.folder)
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        files.write_atomically(place, path.read_bytes())
     except OSError as error:
-        raise not_writable(f"pretrained run {published.name}, which is copied to be used,", target, error) from error
+        raise not_writable(f"the copy of pretrained run {run.name}", target, error) from error
     return Run(target)

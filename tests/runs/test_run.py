@@ -76,7 +76,7 @@ def test_an_unfinished_run_says_so_where_its_weights_are_wanted(tmp_path, clock,
     for step in saved:
         (run.state / f"{step:09d}-0").mkdir(parents=True)
     line = str(user_error(run.weights, "last"))
-    assert f"{run.name}, {status}, saved up to step {max(saved, default=0)} of 30" in line
+    assert f"{status}, saved up to step {max(saved, default=0)} of 30" in line
     assert (f"python train.py --resume {run.name}" in line) == (status != "diverged")
     assert "--weights best" not in line
     run.best.write_bytes(b"")
