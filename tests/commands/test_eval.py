@@ -164,7 +164,7 @@ def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_p
     photo = next((image_tree / "test" / "cat").iterdir())
     for module, *arguments in ((eval_command, "--data", image_tree), (predict_command, photo)):
         line = mistake(capsys, module, "--run", run.name, "--runs", tmp_path / "runs", *arguments)
-        assert f"{run.name}, stopped, saved up to step 30 of 30: finish it with" in line
+        assert f"Run {run.name} has no last weights yet; it is stopped, saved up to step 30 of 30" in line
         run_command(module, "--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", *arguments, code=0)
         capsys.readouterr()
 

@@ -82,7 +82,7 @@ def test_fifty_starts_on_one_run_have_one_winner(data, unbroken, tmp_path):
     for trial, code in zip(trials, codes, strict=True):
         if code:
             line = trial.output.splitlines()[-1]
-            assert "a run can have one training at a time" in line or "which is finished" in line
+            assert "is being trained already" in line or "which is finished" in line
     assert outcome(tmp_path) == unbroken[0]
     (row,) = (json.loads(line) for line in (tmp_path / "train_overall.jsonl").open())
     assert row["step"] == STEPS

@@ -38,5 +38,5 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     for start in starts:
         if start.process.exitcode:
             line = start.output.splitlines()[-1]
-            assert "a run can have one training at a time" in line or "which is finished" in line
+            assert "is being trained already" in line or "which is finished" in line
     assert outcome(tmp_path) == unbroken[0]

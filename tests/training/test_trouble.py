@@ -101,7 +101,7 @@ def test_a_run_that_cannot_be_written_names_the_file_and_the_saved_step(refused,
     at_step(15, lambda phase: monkeypatch.setattr(Run, "log", Path("/proc/nothing/log.jsonl")))
     error, run = refused()
     assert error.code == "run-not-writable"
-    assert "/proc/nothing/log.jsonl: No such file" in str(error)
+    assert "/proc/nothing/log.jsonl" in str(error)
     assert f"after step 10 is saved. Fix this, then go on with --resume {run.name}." in str(error)
 
 
