@@ -81,7 +81,7 @@ class Session:
         info = self.run.about
         logger.info(f"run {self.run.folder}")
         logger.info(f"{self.preset.title}: {describe_network(self.preset, self.plans[0].dataset.classes)}")
-        logger.info(f"images: {info['data']['title']}, from {printable(info['data']['source'])}")
+        logger.info(f"images: {info['data']['title']}, {printable(info['data']['source'])}")
         device = f"{info['device']} ({info['backend']}, {info['precision']}{', XLA' * info['jit_compile']})"
         phases = f" in {len(self.plans)} phases" if len(self.plans) > 1 else ""
         logger.info(f"on {device}, seed {info['seed']}, {self.total_steps:,} steps{phases}")
