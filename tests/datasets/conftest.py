@@ -3,15 +3,18 @@
 import dataclasses
 import hashlib
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from wnids import WNIDS
 
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.archives import PixelSums
+from resnet_tf.datasets.cifar import CIFAR10
 from resnet_tf.datasets.splits import ArraySplit
 
 
@@ -97,3 +100,59 @@ def same_content():
         return sorted((image.tobytes(), int(label)) for image, label in zip(split.images, split.labels, strict=True))
 
     return lambda first, second: pairs(first) == pairs(second)
+
+
+@pytest.fixture
+def tree(tmp_path, draw_split, write_tree):
+    """A CIFAR-10 tree of 40 training and 20 test images as .png files, and its splits."""
+    splits = draw_split(0, 40), draw_split(1, 20)
+    for name, split in zip(("train", "test"), splits, strict=True):
+        write_tree(tmp_path / "tree" / name, split, CIFAR10.class_names)
+    return tmp_path / "tree", *splits
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A user's folder of three classes, 10, 15 and 5 images of varying sizes, hidden files and a text among them."""
+    root = tmp_path / "photos"
+    for blue, (name, count) in enumerate((("rose", 10), ("daisy", 15), ("tulip", 5))):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (20 + number, 30), (9 * number, 0, 99 * blue)).save(root / name / f"{number}.jpg")
+        (root / name / ".DS_Store").write_text("hidden")
+    (root / "rose" / "notes.txt").write_text("red")
+    return root
+
+
+@pytest.fixture
+def divide(photos, tmp_path):
+    """Returns what divides the photos in folders train, validation and test of any spelling: 24, 3 and 3 images."""
+
+    def move(train, validation, test):
+        root = tmp_path / "divided"
+        for name in ("rose", "daisy", "tulip"):
+            files = sorted((photos / name).glob("*.jpg"))
+            for folder, own in ((test, files[:1]), (validation, files[1:2]), (train, files[2:])):
+                (root / folder / name).mkdir(parents=True, exist_ok=True)
+                for file in own:
+                    shutil.copy(file, root / folder / name)
+        return root
+
+    return move
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A tree of three wnids, four training and two validation images each; and the class of each validation image."""
+    root = tmp_path / "imagenet"
+    labels = {}
+    for place, wnid in enumerate(WNIDS):
+        for part, count in (("train", 4), ("val", 2)):
+            (root / part / wnid).mkdir(parents=True)
+            for number in range(count):
+                # validation names run across the classes, as the published ones do
+                name = f"{wnid}_{number}" if part == "train" else f"ILSVRC2012_val_0000000{3 * number + place + 1}"
+                Image.new("RGB", (40 + place, 30 + number)).save(root / part / wnid / f"{name}.JPEG")
+                if part == "val":
+                    labels[name] = wnid
+    return root, labels

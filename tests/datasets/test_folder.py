@@ -1,9 +1,7 @@
 """Image folders, decoded or left on disk; ImageNet trees with foldered and flat validation images."""
 
 import hashlib
-import os
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -12,23 +10,12 @@ from messages import listen
 from PIL import Image
 
 from resnet_tf.datasets import sources
-from resnet_tf.datasets.cache import describe
 from resnet_tf.datasets.cifar import CIFAR10
 from resnet_tf.datasets.folder import scan, to_split
-from resnet_tf.datasets.shared_images import shared_files
 from resnet_tf.datasets.splits import training_and_validation
 from resnet_tf.errors import UserError
 
 CLASSES = CIFAR10.class_names
-
-
-@pytest.fixture
-def tree(tmp_path, draw_split, write_tree):
-    """A CIFAR-10 tree of 40 training and 20 test images as .png files, and its splits."""
-    splits = draw_split(0, 40), draw_split(1, 20)
-    for name, split in zip(("train", "test"), splits, strict=True):
-        write_tree(tmp_path / "tree" / name, split, CLASSES)
-    return tmp_path / "tree", *splits
 
 
 def test_lossless_copy_of_the_official_images_is_official(tree, shrink, same_content):
@@ -147,19 +134,6 @@ def test_grey_and_palette_images_become_rgb(tree):
     assert len(matches) == 2
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """A user's folder of three classes, 10, 15 and 5 images of varying sizes, hidden files and a text among them."""
-    root = tmp_path / "photos"
-    for blue, (name, count) in enumerate((("rose", 10), ("daisy", 15), ("tulip", 5))):
-        (root / name).mkdir(parents=True)
-        for number in range(count):
-            Image.new("RGB", (20 + number, 30), (9 * number, 0, 99 * blue)).save(root / name / f"{number}.jpg")
-        (root / name / ".DS_Store").write_text("hidden")
-    (root / "rose" / "notes.txt").write_text("red")
-    return root
-
-
 def test_own_folder_holds_a_fifth_of_each_class_out(photos):
     lines = listen()
     dataset = sources.load("folder", str(photos))
@@ -235,23 +209,6 @@ def test_a_new_photo_leaves_the_others_where_they_are(photos):
     assert taken.paths.tolist() == [after.test.paths[2], after.test.paths[0]]
 
 
-@pytest.fixture
-def divide(photos, tmp_path):
-    """Returns what divides the photos in folders train, validation and test of any spelling: 24, 3 and 3 images."""
-
-    def move(train, validation, test):
-        root = tmp_path / "divided"
-        for name in ("rose", "daisy", "tulip"):
-            files = sorted((photos / name).glob("*.jpg"))
-            for folder, own in ((test, files[:1]), (validation, files[1:2]), (train, files[2:])):
-                (root / folder / name).mkdir(parents=True, exist_ok=True)
-                for file in own:
-                    shutil.copy(file, root / folder / name)
-        return root
-
-    return move
-
-
 @pytest.mark.parametrize(
     ("train", "validation", "test"),
     [("train", "val", "test"), ("Train", "Validation", "Test"), ("TRAIN", "valid", "test")],
@@ -313,78 +270,6 @@ def test_two_validation_folders_are_refused_where_one_would_be_the_test(divide):
         sources.load("folder", str(root))
 
 
-def test_images_in_two_splits_are_counted(divide):
-    root = divide("train", "val", "test")
-    lines = listen()
-    sources.load("folder", str(root))
-    assert not [line for line in lines if line.startswith("warning")]
-    train = sorted((root / "train" / "rose").iterdir())
-    shutil.copy(train[0], root / "test" / "rose" / "copy.jpg")
-    shutil.copy(train[1], root / "test" / "daisy" / "copy.jpg")  # under another label
-    shutil.copy(train[2], root / "val" / "rose" / "copy.jpg")
-    sources.load("folder", str(root))
-    found = [line for line in lines if line.startswith("warning")]
-    assert len(found) == 2
-    assert "1 of 4 validation images" in found[0]
-    assert "2 of 5 test images" in found[1]
-    assert "copy.jpg" in found[1]
-    os.rename(root / "test" / "rose" / "copy.jpg", root / "test" / "rose" / "zz\n\x1b[2J.jpg")
-    os.rename(root / "test" / "daisy" / "copy.jpg", root / "test" / "daisy" / "zz\n\x1b[2J.jpg")
-    lines.clear()
-    sources.load("folder", str(root))
-    assert "zz\\n\\x1b[2J.jpg" in "".join(lines)  # no terminal takes a name for a command
-    assert all(line.isprintable() for line in lines)
-    shutil.rmtree(root / "test")
-    (root / "test").symlink_to(root / "train")
-    sources.load("folder", str(root))
-    assert any("the test split is the training split (24 images)" in line for line in lines)
-
-
-def test_files_of_one_size_and_end_that_differ_are_not_taken_for_one(tmp_path):
-    for name, first in (("a", b"x"), ("b", b"y"), ("c", b"x")):
-        (tmp_path / name).write_bytes(first + bytes(10_000))
-    a, b, c = (describe(tmp_path / name) for name in "abc")
-    assert shared_files([a], [b, c]) == [(c.path, a.path)]
-    assert shared_files([], [a]) == []
-
-
-def test_thousands_of_files_are_compared_within_a_second(tmp_path):
-    rng = np.random.default_rng(0)
-    files = []
-    for number in range(4000):
-        (tmp_path / str(number)).write_bytes(rng.bytes(3000 + number % 500))  # many sizes, each of several files
-        files.append(describe(tmp_path / str(number)))
-    began = time.process_time()
-    assert shared_files(files[:3000], files[3000:]) == []
-    assert time.process_time() - began < 1
-
-
-def test_pixels_in_two_splits_of_a_copy_are_counted(tmp_path, tree, write_tree, monkeypatch):
-    _, train, test = tree
-    test.images[:3] = train.images[5:8]
-    write_tree(tmp_path / "copy" / "train", train, CLASSES)
-    write_tree(tmp_path / "copy" / "test", test, CLASSES)
-    for _ in range(2):  # read, then taken from the cache with the count
-        lines = listen()
-        sources.load("cifar10", str(tmp_path / "copy"))
-        assert ["3 of 20 test images" in line for line in lines].count(True) == 1
-        monkeypatch.setattr(sources, "shared_images", None)  # would fail if it were called
-
-
-def test_a_copy_in_the_cache_that_was_not_compared_is_read_again(tree, monkeypatch):
-    root, train, test = tree
-    for split, images in (("train", train.images), ("test", test.images)):
-        victim = sorted((root / split / "cat").iterdir())[0]
-        Image.fromarray(images[0] * 0 + 7).save(victim)
-    with monkeypatch.context() as earlier:
-        earlier.setattr(sources, "_COMPARED", "")
-        earlier.setattr(sources, "shared_images", lambda first, second: 0)
-        sources.load("cifar10", str(root))
-    lines = listen()
-    sources.load("cifar10", str(root))
-    assert "1 of 20 test images" in lines[-1]
-
-
 def test_own_folder_with_splits(photos, tmp_path):
     root = tmp_path / "divided"
     shutil.copytree(photos, root / "train")
@@ -416,95 +301,3 @@ def test_folder_without_two_classes_is_refused(tmp_path):
         Image.new("RGB", (9, 9)).save(tmp_path / "one" / name / "a.png")
     with pytest.raises(UserError, match="needs two images or more"):
         sources.load("folder", str(tmp_path / "one"))
-
-
-WNIDS = ("n01440764", "n01443537", "n02102040")
-
-
-@pytest.fixture
-def imagenet(tmp_path):
-    """A tree of three wnids, four training and two validation images each; and the class of each validation image."""
-    root = tmp_path / "imagenet"
-    labels = {}
-    for place, wnid in enumerate(WNIDS):
-        for part, count in (("train", 4), ("val", 2)):
-            (root / part / wnid).mkdir(parents=True)
-            for number in range(count):
-                # validation names run across the classes, as the published ones do
-                name = f"{wnid}_{number}" if part == "train" else f"ILSVRC2012_val_0000000{3 * number + place + 1}"
-                Image.new("RGB", (40 + place, 30 + number)).save(root / part / wnid / f"{name}.JPEG")
-                if part == "val":
-                    labels[name] = wnid
-    return root, labels
-
-
-def flatten(root):
-    for path in list((root / "val").glob("*/*.JPEG")):
-        path.rename(root / "val" / path.name)
-    for wnid in WNIDS:
-        (root / "val" / wnid).rmdir()
-
-
-def label_lines(form, labels):
-    names = sorted(labels)
-    return {
-        "name and wnid": ("val_labels.txt", [f"{name}.JPEG {labels[name]}" for name in reversed(names)]),
-        "name and place": ("val.txt", [f"{name}.JPEG {WNIDS.index(labels[name])}" for name in names]),
-        "wnids alone": ("val_labels.txt", [labels[name] for name in names]),
-        "Kaggle's table": (
-            "LOC_val_solution.csv",
-            ["ImageId,PredictionString", *(f"{name},{labels[name]} 85 1 499 272 " for name in names)],
-        ),
-    }[form]
-
-
-@pytest.mark.parametrize("form", ["name and wnid", "name and place", "wnids alone", "Kaggle's table"])
-def test_flat_validation_images_equal_foldered_ones(form, imagenet):
-    root, labels = imagenet
-    foldered = sources.load("imagenet", str(root))
-    flatten(root)
-    name, lines = label_lines(form, labels)
-    (root / name).write_text("\n".join(lines) + "\n")
-    flat = sources.load("imagenet", str(root.parent))
-    for dataset in (foldered, flat):
-        assert dataset.class_names == WNIDS
-        assert len(dataset.train) == 12
-        assert not dataset.official
-        assert dataset.title == "imagenet (another tree: 3 classes, 12 + 6 images)"
-        found = {
-            os.path.basename(path).removesuffix(".JPEG"): WNIDS[label]
-            for path, label in zip(dataset.test.paths, dataset.test.labels, strict=True)
-        }
-        assert found == labels
-    assert flat.fingerprint == foldered.fingerprint
-
-
-def test_flat_validation_images_need_a_sound_list(imagenet):
-    root, labels = imagenet
-    flatten(root)
-    with pytest.raises(UserError, match=r"needs a list of labels.*val_labels\.txt"):
-        sources.load("imagenet", str(root))
-    _, lines = label_lines("name and wnid", labels)
-    for text, message in (
-        ("\n".join(lines[1:]), "no label for the image"),
-        ("\n".join([*lines[1:], "ILSVRC2012_val_00000001.JPEG n09999999"]), "Received: 'n09999999'"),
-        ("\n".join("210"), "a line for each of the 6 images. Received: 3"),
-        ("\n".join("210210"), "no folder for. Received: '2'"),  # the development kit's numbers
-        ("\n".join([*lines, "lonely"]), "'lonely' in row 7"),
-    ):
-        (root / "val_labels.txt").write_text(text)
-        with pytest.raises(UserError, match=message):
-            sources.load("imagenet", str(root))
-
-
-def test_imagenet_wants_both_splits(imagenet):
-    root, _ = imagenet
-    shutil.rmtree(root / "val" / WNIDS[1])
-    with pytest.raises(UserError, match=f"Missing: '{WNIDS[1]}'"):
-        sources.load("imagenet", str(root))
-    shutil.rmtree(root / "val")
-    with pytest.raises(UserError, match="no val/<class>/"):
-        sources.load("imagenet", str(root))
-    shutil.rmtree(root / "train")
-    with pytest.raises(UserError, match="no train/<wnid>/ and val/"):
-        sources.load("imagenet", str(root))
