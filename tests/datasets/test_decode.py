@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -209,13 +208,12 @@ def test_only_ordinary_files_of_bearable_size_are_opened(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content"), BOMBS, ids=[name for name, _ in BOMBS])
-def test_a_decompression_bomb_is_refused_at_once(tmp_path, name, content):
+def test_a_decompression_bomb_is_refused_before_its_pixels_are_decoded(tmp_path, monkeypatch, name, content):
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)  # would fail if it were called
     (tmp_path / "bomb").write_bytes(content)
-    start = time.perf_counter()
     reason = "damaged PNG file: Decompressed data too large" if "300 MB" in name else "too large: .*100 million"
     with pytest.raises(BadImage, match=reason):
         whole(tmp_path / "bomb")
-    assert time.perf_counter() - start < 1
 
 
 def photo_with_preview() -> bytes:
