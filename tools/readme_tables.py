@@ -2,20 +2,23 @@
 
     python -m tools.readme_tables README.md docs/presets.md docs/results.md docs/speed.md
 
-Only results on official or built-in images are listed: no published figure may stand beside another.
+Only results on official or built-in images are listed: no published figure may stand beside another. The plots of the
+two studies go beside docs/results.md.
 """
 
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.cli.listing import DESCRIBED, described
 from resnet_tf.format import duration, markdown_table, percent
-from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs.comparison import display_name
+from resnet_tf.report import measured, studies
+from resnet_tf.runs.comparison import compare, display_name
+from resnet_tf.runs.records import Evaluation
 
 RESULT_HEADINGS = (
     "preset",
@@ -23,12 +26,16 @@ RESULT_HEADINGS = (
     "95 % interval",
     "reference",
     "difference",
+    "verdict",
     "epochs",
     "training",
     "precision",
 )
 RESULT_HEADINGS += ("seed", "protocol", "images")
-SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
+PAPER = tuple(f"resnet{depth}-cifar10-paper" for depth in (20, 32, 44, 56, 110, 1202))
+PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval")
+ROOT = Path(__file__).resolve().parent.parent
+SPEED = ROOT / "benchmarks" / "speed.json"
 WORK = (
     ("train", "training", "training_peak_mib"),
     ("infer", "inference behind training", None),
@@ -46,15 +53,45 @@ SPEED_HEADINGS = (
 
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
-    presets = [preset_files.load_preset(name) for name in preset_files.names()]
-    measured = [
-        result_line(preset, result) for preset in presets for result in preset.results if result["data"]["official"]
+    presets = measured.shipped_presets()
+    results = [
+        result_line(preset, result)
+        for preset in presets.values()
+        for result in preset.results
+        if result["data"]["official"]
     ]
+    groups = official_groups(presets)
     return {
-        "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets]),
-        "results": markdown_table(RESULT_HEADINGS, measured),
+        "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets.values()]),
+        "results": markdown_table(RESULT_HEADINGS, results),
+        "depth": study_table(studies.DEPTH, presets, groups),
+        "lr_decay": study_table([name for names in studies.LR_DECAY for name in names], presets, groups),
+        "table 6": markdown_table(PAPER_HEADINGS, [paper_line(presets[name], groups) for name in PAPER]),
         "speed": markdown_table(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
     }
+
+
+def official_groups(presets: dict[str, Preset]) -> list[measured.Group]:
+    """Returns the results in the preset files that were measured on official images, grouped over seeds."""
+    found = measured.gather(ROOT / "no runs", presets)
+    return measured.groups(one for one in found if one.record.data["official"])
+
+
+def study_table(names: Sequence[str], presets: dict[str, Preset], groups: Sequence[measured.Group]) -> str:
+    """Returns a study of presets `1` to `5` as a table, and below it what else the measured points differ in."""
+    table = markdown_table(studies.HEADINGS, studies.study_rows(names, presets, groups))
+    return f"{table}\n\n{studies.caution(names, groups)}".rstrip()
+
+
+def paper_line(preset: Preset, groups: Sequence[measured.Group]) -> list[str]:
+    """Returns the cells of a network of the paper's table 6, errors in percent."""
+    group = measured.leading(groups, preset.name)
+    cells = [f"ResNet-{preset.model.depth}", described(preset)[DESCRIBED.index("parameters")]]
+    cells.append(percent(100 - preset.reference.test_top1))
+    if group is None:
+        return [*cells, "-", "-", "-"]
+    low, high = group.interval
+    return [*cells, percent(100 - group.mean), ", ".join(map(str, group.seeds)), f"{100 - high:.2f} to {100 - low:.2f}"]
 
 
 def speed_lines(results: dict) -> list[list[str]]:
@@ -84,6 +121,7 @@ def result_line(preset: Preset, result: dict) -> list[str]:
         f"{low:.2f} to {high:.2f}",
         percent(reference),
         "-" if reference is None else f"{result['test_top1'] - reference:+.2f}",
+        compare(preset, Evaluation.from_result(preset.name, result)).outcome,
         str(result["epochs"]),
         "-" if result["training_seconds"] is None else duration(result["training_seconds"]),
         result.get("precision") or "float32",  # what early versions, which do not say, trained in
@@ -103,3 +141,6 @@ def fill(text: str) -> str:
 if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
         files.write_atomically(path, fill(path.read_text()))
+    all_presets = measured.shipped_presets()
+    for name, plot in (("depth", studies.depth_plot), ("lr_decay", studies.lr_decay_plot)):
+        files.write_atomically(ROOT / "docs" / f"{name}.svg", plot(all_presets, official_groups(all_presets)) + "\n")
