@@ -176,7 +176,7 @@ def _find_place(dataset: PublishedDataset, root: Path, label: str) -> _Place | N
             roots = [folder for folder in (root, root / dataset.name) if folder.is_dir()]
             places = (find(dataset, folder) for find in (_official_place, _image_folder_place) for folder in roots)
             place = next(filter(None, places), None)
-        elif other is None:
+        elif root.is_file() and other is None:
             place = _archive_place(dataset, root)
     except UserError as error:
         mistake = error
