@@ -79,19 +79,13 @@ def _label_table(builder: Any, class_names: tuple[str, ...], version: Path) -> n
 def _read_split(builder: Any, split: str, side: int, labels: np.ndarray) -> ArraySplit:
     import tensorflow_datasets as tfds
 
-    size = builder.info.splits[split].num_examples
-    images, official_labels = np.empty((size, side, side, 3), np.uint8), np.empty(size, np.int32)
+    shape = builder.info.splits[split].num_examples, side, side, 3
     features = tfds.decode.PartialDecoding({"image": True, "label": True})
-    start = 0
-    for batch in tfds.as_numpy(builder.as_dataset(split=split, batch_size=_BATCH, decoders=features)):
-        if batch["image"].shape[1:] != images.shape[1:]:
-            raise ValueError(f"images must be {side}x{side} RGB, not of shape {batch['image'].shape[1:]}")
-        stop = start + len(batch["label"])
-        images[start:stop], official_labels[start:stop] = batch["image"], labels[batch["label"]]
-        start = stop
-    if start != size:
-        raise ValueError(f"{start} of {size} images in split {split!r}")
-    return ArraySplit(images, official_labels)
+    batches = list(tfds.as_numpy(builder.as_dataset(split=split, batch_size=_BATCH, decoders=features)))
+    images, own_labels = (np.concatenate([batch[key] for batch in batches]) for key in ("image", "label"))
+    if images.shape != shape:
+        raise ValueError(f"the images of {split!r} must be of shape {shape}, not {images.shape}")
+    return ArraySplit(images, labels[own_labels])
 
 
 def unpack_imagenet(version: Path, out: Path) -> None:
