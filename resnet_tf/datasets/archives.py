@@ -37,6 +37,11 @@ class Archive:
     md5: Mapping[str, str]
     parse: Callable[[list[bytes]], tuple[np.ndarray, np.ndarray]]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of both splits."""
+        return *self.train, *self.test
+
 
 @dataclass(frozen=True)
 class PixelSums:
@@ -117,11 +122,8 @@ def read_archive(dataset: PublishedDataset, path: Path) -> tuple[ArraySplit, Arr
     Raises:
         UserError: the checksum is not one of the published ones, or the archive is broken.
     """
-    try:
-        with open(path, "rb") as file:
-            md5 = hashlib.file_digest(file, "md5").hexdigest()
-    except OSError as error:
-        raise UserError(f"archive {path} cannot be read: {error.strerror}.", "data-unreadable") from error
+    with open(path, "rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
     archive = next((archive for archive in dataset.archives if archive.md5[archive.file] == md5), None)
     if archive is None:
         known = ", ".join(f"{archive.file} {archive.md5[archive.file]}" for archive in dataset.archives)
@@ -130,8 +132,7 @@ def read_archive(dataset: PublishedDataset, path: Path) -> tuple[ArraySplit, Arr
             f"Known: {known}. Download it again, or check the path.",
             "data-wrong-checksum",
         )
-    contents = _members(path, [f"{archive.folder}/{file}" for file in (*archive.train, *archive.test)])
-    return _parse(archive, contents, path)
+    return _parse(archive, _members(path, [f"{archive.folder}/{file}" for file in archive.files]), path)
 
 
 def _members(path: Path, names: list[str]) -> list[bytes]:
@@ -145,12 +146,11 @@ def _members(path: Path, names: list[str]) -> list[bytes]:
                     contents[name] = archive.extractfile(member).read()
                 if len(contents) == len(names):  # gigabytes of unlabelled images may follow
                     break
+        return [contents[name] for name in names]
+    except KeyError as error:
+        raise UserError(f"archive {path} has no member {error}. Download it again.", "data-incomplete") from error
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"archive {path} cannot be read: {error}. Download it again.", "data-broken") from error
-    for name in names:
-        if name not in contents:
-            raise UserError(f"archive {path} has no member {name!r}. Download it again.", "data-incomplete")
-    return [contents[name] for name in names]
 
 
 def read_folder(dataset: PublishedDataset, archive: Archive, folder: Path) -> tuple[ArraySplit, ArraySplit]:
@@ -162,15 +162,14 @@ def read_folder(dataset: PublishedDataset, archive: Archive, folder: Path) -> tu
         UserError: a file is missing, or is not the official one.
     """
     contents = []
-    for file in (*archive.train, *archive.test):
+    for file in archive.files:
         try:
             contents.append((folder / file).read_bytes())
         except OSError as error:
             message = f"{folder} needs the file {file!r} of {archive.file}: {error.strerror}."
             raise UserError(message, "data-incomplete") from error
     train, test = _parse(archive, contents, folder)
-    has_checksums = all(file in archive.md5 for file in (*archive.train, *archive.test))
-    if not has_checksums and not is_official(dataset, train, test):
+    if not set(archive.files) <= set(archive.md5) and not is_official(dataset, train, test):
         message = f"the images in {folder} are not those of the official {archive.file}. Unpack it again."
         raise UserError(message, "data-not-official")
     return train, test
@@ -178,7 +177,7 @@ def read_folder(dataset: PublishedDataset, archive: Archive, folder: Path) -> tu
 
 def _parse(archive: Archive, contents: list[bytes], path: Path) -> tuple[ArraySplit, ArraySplit]:
     """Verifies the published checksums of the files' contents, then returns the train and test split in them."""
-    for file, content in zip((*archive.train, *archive.test), contents, strict=True):
+    for file, content in zip(archive.files, contents, strict=True):
         md5 = hashlib.md5(content).hexdigest()
         if md5 != archive.md5.get(file, md5):
             raise UserError(

@@ -30,7 +30,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VALIDATION = ("val", "validation", "valid")  # what the folder of a validation split may be called
 TEST_PART = 5  # one image in so many is held out where there is no test folder
 _THREADS = 8  # hide the disk's latency while scanning and decoding
-_PORTION = 1000  # images a thread decodes at a time
 _NAMED = 3  # broken files that a message names
 
 Tree = Mapping[str, list[File]]  # the image files of each class, both in the order of their names
@@ -38,7 +37,7 @@ Tree = Mapping[str, list[File]]  # the image files of each class, both in the or
 
 def scan(folder: Path) -> Tree:
     """Lists the image files of every class folder in `folder`, with sizes and times; logs which others there are."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    names = class_folders(folder)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda name: scan_files(folder / name), names))
     others = sum((kinds for _, kinds in found), Counter())
@@ -64,12 +63,12 @@ def scan_files(folder: Path) -> tuple[list[File], Counter[str]]:
     return sorted(files), others
 
 
-def has_folders(folder: Path) -> bool:
-    """Tells whether a folder holds a folder that is not hidden."""
+def class_folders(folder: Path) -> list[str]:
+    """Returns the names of the folders in a folder that are not hidden, sorted; none where it is no folder."""
     if not folder.is_dir():
-        return False
+        return []
     with os.scandir(folder) as entries:
-        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 class SplitFolders(NamedTuple):
@@ -91,26 +90,21 @@ def find_splits(root: Path, test_names: tuple[str, ...] = ("test",)) -> SplitFol
     Raises:
         UserError: only one of training and test is there, or one of them twice.
     """
-    train = _only_one(root, _folders_of(root, ("train",)))
-    test = next(filter(None, (_only_one(root, _folders_of(root, (name,))) for name in test_names)), None)
+
+    def called(*names: str) -> list[Path]:
+        return sorted(root / name for name in os.listdir(root) if name.lower() in names and class_folders(root / name))
+
+    train = _only_one(root, called("train"))
+    test = next(filter(None, (_only_one(root, called(name)) for name in test_names)), None)
     if train and test:
-        return SplitFolders(train, test, tuple(path for path in _folders_of(root, VALIDATION) if path != test))
-    if train:
+        return SplitFolders(train, test, tuple(path for path in called(*VALIDATION) if path != test))
+    if train or test:
+        lacking = " or ".join(test_names) if train else "train"
         raise UserError(
-            f"image folder {root} has {train.name}/<class>/ folders but no {' or '.join(test_names)}/<class>/ ones.",
-            "image-folder-lacks-split",
-        )
-    if test:
-        raise UserError(
-            f"image folder {root} has {test.name}/<class>/ folders but no train/<class>/ ones.",
+            f"image folder {root} has {(train or test).name}/<class>/ folders but no {lacking}/<class>/ ones.",
             "image-folder-lacks-split",
         )
     return None
-
-
-def _folders_of(root: Path, names: tuple[str, ...]) -> list[Path]:
-    """Returns the folders in `root` that hold folders and are called one of `names` in any case, sorted."""
-    return sorted(root / name for name in os.listdir(root) if name.lower() in names and has_folders(root / name))
 
 
 def _only_one(root: Path, found: Sequence[Path]) -> Path | None:
@@ -125,18 +119,15 @@ def _only_one(root: Path, found: Sequence[Path]) -> Path | None:
 
 
 def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
-    """Checks that a split has every class, and none that is unknown.
-
-    Raises:
-        UserError: a class folder is unknown, missing or empty; the message names it.
-    """
+    """Raises UserError where a split's class folder is unknown, missing or empty; the message names it."""
     class_names = tuple(class_names)
-    missing = [name for name in class_names if name not in tree]
+    missing = ", ".join(repr(name) for name in class_names if name not in tree)
+    hint = f"Missing: {missing}. Every class needs a folder with its name." if missing else ""
     for name in tree:
         if name not in class_names:
-            raise unknown(f"class folder in {where}:", name, class_names, _missing_hint(missing))
+            raise unknown(f"class folder in {where}:", name, class_names, hint)
     if missing:
-        raise UserError(f"image folder {where} lacks a class. {_missing_hint(missing)}", "data-wrong-classes")
+        raise UserError(f"image folder {where} lacks a class. {hint}", "data-wrong-classes")
     for name, files in tree.items():
         if not files:
             raise UserError(
@@ -145,8 +136,11 @@ def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
             )
 
 
-def _missing_hint(missing: list[str]) -> str:
-    return f"Missing: {', '.join(map(repr, missing))}. Every class needs a folder with its name." if missing else ""
+def _examples(tree: Tree, class_names: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """Returns the paths and the labels, int32, of a split's files, class by class."""
+    paths = [file.path for name in class_names for file in tree[name]]
+    counts = [len(tree[name]) for name in class_names]
+    return paths, np.repeat(np.arange(len(class_names), dtype=np.int32), counts)
 
 
 def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int) -> ArraySplit:
@@ -155,24 +149,13 @@ def read_arrays(tree: Tree, class_names: tuple[str, ...], side: int) -> ArraySpl
     Raises:
         UserError: a file that is no image, or not `side` pixels high and wide; the message names it.
     """
-    files = [file.path for name in class_names for file in tree[name]]
-    labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
-    images = np.empty((len(files), side, side, 3), np.uint8)
-
-    def decode_portion(start: int) -> int:
-        stop = min(start + _PORTION, len(files))
-        for index in range(start, stop):
-            images[index] = _decode(files[index], side)
-        return stop
-
+    paths, labels = _examples(tree, class_names)
+    images = np.empty((len(paths), side, side, 3), np.uint8)
     with ThreadPoolExecutor(_THREADS) as pool:
-        try:
-            for stop in pool.map(decode_portion, range(0, len(files), _PORTION)):
-                if stop % (10 * _PORTION) == 0:
-                    logger.info(f"decoded {stop:,} of {len(files):,} images")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for index, image in enumerate(pool.map(lambda path: _decode(path, side), paths)):
+            images[index] = image
+            if (index + 1) % 10_000 == 0:
+                logger.info(f"decoded {index + 1:,} of {len(paths):,} images")
     return ArraySplit(images, labels)
 
 
@@ -201,32 +184,22 @@ def broken_files_error(broken: Sequence[tuple[str, str]]) -> UserError:
     )
 
 
-def check_files(paths: Sequence[str]) -> None:
-    """Checks by their beginnings and ends that files are whole images.
-
-    Raises:
-        UserError: some are not.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        broken = [(path, reason) for path, reason in zip(paths, pool.map(problem, paths), strict=True) if reason]
-    if broken:
-        raise broken_files_error(broken)
-
-
 def to_split(tree: Tree, class_names: tuple[str, ...], upright: bool = False) -> FileSplit:
     """Returns a tree's files as a split that stays on disk.
 
     Args:
-        upright: a user's own photos, shown as they are meant to be seen; they are checked to be whole images, which
-            takes a tenth of a millisecond each.
+        upright: a user's own photos, shown as they are meant to be seen; they are checked to be whole images by their
+            beginnings and ends, which takes a tenth of a millisecond each.
 
     Raises:
         UserError: `upright`, and some files are no whole images.
     """
-    paths = [file.path for name in class_names for file in tree[name]]
+    paths, labels = _examples(tree, class_names)
     if upright:
-        check_files(paths)
-    labels = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(tree[name]) for name in class_names])
+        with ThreadPoolExecutor(_THREADS) as pool:
+            broken = [(path, reason) for path, reason in zip(paths, pool.map(problem, paths), strict=True) if reason]
+        if broken:
+            raise broken_files_error(broken)
     return FileSplit(np.array(paths, dtype=object), labels, upright)
 
 
@@ -235,15 +208,14 @@ def fingerprint_of_files(train: Tree, test: Tree, validation: Tree | None = None
 
     It is weaker than that of arrays: the files are not read, so a change that keeps a file's size goes unseen.
     """
-    rows = [
-        [
-            f"{name}\0{os.path.basename(file.path)}\0{file.size}\n".encode("utf-8", "surrogateescape")
-            for name, files in tree.items()
-            for file in files
+
+    def rows(tree: Tree) -> list[bytes]:
+        named = [
+            (f"{name}\0{os.path.basename(file.path)}", file.size) for name, files in tree.items() for file in files
         ]
-        for tree in (train, test, validation or {})
-    ]
-    return fingerprint(*rows)
+        return [f"{place}\0{size}\n".encode("utf-8", "surrogateescape") for place, size in named]
+
+    return fingerprint(rows(train), rows(test), rows(validation or {}))
 
 
 def hold_out(tree: Tree) -> tuple[Tree, Tree]:
@@ -261,14 +233,11 @@ def hold_out(tree: Tree) -> tuple[Tree, Tree]:
                 f"class {name!r} needs two images or more, one of them for the test. Received: {len(files)}.",
                 "class-too-small",
             )
-        ranked = sorted(files, key=lambda file: _hash(name, file))
+        names = {file: f"{name}/{os.path.basename(file.path)}".encode("utf-8", "surrogateescape") for file in files}
+        ranked = sorted(files, key=lambda file, names=names: hashlib.sha256(names[file]).digest())
         count = max(1, round(len(files) / TEST_PART))
         test[name], train[name] = sorted(ranked[:count]), sorted(ranked[count:])
     return train, test
-
-
-def _hash(name: str, file: File) -> bytes:
-    return hashlib.sha256(f"{name}/{os.path.basename(file.path)}".encode("utf-8", "surrogateescape")).digest()
 
 
 def load_folder(root: Path) -> Dataset:
@@ -279,30 +248,16 @@ def load_folder(root: Path) -> Dataset:
     Raises:
         UserError: fewer than two classes, a class missing from a split, a class without images, a file that is none.
     """
-    folders, title, trees = find_splits(root, ("test", *VALIDATION)), "folder", {}
+    folders = find_splits(root, ("test", *VALIDATION))
     if folders is None:
-        tree = scan(root)
-        _check_count(tree, root)
+        tree = _scan_classes(root)
         check_classes(tree, tree, root)
-        trees["training"], trees["test"] = hold_out(tree)
+        trees = dict(zip(("training", "test"), hold_out(tree), strict=True))
         title = "folder (a fifth held out as test)"
     else:
-        instead = folders.test.name.lower() in VALIDATION  # of a test/ that is not there
-        validation = _only_one(root, sorted([*folders.validation, *([folders.test] if instead else [])]))
-        by_name = {"training": folders.train, "validation": None if instead else validation, "test": folders.test}
-        trees = {split: scan(folder) for split, folder in by_name.items() if folder is not None}
-        _check_count(trees["training"], folders.train)
-        for split, tree in trees.items():
-            check_classes(tree, trees["training"], by_name[split])
-        if instead:
-            logger.info(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
+        trees, title = _scan_splits(root, folders)
     names = tuple(trees["training"])
-    files = {split: [file for name in names for file in tree[name]] for split, tree in trees.items()}
-    if "validation" in trees:
-        title = "folder (with a validation split of its own)"
-        count = f"{len(files['validation']):,} images"
-        logger.info(f"validation: the {count} of {by_name['validation']}; data.validation_size is not applied")
-    report_shared_files(files)
+    report_shared_files({split: [file for name in names for file in tree[name]] for split, tree in trees.items()})
     splits = {split: to_split(tree, names, upright=True) for split, tree in trees.items()}
     return Dataset(
         name="folder",
@@ -317,10 +272,31 @@ def load_folder(root: Path) -> Dataset:
     )
 
 
-def _check_count(tree: Tree, where: Path) -> None:
+def _scan_splits(root: Path, folders: SplitFolders) -> tuple[dict[str, Tree], str]:
+    """Returns the files of "training", "validation" (if there is one) and "test", and the data set's title."""
+    trees, title = {"training": _scan_classes(folders.train)}, "folder"
+    check_classes(trees["training"], trees["training"], folders.train)
+    instead = folders.test.name.lower() in VALIDATION  # of a test/ that is not there
+    validation = _only_one(root, sorted([*folders.validation, *([folders.test] if instead else [])]))
+    if validation is not None and not instead:
+        trees["validation"] = scan(validation)
+        check_classes(trees["validation"], trees["training"], validation)
+        title = "folder (with a validation split of its own)"
+        count = sum(map(len, trees["validation"].values()))
+        logger.info(f"validation: the {count:,} images of {validation}; data.validation_size is not applied")
+    trees["test"] = scan(folders.test)
+    check_classes(trees["test"], trees["training"], folders.test)
+    if instead:
+        logger.info(f"{folders.test} is the test split, as no test/ is beside it; validation is split off train/")
+    return trees, title
+
+
+def _scan_classes(where: Path) -> Tree:
+    tree = scan(where)
     if len(tree) < 2:
         found = ", ".join(tree) or "none"
         raise UserError(
             f"image folder {where} needs a folder for each of two classes or more. Received: {found}.",
             "too-few-classes",
         )
+    return tree

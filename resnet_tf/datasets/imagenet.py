@@ -17,17 +17,9 @@ only the kit's meta.mat tells.
 import re
 from pathlib import Path
 
+from resnet_tf.datasets import folder
 from resnet_tf.datasets.cache import File
-from resnet_tf.datasets.folder import (
-    Tree,
-    check_classes,
-    find_splits,
-    fingerprint_of_files,
-    has_folders,
-    scan,
-    scan_files,
-    to_split,
-)
+from resnet_tf.datasets.folder import Tree, check_classes, class_folders, scan
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.presets.catalogue import DATASETS
@@ -46,26 +38,25 @@ def load_imagenet(root: Path, source: str | None = None) -> Dataset:
     Raises:
         UserError: a split, a class or a label is missing.
     """
-    flat = (root / "val").is_dir() and not has_folders(root / "val")
-    if flat and has_folders(root / "train"):
+    flat = (root / "val").is_dir() and not class_folders(root / "val")
+    if flat and class_folders(root / "train"):
         train = scan(root / "train")
         test = _label_flat(root, tuple(train))
     else:
-        splits = find_splits(root, ("val",))
-        if splits is None:
+        found = folder.find_splits(root, ("val",))
+        if found is None:
             raise UserError(
                 f"image folder {root} has no train/<wnid>/ and val/ folders, which imagenet needs.",
                 "image-folder-lacks-split",
             )
-        train, test = (scan(folder) for folder in (splits.train, splits.test))
-    names = tuple(train)
+        train, test = scan(found.train), scan(found.test)
+    names, about = tuple(train), DATASETS["imagenet"]
     check_classes(train, names, root / "train")
     check_classes(test, names, root / "val")
-    splits = to_split(train, names), to_split(test, names)
-    about = DATASETS["imagenet"]
-    found = len(names), len(splits[0]), len(splits[1])
-    official = found == (about.classes, about.train_size, about.test_size)
-    count = f"{len(names):,} classes, {len(splits[0]):,} + {len(splits[1]):,} images"
+    splits = folder.to_split(train, names), folder.to_split(test, names)
+    sizes = len(names), len(splits[0]), len(splits[1])
+    official = sizes == (about.classes, about.train_size, about.test_size)
+    count = "{:,} classes, {:,} + {:,} images".format(*sizes)
     return Dataset(
         name="imagenet",
         title="imagenet" if official else f"imagenet (another tree: {count})",
@@ -73,65 +64,55 @@ def load_imagenet(root: Path, source: str | None = None) -> Dataset:
         class_names=names,
         train=splits[0],
         test=splits[1],
-        fingerprint=fingerprint_of_files(train, test),
+        fingerprint=folder.fingerprint_of_files(train, test),
         official=official,
     )
 
 
 def _label_flat(root: Path, names: tuple[str, ...]) -> Tree:
     """Returns the files of a flat `val` by class."""
-    files, _ = scan_files(root / "val")
-    labels = _read_labels(_find_labels(root), files, names)
+    files, _ = folder.scan_files(root / "val")
+    places = (where / name for where in (root, root / "val") for name in LABEL_FILES)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise UserError(
+            f"{root / 'val'} holds images without class folders, so it needs a list of labels. Put one of these beside "
+            f"it: {', '.join(LABEL_FILES)}, with lines as 'ILSVRC2012_val_00000001.JPEG n01751748' ({_REFUSED} will "
+            "not do: its numbers follow another order).",
+            "imagenet-labels-missing",
+        )
+    labels = _read_labels(path, files, names)
     tree: dict[str, list[File]] = {name: [] for name in names}
     for file in files:
-        tree[labels[Path(file.path).stem]].append(file)
+        stem = Path(file.path).stem
+        if stem not in labels:
+            raise _broken(f"{path} has no label for the image {Path(file.path).name!r}.")
+        tree[labels[stem]].append(file)
     return tree
 
 
-def _find_labels(root: Path) -> Path:
-    for folder in (root, root / "val"):
-        for name in LABEL_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    raise UserError(
-        f"{root / 'val'} holds images without class folders, so it needs a list of labels. Put one of these beside it: "
-        f"{', '.join(LABEL_FILES)}, with lines as 'ILSVRC2012_val_00000001.JPEG n01751748' ({_REFUSED} will not do: "
-        "its numbers follow another order).",
-        "imagenet-labels-missing",
-    )
-
-
 def _read_labels(path: Path, files: list[File], names: tuple[str, ...]) -> dict[str, str]:
-    """Returns the class of each image by the stem of its file name."""
+    """Returns classes by the stems of the images' file names."""
     rows = [re.split(r"[,\s]+", line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if rows and rows[0][0] == "ImageId":  # the head of Kaggle's table
         rows = rows[1:]
     alone = all(len(row) == 1 for row in rows)
     if alone:
         if len(rows) != len(files):
-            raise UserError(
-                f"{path} must have a line for each of the {len(files):,} images. Received: {len(rows):,}.",
-                "imagenet-labels-broken",
-            )
+            raise _broken(f"{path} must have a line for each of the {len(files):,} images. Received: {len(rows):,}.")
         rows = [[file.path, *row] for file, row in zip(files, rows, strict=True)]
-    known = frozenset(names)
-    labels = {}
-    for number, row in enumerate(rows, 1):
-        if len(row) < 2:
-            raise UserError(
-                f"{path} must have a name and a label in each row. Received: {row[0]!r} in row {number:,}.",
-                "imagenet-labels-broken",
-            )
-        label = row[1]
+    known, labels = frozenset(names), {}
+    for number, (image, *rest) in enumerate(rows, 1):
+        if not rest:
+            raise _broken(f"{path} must have a name and a label in each row. Received: {image!r} in row {number:,}.")
+        label = rest[0]
         if label not in known and label.isdecimal() and int(label) < len(names) and not alone:
             label = names[int(label)]
         if label not in known:
-            raise UserError(
-                f"{path} names a class that train/ has no folder for. Received: {label!r} for {row[0]!r}.",
-                "imagenet-labels-broken",
-            )
-        labels[Path(row[0]).stem] = label
-    for file in files:
-        if Path(file.path).stem not in labels:
-            raise UserError(f"{path} has no label for the image {Path(file.path).name!r}.", "imagenet-labels-broken")
+            raise _broken(f"{path} names a class that train/ has no folder for. Received: {label!r} for {image!r}.")
+        labels[Path(image).stem] = label
     return labels
+
+
+def _broken(message: str) -> UserError:
+    return UserError(message, "imagenet-labels-broken")

@@ -272,10 +272,6 @@ def _regular(corners: int) -> np.ndarray:
     return np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
 
-def _star() -> np.ndarray:
-    return _regular(10) * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None]
-
-
 def _cross(arm: float = 0.3) -> np.ndarray:
     right = np.array([[1.0, -arm], [1.0, arm], [arm, arm]])
     down = np.stack([-right[:, 1], right[:, 0]], axis=1)
@@ -299,10 +295,6 @@ def _crescent(opening: float = np.pi / 4, bite: float = 0.8) -> np.ndarray:
     return np.stack([x, y], axis=1)
 
 
-def _arrow() -> np.ndarray:
-    return np.array([[1.0, 0.0], [0.1, 0.75], [0.1, 0.25], [-0.95, 0.25], [-0.95, -0.25], [0.1, -0.25], [0.1, -0.75]])
-
-
 def _heart() -> np.ndarray:
     """Returns the heart curve of sines and cosines, moved and scaled into the unit circle."""
     turn = 2.0 * np.pi * np.arange(32) / 32
@@ -316,11 +308,11 @@ OUTLINES = {
     "triangle": _regular(3),
     "square": _regular(4),
     "pentagon": _regular(5),
-    "star": _star(),
+    "star": _regular(10) * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None],
     "cross": _cross(),
     "ring": _ring(),
     "crescent": _crescent(),
-    "arrow": _arrow(),
+    "arrow": np.array([[1, 0], [0.1, 0.75], [0.1, 0.25], [-0.95, 0.25], [-0.95, -0.25], [0.1, -0.25], [0.1, -0.75]]),
     "heart": _heart(),
 }
 _SQUARE = OUTLINES["square"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
@@ -56,16 +56,11 @@ def shared_files(first: Sequence[File], second: Sequence[File]) -> list[tuple[st
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         for key in (lambda file: file.size, _end_of, _hash_of):
-            first_keys, second_keys = (list(pool.map(key, files)) for files in (first, second))
-            both = set(first_keys) & set(second_keys)
-            first, first_keys = _only(both, first, first_keys)
-            second, second_keys = _only(both, second, second_keys)
-    places = dict(zip(first_keys, first, strict=True))
-    return [(file.path, places[key].path) for file, key in zip(second, second_keys, strict=True)]
-
-
-def _only(kept: set[Hashable], files: Sequence[File], keys: list[Hashable]) -> tuple[list[File], list[Hashable]]:
-    return [file for file, key in zip(files, keys, strict=True) if key in kept], [key for key in keys if key in kept]
+            known, asked = (list(zip(pool.map(key, files), files, strict=True)) for files in (first, second))
+            both = {value for value, _ in known} & {value for value, _ in asked}
+            first, second = ([file for value, file in pairs if value in both] for pairs in (known, asked))
+    places = dict(known)
+    return [(file.path, places[value].path) for value, file in asked if value in both]
 
 
 def _end_of(file: File) -> tuple[int, bytes]:

@@ -11,6 +11,7 @@ pixels differently, which changes the fingerprint.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from resnet_tf.datasets import cache as caching
@@ -20,8 +21,8 @@ from resnet_tf.datasets.cache import File, describe, key_of, load_or_build
 from resnet_tf.datasets.cifar import CIFAR10, CIFAR100
 from resnet_tf.datasets.folder import (
     VALIDATION,
-    SplitFolders,
     check_classes,
+    class_folders,
     find_splits,
     load_folder,
     read_arrays,
@@ -150,17 +151,15 @@ class _Place:
 
     Attributes:
         source: the place, for people.
-        kind: what the title calls a copy from there.
         files: the files it consists of, for the key of the cache.
         read: reads the train and the test split.
-        checked: whether `read` itself refuses data that is not official.
+        copy: what a title calls data from there that is not official; None where `read` itself refuses such data.
     """
 
     source: str
-    kind: str
     files: list[File]
     read: Callable[[], tuple[ArraySplit, ArraySplit]]
-    checked: bool
+    copy: str | None = None
 
 
 def _find_place(dataset: PublishedDataset, root: Path, label: str) -> _Place | None:
@@ -173,16 +172,16 @@ def _find_place(dataset: PublishedDataset, root: Path, label: str) -> _Place | N
     other = next((known for known in PUBLISHED.values() if known is not dataset and _looks_like(known, root)), None)
     place = mistake = None
     try:
-        if root.is_file():
-            place = _archive_place(dataset, root) if other is None else None
-        else:
+        if root.is_dir():
             roots = [folder for folder in (root, root / dataset.name) if folder.is_dir()]
             places = (find(dataset, folder) for find in (_official_place, _image_folder_place) for folder in roots)
-            place = next((found for found in places if found is not None), None)
+            place = next(filter(None, places), None)
+        elif root.is_file() and other is None:
+            place = _archive_place(dataset, root)
     except UserError as error:
         mistake = error
     if place is None and other is not None:
-        presets = [name for name in preset_files.names() if _dataset_of(name) == other.name]
+        presets = [name for name in preset_files.names() if preset_files.load_preset(name).data.dataset == other.name]
         raise UserError(
             f"{label} contains {other.name}, not {dataset.name}. Choose a preset of {other.name}: "
             f"--preset {', '.join(presets[:3])}{' or another of --list' if len(presets) > 3 else ''}.",
@@ -191,10 +190,6 @@ def _find_place(dataset: PublishedDataset, root: Path, label: str) -> _Place | N
     if mistake is not None:
         raise mistake
     return place
-
-
-def _dataset_of(preset: str) -> str:
-    return preset_files.load_preset(preset).data.dataset
 
 
 def _looks_like(dataset: PublishedDataset, root: Path) -> bool:
@@ -208,8 +203,7 @@ def _looks_like(dataset: PublishedDataset, root: Path) -> bool:
         splits = find_splits(root)
     except UserError:
         return False
-    classes = {path.name for path in splits.train.iterdir() if path.is_dir()} if splits else set()
-    return classes == set(dataset.class_names)
+    return splits is not None and set(class_folders(splits.train)) == set(dataset.class_names)
 
 
 def _official_place(dataset: PublishedDataset, folder: Path) -> _Place | None:
@@ -217,30 +211,23 @@ def _official_place(dataset: PublishedDataset, folder: Path) -> _Place | None:
     for archive in dataset.archives:
         for unpacked in (folder, folder / archive.folder):
             if (unpacked / archive.train[0]).is_file():
-                paths = [unpacked / name for name in (*archive.train, *archive.test)]
+                paths = [unpacked / name for name in archive.files]
                 files = [describe(path) for path in paths if path.exists()]
-
-                def read(archive=archive, unpacked=unpacked) -> tuple[ArraySplit, ArraySplit]:
-                    return read_folder(dataset, archive, unpacked)
-
-                return _Place(f"official files {unpacked}", "files", files, read, checked=True)
+                return _Place(f"official files {unpacked}", files, partial(read_folder, dataset, archive, unpacked))
         if (folder / archive.file).is_file():
             return _archive_place(dataset, folder / archive.file)
     return None
 
 
 def _archive_place(dataset: PublishedDataset, path: Path) -> _Place:
-    def read() -> tuple[ArraySplit, ArraySplit]:
-        return read_archive(dataset, path)
-
-    return _Place(f"official archive {path}", "archive", [describe(path)], read, checked=True)
+    return _Place(f"official archive {path}", [describe(path)], partial(read_archive, dataset, path))
 
 
 def _image_folder_place(dataset: PublishedDataset, root: Path) -> _Place | None:
     """Finds train/<class>/* and test/<class>/* in a folder."""
     import PIL
 
-    splits: SplitFolders | None = find_splits(root)
+    splits = find_splits(root)
     if splits is None:
         return None
     for unused in splits.validation:
@@ -254,7 +241,7 @@ def _image_folder_place(dataset: PublishedDataset, root: Path) -> _Place | None:
 
     files = [file for tree in (train, test) for class_files in tree.values() for file in class_files]
     decoder = File(f"Pillow {PIL.__version__}", 0, 0)  # another JPEG library may decode other pixels
-    return _Place(f"image folder {root}", "folder copy", [*files, decoder], read, checked=False)
+    return _Place(f"image folder {root}", [*files, decoder], read, copy="folder copy")
 
 
 def _prepared_place(dataset: PublishedDataset) -> _Place:
@@ -271,12 +258,8 @@ def _prepared_place(dataset: PublishedDataset) -> _Place:
                 f"and it could not be downloaded from {dataset.url} ({error}). {_help(dataset.name)}",
                 "data-not-found",
             ) from error
-
-    def read() -> tuple[ArraySplit, ArraySplit]:
-        return tfds.read_arrays(version, dataset)
-
-    source = f"tensorflow-datasets {version}"
-    return _Place(source, "tensorflow-datasets copy", tfds.files_of(version), read, checked=False)
+    read = partial(tfds.read_arrays, version, dataset)
+    return _Place(f"tensorflow-datasets {version}", tfds.files_of(version), read, copy="tensorflow-datasets copy")
 
 
 def _load_place(dataset: PublishedDataset, place: _Place, cache_folder: Path) -> Dataset:
@@ -285,14 +268,14 @@ def _load_place(dataset: PublishedDataset, place: _Place, cache_folder: Path) ->
     def build() -> Dataset:
         logger.info(f"{dataset.name}: reading {place.source} (once)")
         splits = place.read()
-        if place.checked or is_official(dataset, *splits):
-            return _assemble(dataset.name, place.source, splits)
-        shared = shared_images(*(split.images for split in splits))
-        title = f"{dataset.name} ({place.kind}, not the official bytes)"
-        return replace(_assemble(dataset.name, place.source, splits), title=title, official=False, shared=shared)
+        built = _assemble(dataset.name, place.source, splits)
+        if place.copy is None or is_official(dataset, *splits):
+            return built
+        title = f"{dataset.name} ({place.copy}, not the official bytes)"
+        return replace(built, title=title, official=False, shared=shared_images(*(split.images for split in splits)))
 
     # What decides whether a copy is official is part of the key.
-    rules = "" if place.checked else f" {dict(dataset.sums)}{_COMPARED}"
+    rules = "" if place.copy is None else f" {dict(dataset.sums)}{_COMPARED}"
     key = key_of(f"{dataset.name} {place.source}{rules}", place.files)
     loaded = load_or_build(cache_folder, dataset.name, key, build)
     report_shared_images(loaded)

@@ -1,8 +1,9 @@
 """Data sets prepared by tensorflow-datasets: find them without importing it, read and download them with it."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from resnet_tf.datasets.cache import File, describe
 from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
 from resnet_tf.files import locked, write_atomically
+from resnet_tf.format import first_line
 from resnet_tf.log import logger
 
 _BATCH = 500  # images decoded at a time
@@ -43,25 +45,23 @@ def read_arrays(version: Path, dataset: PublishedDataset) -> tuple[ArraySplit, A
     Raises:
         UserError: the classes or image sizes are not those of the data set, or a file cannot be read.
     """
-
-    def read(builder: Any) -> tuple[ArraySplit, ArraySplit]:
+    with _builder(version) as builder:
         labels = _label_table(builder, dataset.class_names, version)
         return tuple(_read_split(builder, split, dataset.side, labels) for split in ("train", "test"))
 
-    return _with_builder(version, read)
 
-
-def _with_builder(version: Path, act: Callable[[Any], Any]) -> Any:
-    """Returns `act(builder)` for the version's builder; any error becomes a UserError."""
+@contextlib.contextmanager
+def _builder(version: Path) -> Iterator[Any]:
+    """Gives the builder of a version; any error over it becomes a UserError."""
     import tensorflow_datasets as tfds
 
     try:
-        return act(tfds.builder_from_directory(os.fspath(version)))
+        yield tfds.builder_from_directory(os.fspath(version))
     except UserError:
         raise
     except Exception as error:  # TensorFlow, protobuf and tensorflow-datasets each raise their own
         raise UserError(
-            f"the prepared data set {version} cannot be read: {_first_line(error)}. Remove it, or give --data PATH.",
+            f"the prepared data set {version} cannot be read: {_described(error)}. Remove it, or give --data PATH.",
             "data-broken",
         ) from error
 
@@ -79,19 +79,13 @@ def _label_table(builder: Any, class_names: tuple[str, ...], version: Path) -> n
 def _read_split(builder: Any, split: str, side: int, labels: np.ndarray) -> ArraySplit:
     import tensorflow_datasets as tfds
 
-    size = builder.info.splits[split].num_examples
-    images, official_labels = np.empty((size, side, side, 3), np.uint8), np.empty(size, np.int32)
+    shape = builder.info.splits[split].num_examples, side, side, 3
     features = tfds.decode.PartialDecoding({"image": True, "label": True})
-    start = 0
-    for batch in tfds.as_numpy(builder.as_dataset(split=split, batch_size=_BATCH, decoders=features)):
-        if batch["image"].shape[1:] != images.shape[1:]:
-            raise ValueError(f"images must be {side}x{side} RGB, not of shape {batch['image'].shape[1:]}")
-        stop = start + len(batch["label"])
-        images[start:stop], official_labels[start:stop] = batch["image"], labels[batch["label"]]
-        start = stop
-    if start != size:
-        raise ValueError(f"{start} of {size} images in split {split!r}")
-    return ArraySplit(images, official_labels)
+    batches = list(tfds.as_numpy(builder.as_dataset(split=split, batch_size=_BATCH, decoders=features)))
+    images, own_labels = (np.concatenate([batch[key] for batch in batches]) for key in ("image", "label"))
+    if images.shape != shape:
+        raise ValueError(f"the images of {split!r} must be of shape {shape}, not {images.shape}")
+    return ArraySplit(images, labels[own_labels])
 
 
 def unpack_imagenet(version: Path, out: Path) -> None:
@@ -107,7 +101,8 @@ def unpack_imagenet(version: Path, out: Path) -> None:
     with locked(out / ".lock"):
         if (out / _DONE).exists():
             return
-        _with_builder(version, lambda builder: _unpack(builder, out))
+        with _builder(version) as builder:
+            _unpack(builder, out)
         write_atomically(out / _DONE, "")
 
 
@@ -157,22 +152,17 @@ def download(dataset: PublishedDataset) -> Path:
         requests.head(dataset.url, timeout=_PATIENCE, allow_redirects=True).raise_for_status()
         tfds.builder(dataset.name, data_dir=os.fspath(folder())).download_and_prepare()
     except Exception as error:  # of requests, urllib3, TensorFlow or tensorflow-datasets
-        raise UserError(_reason(error), "download-failed") from error
+        reason = _described(error)
+        if isinstance(error, ImportError):
+            reason = f"tensorflow-datasets needs the package {error.name}: pip install {error.name}"
+        elif isinstance(error, OSError) and "resolve" in str(error):
+            reason = "no network: the server's name cannot be resolved"
+        raise UserError(reason, "download-failed") from error
     version = find(dataset.name)
     if version is None:
         raise UserError(f"tensorflow-datasets left nothing in {folder()}", "download-failed")
     return version
 
 
-def _reason(error: Exception) -> str:
-    """Returns the cause of a failed download in a few words."""
-    if isinstance(error, ImportError):
-        return f"tensorflow-datasets needs the package {error.name}: pip install {error.name}"
-    if isinstance(error, OSError) and "resolve" in str(error):
-        return "no network: the server's name cannot be resolved"
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200].rstrip('.')}" if lines else type(error).__name__
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error).rstrip('.')}"

@@ -86,14 +86,8 @@ def evaluate(
     training = _recalibration_images(run, dataset) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
-    began, done = time.monotonic(), 0
-
-    def count(images: int) -> None:
-        nonlocal done
-        done += images
-        advance(done, len(batches.split))
-
-    scores = score(model, batches, dataset.classes, count, keep_all=figures)
+    began = time.monotonic()
+    scores = score(model, batches, dataset.classes, advance, keep_all=figures)
     diagnose = figures and math.isfinite(scores.loss)
     if figures and not diagnose:
         logger.info("no figures: there are images for which the network gives no number")
@@ -191,9 +185,8 @@ def _plots(
     places = scores.diagnosis.mistakes(MISTAKES)
     # The images as the network is shown them: uint8 [n, size, size, 3].
     shown = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
-    images = [views[:, 0].numpy().astype(np.uint8) for views, _ in shown.dataset()]
-    mistakes = np.concatenate(images) if images else np.zeros((0, batches.size, batches.size, 3), np.uint8)
-    return draw(scores.diagnosis, mistakes, class_names, title)
+    images = [image for views, _ in shown.dataset() for image in views[:, 0].numpy().astype(np.uint8)]
+    return draw(scores.diagnosis, images, class_names, title)
 
 
 def record(run: Run, result: Result, runs: str | Path) -> None:

@@ -16,11 +16,11 @@ MISTAKES = 40
 MAX_CLASSES_WRITTEN = 20  # of more classes the matrix shows neither names nor counts
 
 
-def draw(diagnosis: Diagnosis, mistaken: np.ndarray, names: Sequence[str], title: str) -> dict[str, bytes]:
+def draw(diagnosis: Diagnosis, mistaken: Sequence[np.ndarray], names: Sequence[str], title: str) -> dict[str, bytes]:
     """Returns the PNGs of a diagnosis by name: "confusion", "calibration", "mistakes".
 
     Args:
-        mistaken: uint8 [m, size, size, 3], the images at `diagnosis.mistakes(MISTAKES)`.
+        mistaken: the images at `diagnosis.mistakes(MISTAKES)`, each uint8 [size, size, 3].
         names: of the classes.
         title: what was evaluated.
     """
@@ -77,7 +77,7 @@ def calibration_figure(diagnosis: Diagnosis, title: str) -> "Figure":
     return figure
 
 
-def mistakes_figure(diagnosis: Diagnosis, images: np.ndarray, names: Sequence[str], title: str) -> "Figure":
+def mistakes_figure(diagnosis: Diagnosis, images: Sequence[np.ndarray], names: Sequence[str], title: str) -> "Figure":
     """Returns the most confident mistakes, each with the predicted and the true class; `images` as in `draw`."""
     columns = 8
     rows = max(1, -(-len(images) // columns))

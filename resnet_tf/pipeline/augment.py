@@ -264,17 +264,9 @@ def _grey(images: tf.Tensor) -> tf.Tensor:
     return tf.einsum("bhwc,cd->bhwd", images, _TO_GREY)
 
 
-def _brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    return _blend(images, 0.0, factors)
-
-
 def _contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     mean = _grey(tf.reduce_mean(images, axis=(1, 2), keepdims=True))
     return _blend(images, mean[..., :1], factors)
-
-
-def _saturation(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    return _blend(images, _grey(images), factors)
 
 
 def _hue(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
@@ -282,7 +274,12 @@ def _hue(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
     return 255 * tf.image.hsv_to_rgb(tf.concat([tf.math.floormod(hue + shifts, 1.0), saturation, value], axis=-1))
 
 
-_COLOR_CHANGES = (_brightness, _contrast, _saturation, _hue)  # in the order of ColorJitter's fields
+_COLOR_CHANGES = (  # in the order of ColorJitter's fields
+    lambda images, factors: _blend(images, 0.0, factors),
+    _contrast,
+    lambda images, factors: _blend(images, _grey(images), factors),
+    _hue,
+)
 _HUE = 3
 
 

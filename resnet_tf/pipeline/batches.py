@@ -22,25 +22,6 @@ _PIXELS = 2**21  # of an evaluation batch
 _STREAM = 0  # of random numbers for the order; augmentation has its own
 
 
-def steps_per_epoch(images: int, batch_size: int, repeats: int = 1) -> int:
-    """Returns how many full batches an epoch gives; the remainder, other images in each epoch, is left out.
-
-    Args:
-        repeats: passes over the images that make an epoch.
-
-    Raises:
-        UserError: not even one batch.
-    """
-    if images * repeats < batch_size:
-        raise UserError(
-            f"a batch must not be larger than an epoch ({images:,} images in the training split"
-            f"{f', {repeats} times' if repeats > 1 else ''}). Received: train.batch_size={batch_size}. "
-            f"Lower it with --set train.batch_size={max(1, images * repeats)}.",
-            "batch-too-large",
-        )
-    return images * repeats // batch_size
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingBatches:
     """The training batches of a run.
@@ -63,7 +44,20 @@ class TrainingBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        return steps_per_epoch(len(self.split), self.batch_size, self.repeats)
+        """Full batches in an epoch; the remainder, other images in each epoch, is left out.
+
+        Raises:
+            UserError: not even one batch.
+        """
+        images = len(self.split) * self.repeats
+        if images < self.batch_size:
+            raise UserError(
+                f"a batch must not be larger than an epoch ({len(self.split):,} images in the training split"
+                f"{f', {self.repeats} times' if self.repeats > 1 else ''}). Received: "
+                f"train.batch_size={self.batch_size}. Lower it with --set train.batch_size={max(1, images)}.",
+                "batch-too-large",
+            )
+        return images // self.batch_size
 
     def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
         """Returns the batches of steps [start, stop).

@@ -1,7 +1,9 @@
 """Reads image files inside tf.data: decoded, cropped and resampled by Pillow, in as many threads as there are cores."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from resnet_tf.datasets.decode import BadImage, CropWindow, open_image
 from resnet_tf.datasets.folder import broken_files_error
+from resnet_tf.errors import UserError
 from resnet_tf.pipeline.crops import crop, no_autograph, windows, without_numbers
 from resnet_tf.pipeline.in_python import in_python
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
@@ -28,7 +31,7 @@ def read_batch(
         upright: see `decode.open_image`.
 
     Raises:
-        UserError: a file that cannot be decoded; inside tf.data, see `broken.naming_broken_files`.
+        UserError: a file that cannot be decoded; inside tf.data, see `naming_broken_files`.
     """
     shown = _read(paths, numbers, steps, upright, lambda stages: [stages])
     return tf.ensure_shape(shown, [None, 1, *output_shape(steps), 3])[:, 0]
@@ -78,3 +81,15 @@ def _read(
             return np.stack(list(_pool.map(read_one, paths, *numbers)))
 
     return tf.numpy_function(read, [paths, *(numbers or ())], tf.uint8, stateful=False)
+
+
+@contextlib.contextmanager
+def naming_broken_files() -> Iterator[None]:
+    """Turns the error of a file that cannot be decoded, which tf.data wraps in its own, back into the UserError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        message = re.search(r"UserError: (.*)", error.message)
+        if message is None:
+            raise
+        raise UserError(message[1], "image-file-broken") from error

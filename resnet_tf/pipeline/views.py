@@ -5,7 +5,7 @@ import numpy as np
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
 from resnet_tf.pipeline.batches import EvaluationBatches
-from resnet_tf.pipeline.broken import naming_broken_files
+from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import Resample, Resize
 from resnet_tf.presets.catalogue import DATASETS

@@ -1,38 +1,28 @@
 """Exact counts over a split, kept in integers and float64, so that every image counts exactly once."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from resnet_tf.scoring.diagnosis import Diagnosis
 
 
-@dataclass
 class Scores:
     """What a network did on the images seen so far.
 
-    Attributes:
+    Args:
         classes: number of classes.
+        keep_all: keep the probabilities of all classes, which `diagnosis` needs.
+
+    Attributes:
         count: images seen.
         correct1, correct5: images whose class is the most probable, or among the five most probable.
         loss_sum: sum over images of the cross entropy in nats, from unsmoothed probabilities.
-        confusion: int64 [classes, classes], rows the true class, columns the predicted one.
-        keep_all: keep the probabilities of all classes, which `diagnosis` needs.
-        batches: labels, predicted classes and probabilities of the true classes, which `predictions` joins.
     """
 
-    classes: int
-    keep_all: bool = False
-    count: int = 0
-    correct1: int = 0
-    correct5: int = 0
-    loss_sum: float = 0.0
-    confusion: np.ndarray = field(init=False)
-    batches: list[tuple[np.ndarray, ...]] = field(default_factory=list, repr=False)
-    log_probabilities: list[np.ndarray] = field(default_factory=list, repr=False)
-
-    def __post_init__(self):
-        self.confusion = np.zeros((self.classes, self.classes), np.int64)
+    def __init__(self, classes: int, keep_all: bool = False):
+        self.classes, self.keep_all = classes, keep_all
+        self.count, self.correct1, self.correct5, self.loss_sum = 0, 0, 0, 0.0
+        self.batches: list[tuple[np.ndarray, ...]] = []  # what `predictions` joins
+        self.log_probabilities: list[np.ndarray] = []
 
     def update(self, log_probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Adds a batch: log probabilities [batch, classes] (of softmax, or of averaged views) and labels int [batch].
@@ -50,9 +40,8 @@ class Scores:
         self.correct1 += int((rank == 0).sum())
         self.correct5 += int((rank < 5).sum())
         self.loss_sum -= float(own.sum())
-        first = log_probabilities.argmax(axis=1)
-        np.add.at(self.confusion, (labels, first), 1)
-        self.batches.append((labels, np.where(np.isnan(own), -1, first), np.exp(own)))
+        predicted = np.where(np.isnan(own), -1, log_probabilities.argmax(axis=1))
+        self.batches.append((labels, predicted, np.exp(own)))
         if self.keep_all:
             self.log_probabilities.append(log_probabilities.astype(np.float32))
 
@@ -85,10 +74,9 @@ class Scores:
     @property
     def per_class_top1(self) -> list[float | None]:
         """Percent of each class's images that are predicted as it; None for a class without images."""
-        totals = self.confusion.sum(axis=1)
-        return [
-            100 * hit / total if total else None for hit, total in zip(np.diag(self.confusion), totals, strict=True)
-        ]
+        labels, predicted, _ = self.predictions
+        totals, hits = (np.bincount(part, minlength=self.classes) for part in (labels, labels[labels == predicted]))
+        return [100 * hit / total if total else None for hit, total in zip(hits, totals, strict=True)]
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

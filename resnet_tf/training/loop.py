@@ -13,7 +13,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.models import weights
-from resnet_tf.pipeline.broken import naming_broken_files
+from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.scoring.score import score
 from resnet_tf.training import checkpoint
 from resnet_tf.training.checkpoint import State

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.recalibration import recalibrate
-from resnet_tf.pipeline.broken import naming_broken_files
+from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.runs.run import Run
 from resnet_tf.scoring.score import score
 from resnet_tf.training.plan import Plan

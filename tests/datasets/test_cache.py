@@ -11,14 +11,11 @@ import pytest
 from messages import listen
 
 from resnet_tf.datasets import cache, sources
-from resnet_tf.datasets.cifar import CIFAR10
 
 
 @pytest.fixture
-def tree(tmp_path, draw_split, write_tree):
-    for name, seed in (("train", 0), ("test", 1)):
-        write_tree(tmp_path / "tree" / name, draw_split(seed, 20), CIFAR10.class_names)
-    return tmp_path / "tree"
+def tree(tree):
+    return tree[0]
 
 
 def load(tree, **keywords):
@@ -102,7 +99,7 @@ def test_failed_write_leaves_nothing_and_the_data_set_is_still_given(tree, tmp_p
     monkeypatch.setattr(cache.np, "save", full)
     lines = listen()
     dataset = load(tree)
-    assert len(dataset.train) == 20
+    assert len(dataset.train) == 40
     assert "could not be cached" in lines[-1]
     assert "No space left" in lines[-1]
     assert entries(tmp_path / "cache") == []
@@ -113,7 +110,7 @@ def test_without_a_cache_the_data_set_is_read_with_a_message(tree, tmp_path):
     (tmp_path / "a file").write_text("")
     lines = listen()
     dataset = load(tree, cache=str(tmp_path / "a file" / "cache"))
-    assert len(dataset.train) == 20
+    assert len(dataset.train) == 40
     assert "cannot be written" in lines[0]
 
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import hashlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,10 +15,8 @@ from resnet_tf.presets.catalogue import DATASETS
 
 
 @pytest.fixture
-def tree(tmp_path, draw_split, write_tree):
-    for name, seed in (("train", 0), ("test", 1)):
-        write_tree(tmp_path / "tree" / name, draw_split(seed, 20), CIFAR10.class_names)
-    return tmp_path / "tree"
+def tree(tree):
+    return tree[0]
 
 
 def test_unknown_data_set_names_the_nearest():
@@ -70,7 +66,7 @@ def test_one_split_points_to_the_folder_above(name, tree):
 
 def test_one_split_of_an_own_folder_is_used_with_a_message(tree):
     lines = listen()
-    assert len(sources.load("folder", str(tree / "train")).train) < 20
+    assert len(sources.load("folder", str(tree / "train")).train) < 40
     assert f"one split of {tree}" in lines[0]
 
 
@@ -150,44 +146,6 @@ def test_descriptions_fit_the_data_sets():
         assert "\n" not in description.wants
         if description.class_names:
             assert len(description.class_names) == description.classes
-
-
-@pytest.mark.parametrize("name", sources.PUBLISHED)
-def test_the_catalogue_names_the_files_that_are_taken(name):
-    official, about = sources.PUBLISHED[name], DATASETS[name]
-    for form in official.archives:
-        assert f" {form.file} or its folder {form.folder}" in about.wants
-    assert f"{official.side}x{official.side} images" in about.wants
-    for part, sums in official.sums.items():
-        assert sums.images == (about.train_size if part == "train" else about.test_size)
-
-
-@pytest.mark.parametrize("name", sources.PUBLISHED)
-def test_every_split_of_a_published_data_set_has_its_sums(name):
-    assert set(sources.PUBLISHED[name].sums) == {"train", "test"}
-
-
-@pytest.mark.parametrize("missing", ["train", "test"])
-@pytest.mark.parametrize("name", sources.PUBLISHED)
-def test_a_copy_of_which_a_split_cannot_be_checked_is_never_official(
-    name, missing, tmp_path, monkeypatch, draw_split, shrink, write_tree
-):
-    classes, side = DATASETS[name].classes, DATASETS[name].image_size
-    splits = {part: draw_split(seed, classes, side, classes) for seed, part in enumerate(("train", "test"))}
-    known = shrink(name, **splits)
-    for part, split in splits.items():
-        write_tree(tmp_path / part, split, known.class_names)
-    assert sources.load(name, str(tmp_path)).official
-    sums = {part: value for part, value in known.sums.items() if part != missing}
-    monkeypatch.setitem(sources.PUBLISHED, name, dataclasses.replace(known, sums=sums))
-    assert not sources.load(name, str(tmp_path)).official  # nor is what the cache holds
-
-
-@pytest.mark.parametrize("module", ["datasets.sources", "presets.catalogue"])
-def test_what_a_listing_needs_imports_nothing_slow(module):
-    heavy = {"tensorflow", "keras", "tensorflow_datasets", "scipy"}
-    program = f"import sys; from resnet_tf.{module} import DATASETS; print({heavy} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "set()"
 
 
 def test_fingerprint_and_order_are_what_is_written(draw_split):

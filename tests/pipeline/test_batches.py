@@ -10,10 +10,9 @@ from PIL import Image, ImageOps
 
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit
-from resnet_tf.errors import UserError
 from resnet_tf.pipeline import augment
 from resnet_tf.pipeline import batches as batches_module
-from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches, steps_per_epoch
+from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
 from resnet_tf.presets import augmentation
 
 CHAIN = augmentation.parse("pad_crop(4) | flip_horizontal")
@@ -66,7 +65,7 @@ def test_hosts_see_their_rows_of_the_global_batch(pictures):
 
 
 def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_remainder(split):
-    per_epoch = steps_per_epoch(IMAGES, BATCH)
+    per_epoch = TrainingBatches(split, (), BATCH, seed=0).steps_per_epoch
     assert per_epoch == 12
     epochs = []
     for epoch in range(3):
@@ -212,16 +211,16 @@ def test_the_autotuner_is_off(split):
     assert options.autotune.enabled is False
 
 
-def batch_too_large(*arguments, **keywords) -> UserError:
-    error = user_error(steps_per_epoch, *arguments, **keywords)
+@pytest.mark.parametrize(("batch_size", "repeats", "lowered"), [(128, 1, 103), (207, 2, 206)])
+def test_a_batch_larger_than_an_epoch_is_refused(batch_size, repeats, lowered, split):
+    batches = TrainingBatches(split, (), batch_size, seed=0, repeats=repeats)
+    error = user_error(lambda: batches.steps_per_epoch)
     assert error.code == "batch-too-large"
-    return error
+    assert str(error).endswith(f"train.batch_size={lowered}.")
 
 
-def test_a_batch_larger_than_the_split_is_refused():
-    assert "batch_size=128" in str(batch_too_large(IMAGES, 128))
-    assert steps_per_epoch(IMAGES, 128, repeats=2) == 1
-    assert "batch_size=206" in str(batch_too_large(IMAGES, 207, repeats=2))
+def test_repeats_count_for_the_size_of_a_batch(split):
+    assert TrainingBatches(split, (), 128, seed=0, repeats=2).steps_per_epoch == 1
 
 
 @pytest.mark.parametrize("view", ["1-crop", "mirror", "mirror-shift", "10-crop"])

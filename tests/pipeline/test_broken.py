@@ -11,7 +11,7 @@ from PIL import Image
 
 from resnet_tf.datasets.splits import FileSplit
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
-from resnet_tf.pipeline.broken import naming_broken_files
+from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.presets.augmentation import parse
 
 IMAGES, BATCH = 60, 4

@@ -8,7 +8,7 @@ import pytest
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.training import checkpoint
 from resnet_tf.training.loop import Phase
-from resnet_tf.training.train import train
+from resnet_tf.training.train import train as train_preset
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def tiny_preset(tiny_preset) -> dict:
 def trained(image_tree, tiny_preset, tmp_path_factory):
     """An unbroken run of three epochs of ten steps."""
     runs = tmp_path_factory.mktemp("unbroken")
-    return train(load_preset(tiny_preset), str(image_tree), runs, seed=7)
+    return train_preset(load_preset(tiny_preset), str(image_tree), runs, seed=7)
 
 
 class Acts:
@@ -47,6 +47,17 @@ def at_step(on_step):
         on_step.acts[step] = act
 
     return arrange
+
+
+@pytest.fixture
+def train(image_tree, tiny_preset, tmp_path, on_step):
+    """Trains the tiny preset with changes, in a folder of this test's own."""
+
+    def start(resume=False, seed=7, **changes):
+        preset = load_preset(tiny_preset, **changes)
+        return train_preset(preset, str(image_tree), tmp_path, seed, resume, on_step=on_step)
+
+    return start
 
 
 def without_timing(run) -> list[dict]:

@@ -21,17 +21,6 @@ from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.train import train as train_preset
 
 
-@pytest.fixture
-def train(image_tree, tiny_preset, tmp_path, on_step):
-    """Trains the tiny preset with changes, in a folder of this test's own."""
-
-    def start(resume=False, seed=7, **changes):
-        preset = load_preset(tiny_preset, **changes)
-        return train_preset(preset, str(image_tree), tmp_path, seed, resume, on_step=on_step)
-
-    return start
-
-
 def send(number: int):
     return lambda phase: os.kill(os.getpid(), number)
 

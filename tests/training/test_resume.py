@@ -22,17 +22,6 @@ from resnet_tf.training.train import train as train_preset
 
 
 @pytest.fixture
-def train(image_tree, tiny_preset, tmp_path, on_step):
-    """Trains the tiny preset with changes, in a folder of this test's own."""
-
-    def start(resume=False, **changes):
-        preset = load_preset(tiny_preset, **changes)
-        return train_preset(preset, str(image_tree), tmp_path, 7, resume, on_step=on_step)
-
-    return start
-
-
-@pytest.fixture
 def plan(image_tree, tiny_preset):
     dataset = sources.load("cifar10", str(image_tree))
     return make_plans(load_preset(tiny_preset), dataset, 7)[0]
