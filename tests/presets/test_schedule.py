@@ -290,7 +290,7 @@ BAD = [
     (
         {"name": "constant", "warmup_until": {"learning_rate": 0.1, "training_error_below": 80}},
         "preset-wrong-value",
-        "fraction",
+        "training_error_below",
     ),
     (
         {
