@@ -17,17 +17,8 @@ from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.comparison import display_name
 
-RESULT_HEADINGS = (
-    "preset",
-    "test top-1",
-    "95 % interval",
-    "reference",
-    "difference",
-    "epochs",
-    "training",
-    "precision",
-)
-RESULT_HEADINGS += ("seed", "protocol", "images")
+RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "reference", "difference", "epochs", "training")
+RESULT_HEADINGS += ("precision", "seed", "protocol", "images")
 SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.json"
 WORK = (
     ("train", "training", "training_peak_mib"),

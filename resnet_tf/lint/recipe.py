@@ -17,26 +17,17 @@ class Recipe:
     Attributes:
         images: of the training split, without validation; None where only the folder of images tells.
         classes: None likewise.
+        validation: images to validate on.
+        held_out: how many of these were taken from the training images.
         history: rows of an earlier run's log; may be empty.
-        own_validation: images in the data set's own validation split; None: data.validation_size training images are
-            held out.
     """
 
     preset: Preset
     images: int | None
     classes: int | None
+    validation: int
+    held_out: int
     history: Sequence[dict] = ()
-    own_validation: int | None = None
-
-    @property
-    def held_out(self) -> int:
-        """Training images that validation takes."""
-        return self.preset.data.validation_size if self.own_validation is None else 0
-
-    @property
-    def validation(self) -> int:
-        """Images to validate on."""
-        return self.held_out if self.own_validation is None else self.own_validation
 
     @property
     def steps_per_epoch(self) -> int | None:

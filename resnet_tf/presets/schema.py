@@ -283,16 +283,11 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
 
 def to_dict(preset: Preset) -> dict:
     """Returns a preset as plain values (dict, list, str, numbers), with every default; `from_dict` reads it."""
-    values = {}
-    for key in _KEYS:
-        value = getattr(preset, key)
-        if key in NAMED_SECTIONS:
-            names = {cls: name for name, cls in NAMED_SECTIONS[key].items()}
-            value = {"name": names[type(value)], **dataclasses.asdict(value)}
-        elif dataclasses.is_dataclass(value):
-            value = dataclasses.asdict(value)
-        values[key] = value
-    return json.loads(json.dumps(values))  # tuples become lists
+    values = {key: getattr(preset, key) for key in _KEYS}
+    for key, classes in NAMED_SECTIONS.items():
+        (name,) = [name for name, cls in classes.items() if cls is type(values[key])]
+        values[key] = {"name": name, **dataclasses.asdict(values[key])}
+    return json.loads(json.dumps(values, default=dataclasses.asdict))  # tuples become lists
 
 
 def _phase(preset: Preset, number: int, changes: dict) -> Preset:
