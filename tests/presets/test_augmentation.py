@@ -99,11 +99,7 @@ def test_text_leaves_out_what_is_default():
         ("color_jitter", "augment-wrong-arguments", "above 0"),
         ("pca_lighting(0.1, 'trainin')", "augment-wrong-arguments", "training"),
         ("flip_horizontal | flip_horizontal", "augment-wrong-order", "each step once"),
-        (
-            "color_jitter(0.1) | random_crop(32)",
-            "augment-wrong-order",
-            "framing must come before colour",
-        ),
+        ("color_jitter(0.1) | random_crop(32)", "augment-wrong-order", "framing must come before colour"),
         ("resample | random_crop(32)", "augment-wrong-order", "resample must stand between two framings"),
         ("resize(40) | resample", "augment-wrong-order", "resample must stand between two framings"),
         ("resize(40) | resample | flip_horizontal", "augment-wrong-order", "resample must stand between two framings"),
