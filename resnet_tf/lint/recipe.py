@@ -1,6 +1,5 @@
 """What the rules of the recipe check look at, and how they are registered."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -53,13 +52,6 @@ class Recipe:
     @property
     def plateau(self) -> Plateau | None:
         return self.preset.schedule if isinstance(self.preset.schedule, Plateau) else None
-
-    @property
-    def plateau_checks(self) -> int | None:
-        """How often a plateau looks at its metric."""
-        if self.plateau.every_steps is not None:
-            return None if self.steps is None else self.steps // self.plateau.every_steps
-        return None if self.epochs is None else math.ceil(self.epochs)
 
 
 @dataclass(frozen=True)
