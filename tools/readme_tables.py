@@ -20,18 +20,8 @@ from resnet_tf.report import measured, studies
 from resnet_tf.runs.comparison import compare, display_name
 from resnet_tf.runs.records import Evaluation
 
-RESULT_HEADINGS = (
-    "preset",
-    "test top-1",
-    "95 % interval",
-    "reference",
-    "difference",
-    "verdict",
-    "epochs",
-    "training",
-    "precision",
-)
-RESULT_HEADINGS += ("seed", "protocol", "images")
+RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "reference", "difference", "verdict", "epochs", "training")
+RESULT_HEADINGS += ("precision", "seed", "protocol", "images")
 PAPER = tuple(f"resnet{depth}-cifar10-paper" for depth in (20, 32, 44, 56, 110, 1202))
 PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval")
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,15 +89,15 @@ def speed_lines(results: dict) -> list[list[str]]:
     lines = []
     for case, result in results.items():
         for work, title, peaks in WORK:
-            measured = result[work]
+            rates = result[work]
             ratios = []
             for name in RIVALS:
-                found = measured[name]["ours_is_faster"]
+                found = rates[name]["ours_is_faster"]
                 low, high = found["interval"]
                 ratios.append(f"{found['median']:.2f} ({low:.2f} to {high:.2f})")
             peak = "{ours:,} ({torch:,})".format_map(result[peaks]) if peaks else "-"
             share = f"{100 * result['convolutions']['share']['ours']:.0f} %" if work == "train" else "-"
-            lines.append([f"{case}, {title}", f"{measured['ours']['images_per_second']:,.0f}", *ratios, peak, share])
+            lines.append([f"{case}, {title}", f"{rates['ours']['images_per_second']:,.0f}", *ratios, peak, share])
     return lines
 
 

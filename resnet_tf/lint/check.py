@@ -58,9 +58,10 @@ def check(
     known = DATASETS[preset.data.dataset]
     if images is None and known.train_size is not None:
         images = max(0, known.train_size - preset.data.validation_size)
+    held_out = preset.data.validation_size if own_validation is None else 0
     phases, findings = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
-        recipe = Recipe(phase, images, classes or known.classes, history, own_validation)
+        recipe = Recipe(phase, images, classes or known.classes, own_validation or held_out, held_out, history)
         where = f"phase {number}: " if len(phases) > 1 else ""
         for name, rule in RULES.items():
             if rule.impossible or name not in preset.silence:

@@ -1,6 +1,5 @@
 """What the rules of the recipe check look at, and how they are registered."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,26 +16,17 @@ class Recipe:
     Attributes:
         images: of the training split, without validation; None where only the folder of images tells.
         classes: None likewise.
+        validation: images to validate on.
+        held_out: how many of these were taken from the training images.
         history: rows of an earlier run's log; may be empty.
-        own_validation: images in the data set's own validation split; None: data.validation_size training images are
-            held out.
     """
 
     preset: Preset
     images: int | None
     classes: int | None
+    validation: int
+    held_out: int
     history: Sequence[dict] = ()
-    own_validation: int | None = None
-
-    @property
-    def held_out(self) -> int:
-        """Training images that validation takes."""
-        return self.preset.data.validation_size if self.own_validation is None else 0
-
-    @property
-    def validation(self) -> int:
-        """Images to validate on."""
-        return self.held_out if self.own_validation is None else self.own_validation
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -62,13 +52,6 @@ class Recipe:
     @property
     def plateau(self) -> Plateau | None:
         return self.preset.schedule if isinstance(self.preset.schedule, Plateau) else None
-
-    @property
-    def plateau_checks(self) -> int | None:
-        """How often a plateau looks at its metric."""
-        if self.plateau.every_steps is not None:
-            return None if self.steps is None else self.steps // self.plateau.every_steps
-        return None if self.epochs is None else math.ceil(self.epochs)
 
 
 @dataclass(frozen=True)

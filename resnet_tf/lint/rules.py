@@ -42,14 +42,17 @@ def measured_noise(values: Sequence[float]) -> float:
 
 @rule("imagenet-resnet34-exp0 never fired; keras-cv pull request 723")
 def plateau_cannot_fire(recipe: Recipe) -> Iterator[Problem]:
-    plateau, checks = recipe.plateau, recipe.plateau_checks if recipe.plateau else None
+    plateau = recipe.plateau
     if plateau is None:
         return
+    checks = recipe.epochs
+    if plateau.every_steps is not None:
+        checks = recipe.steps and recipe.steps // plateau.every_steps
     first = plateau.patience + 2  # the first check sets the best value; one more than `patience` must miss it
-    if checks is not None and first >= checks:
+    if checks is not None and first >= math.ceil(checks):
         yield (
             f"the plateau can lower the learning rate after its check {thousands(first)} at the earliest, and the run "
-            f"has {thousands(checks)}.",
+            f"has {thousands(math.ceil(checks))}.",
             "Lower schedule.patience or train longer.",
         )
     rate = recipe.preset.optimizer.learning_rate

@@ -6,11 +6,13 @@ colour changes values. `augmentation` parses chains of steps, `pipeline.augment`
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from resnet_tf.errors import UserError
+from resnet_tf.presets.parsing import NonNegativeFloat, PositiveFloat, PositiveInt
 from resnet_tf.presets.rounding import resized_side
 
+GreyLevel = Annotated[int, "[0, 255]"]
 Shape = tuple[int, int] | None  # height, width in pixels; None: they differ between images
 
 
@@ -53,10 +55,10 @@ class RandomResizedCrop(Augmentation):
     Ten tries; if none lies within the image, the largest centred window with an allowed aspect.
 
     Attributes:
-        size: height of the result in pixels, 1 or more.
+        size: height of the result in pixels.
         area: smallest and largest fraction of the image's area, above 0 to 1, uniform.
         aspect: smallest and largest width / height of the window, above 0, uniform in the logarithm.
-        width: of the result in pixels, 1 or more; None: as `size`.
+        width: of the result in pixels; None: as `size`.
 
     Source: Szegedy et al. 2014 (arXiv:1409.4842) section 6, by torchvision's rule.
     """
@@ -66,15 +68,12 @@ class RandomResizedCrop(Augmentation):
     tries: ClassVar[int] = 10
     numbers = 2 * tries + 2
 
-    size: int
+    size: PositiveInt
     area: tuple[float, ...] = (0.08, 1.0)
     aspect: tuple[float, ...] = (3 / 4, 4 / 3)
-    width: int | None = None
+    width: PositiveInt | None = None
 
     def __post_init__(self):
-        _at_least(1, size=self.size)
-        if self.width is not None:
-            _at_least(1, width=self.width)
         if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
             raise ValueError(f"'area' must be two numbers with 0 < low <= high <= 1. Received: {self.area}.")
         if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1]:
@@ -90,10 +89,7 @@ class Crop(Augmentation):
 
     kind = "framing"
 
-    size: int
-
-    def __post_init__(self):
-        _at_least(1, size=self.size)
+    size: PositiveInt
 
     def after(self, shape: Shape) -> Shape:
         if shape is not None and min(shape) < self.size:
@@ -128,12 +124,12 @@ class ShorterSide(Augmentation):
     kind = "framing"
     numbers = 1
 
-    low: int
-    high: int
+    low: PositiveInt
+    high: PositiveInt
 
     def __post_init__(self):
-        _at_least(1, low=self.low)
-        _at_least(self.low, high=self.high)
+        if self.low > self.high:
+            raise ValueError(f"'high' must be at least 'low', {self.low}. Received: {self.high}.")
 
     def after(self, shape: Shape) -> Shape:
         return resized(shape, self.low) if self.low == self.high else None
@@ -146,10 +142,7 @@ class Resize(Augmentation):
     name = "resize"
     kind = "framing"
 
-    size: int
-
-    def __post_init__(self):
-        _at_least(1, size=self.size)
+    size: PositiveInt
 
     def after(self, shape: Shape) -> Shape:
         return resized(shape, self.size)
@@ -175,8 +168,8 @@ class PadCrop(Augmentation):
     """The image shifted by up to `padding` whole pixels in each direction, all shifts equally likely.
 
     Attributes:
-        padding: in pixels, 1 or more.
-        fill: the grey level, 0 to 255, of the pixels that appear at the border.
+        padding: in pixels.
+        fill: the grey level of the pixels that appear at the border.
 
     Source: He et al. 2015 (arXiv:1512.03385) section 4.2.
     """
@@ -185,26 +178,18 @@ class PadCrop(Augmentation):
     kind = "geometry"
     numbers = 2
 
-    padding: int
-    fill: int = 0
-
-    def __post_init__(self):
-        _at_least(1, padding=self.padding)
-        _grey_level(self.fill)
+    padding: PositiveInt
+    fill: GreyLevel = 0
 
 
 @dataclass(frozen=True)
 class Flip(Augmentation):
-    """The image mirrored with `probability`, 0 to 1."""
+    """The image mirrored with `probability`."""
 
     kind = "geometry"
     numbers = 1
 
-    probability: float = 0.5
-
-    def __post_init__(self):
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"'probability' must be in 0..1. Received: {self.probability}.")
+    probability: Annotated[float, "[0, 1]"] = 0.5
 
 
 @dataclass(frozen=True)
@@ -226,8 +211,7 @@ class Rotate(Augmentation):
     """A rotation about the centre by an angle uniform in [-degrees, degrees], positive counter-clockwise.
 
     Attributes:
-        degrees: above 0 to 180.
-        fill: the grey level, 0 to 255, of the corners.
+        fill: the grey level of the corners.
         interpolation: "bilinear"; or "nearest", which is the default of torchvision's RandomRotation.
     """
 
@@ -235,14 +219,9 @@ class Rotate(Augmentation):
     kind = "geometry"
     numbers = 1
 
-    degrees: float
-    fill: int = 0
+    degrees: Annotated[float, "(0, 180]"]
+    fill: GreyLevel = 0
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
-
-    def __post_init__(self):
-        if not 0 < self.degrees <= 180:
-            raise ValueError(f"'degrees' must be above 0, at most 180. Received: {self.degrees}.")
-        _grey_level(self.fill)
 
 
 @dataclass(frozen=True)
@@ -250,8 +229,8 @@ class Cutout(Augmentation):
     """A square covered with grey; its centre is uniform over the pixels, so it may extend beyond the border.
 
     Attributes:
-        size: height and width of the square in pixels, 1 or more.
-        fill: a grey level, 0 to 255; the source uses 0 after normalisation, the mean of the training set.
+        size: height and width of the square in pixels.
+        fill: a grey level; the source uses 0 after normalisation, the mean of the training set.
 
     Source: DeVries and Taylor 2017 (arXiv:1708.04552), section 3.2.
     """
@@ -260,12 +239,8 @@ class Cutout(Augmentation):
     kind = "geometry"
     numbers = 2
 
-    size: int
-    fill: int = 0
-
-    def __post_init__(self):
-        _at_least(1, size=self.size)
-        _grey_level(self.fill)
+    size: PositiveInt
+    fill: GreyLevel = 0
 
 
 @dataclass(frozen=True)
@@ -274,7 +249,7 @@ class ColorJitter(Augmentation):
 
     Attributes:
         brightness, contrast, saturation: b means a factor uniform in [max(0, 1 - b), 1 + b]; 0: no change.
-        hue: a shift uniform in [-hue, hue] turns of the colour circle, 0 to 0.5; 0: no change.
+        hue: a shift uniform in [-hue, hue] turns of the colour circle; 0: no change.
 
     Source: torchvision's ColorJitter.
     """
@@ -283,15 +258,14 @@ class ColorJitter(Augmentation):
     kind = "colour"
     numbers = 8  # four amounts, then four keys whose order is the order of the changes
 
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
+    brightness: NonNegativeFloat = 0.0
+    contrast: NonNegativeFloat = 0.0
+    saturation: NonNegativeFloat = 0.0
+    hue: Annotated[float, "[0, 0.5]"] = 0.0
 
     def __post_init__(self):
-        amounts = dataclasses.astuple(self)
-        if min(amounts) < 0 or self.hue > 0.5 or max(amounts) == 0:
-            raise ValueError(f"the amounts must be at least 0, hue at most 0.5, one above 0. Received: {amounts}.")
+        if not any(dataclasses.astuple(self)):
+            raise ValueError("one of the amounts must be above 0. Received: only zeros.")
 
 
 @dataclass(frozen=True)
@@ -299,7 +273,7 @@ class PcaLighting(Augmentation):
     """A colour shift along the principal components p of the pixels: the sum of p * alpha * eigenvalue.
 
     Attributes:
-        std: standard deviation of each of the three alphas, normal with mean 0; above 0.
+        std: standard deviation of each of the three alphas, normal with mean 0.
         vectors: the components published for "imagenet", or those of the "training" images.
 
     Source: Krizhevsky et al. 2012 ("AlexNet"), section 4.1.
@@ -309,12 +283,8 @@ class PcaLighting(Augmentation):
     kind = "colour"
     numbers = 3
 
-    std: float = 0.1
+    std: PositiveFloat = 0.1
     vectors: Literal["imagenet", "training"] = "imagenet"
-
-    def __post_init__(self):
-        if self.std <= 0:
-            raise ValueError(f"'std' must be above 0. Received: {self.std}.")
 
 
 _FRAMING = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
@@ -327,14 +297,3 @@ def resized(shape: Shape, shorter_side: int) -> Shape:
     if shape is None:
         return None
     return tuple(resized_side(side, min(shape), shorter_side) for side in shape)
-
-
-def _at_least(minimum: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < minimum:
-            raise ValueError(f"{name!r} must be at least {minimum}. Received: {value}.")
-
-
-def _grey_level(fill: int) -> None:
-    if not 0 <= fill <= 255:
-        raise ValueError(f"'fill' must be in 0..255. Received: {fill}.")

@@ -12,20 +12,20 @@ class Description:
     """What is known of a data set before it is read.
 
     Attributes:
+        wants: one line on which files it needs.
         class_names: in the order of the labels; None where they are the names of folders.
         classes: the number of classes; None where it depends on the folders.
         image_size: height and width in pixels; None where sizes vary.
         train_size: images of the train split, with validation; None where it depends on the folders.
         test_size: images of the test split.
-        wants: one line on which files it needs.
     """
 
-    class_names: tuple[str, ...] | None
-    classes: int | None
-    image_size: int | None
-    train_size: int | None
-    test_size: int | None
     wants: str
+    class_names: tuple[str, ...] | None = None
+    classes: int | None = None
+    image_size: int | None = None
+    train_size: int | None = None
+    test_size: int | None = None
 
 
 _FINE_LABELS = """
@@ -75,20 +75,13 @@ DATASETS: dict[str, Description] = {
         "stl10_binary",
     ),
     "imagenet": Description(
-        class_names=None,
         classes=1_000,
-        image_size=None,
         train_size=1_281_167,
         test_size=50_000,
         wants="a folder with train/<wnid>/* and val/<wnid>/*, or with a flat val/*.JPEG and a list of labels beside "
         "it; or imagenet2012 prepared by tensorflow-datasets",
     ),
     "folder": Description(
-        class_names=None,
-        classes=None,
-        image_size=None,
-        train_size=None,
-        test_size=None,
         wants="a folder of your own: train/<class>/*, test/<class>/* (and val/<class>/*), or only <class>/*",
     ),
 }

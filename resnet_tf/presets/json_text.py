@@ -1,10 +1,15 @@
 """Changes one key of a JSON file and leaves every other byte as it is."""
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_SPACE = " \t\n\r"  # JSON's own
 _DECODER = json.JSONDecoder()
+_OPENING = re.compile(r"\ufeff?[ \t\n\r]*\{[ \t\n\r]*")
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,?[ \t\n\r]*")
+_LINE_START = re.compile(r"\n([ \t\r]*)\Z")
 
 
 class _Key(NamedTuple):
@@ -23,65 +28,32 @@ def with_lines(content: bytes, key: str, items: list[Any]) -> bytes:
 
     Args:
         content: a file that `json.loads` reads: a table of at least one key, and no key twice.
-
-    Raises:
-        ValueError: it is not such a file.
     """
     encoding = json.detect_encoding(content).removesuffix("-sig")
     if encoding in ("utf-16", "utf-32"):  # it has a byte order mark; by these names Python would write a second one
         encoding += "-le" if content.startswith(b"\xff\xfe") else "-be"
     text = content.decode(encoding)
-    keys = _keys(text)
-    if not keys:
-        raise ValueError("a table of at least one key is needed")
+    keys = list(_keys(text))
     existing = next((candidate for candidate in keys if candidate.name == key), None)
-    last = existing or keys[-1]
-    pads = [_indentation(text, candidate.start) for candidate in keys if candidate.start <= last.start]
-    pad = next((candidate for candidate in reversed(pads) if candidate is not None), None)
+    end = (existing or keys[-1]).end
+    # Indented as the last key, up to here, that begins a line.
+    pads = [match[1] for one in keys if one.end <= end and (match := _LINE_START.search(text[: one.start]))]
+    pad = pads[-1] if pads else ""
     newline = "\r\n" if "\r\n" in text else "\n"
-    inner = (pad or "") + (pad or "  ")
-    lines = f",{newline}".join(inner + json.dumps(item, ensure_ascii=False) for item in items)
-    value = f"[{newline}{lines}{newline}{pad or ''}]" if items else "[]"
+    lines = f",{newline}".join(pad + (pad or "  ") + json.dumps(item, ensure_ascii=False) for item in items)
+    value = f"[{newline}{lines}{newline}{pad}]" if items else "[]"
     if existing is not None:
-        text = text[: existing.value] + value + text[existing.end :]
-    else:
-        end = keys[-1].end
-        between = " " if pad is None else newline + pad
-        text = f"{text[:end]},{between}{json.dumps(key)}: {value}{text[end:]}"
-    return text.encode(encoding)
+        return (text[: existing.value] + value + text[end:]).encode(encoding)
+    between = newline + pad if pads else " "
+    return f"{text[:end]},{between}{json.dumps(key)}: {value}{text[end:]}".encode(encoding)
 
 
-def _keys(text: str) -> list[_Key]:
-    """Returns the keys of the outermost table, in order."""
-    keys, place = [], _skip_space(text, 0, "\ufeff")
-    place = _expect(text, place, "{")
+def _keys(text: str) -> Iterator[_Key]:
+    """Yields the keys of the outermost table, in order."""
+    place = _OPENING.match(text).end()
     while text[place] != "}":
-        start = place
-        name, place = _DECODER.raw_decode(text, place)
-        value = _expect(text, _skip_space(text, place), ":")
+        name, name_end = _DECODER.raw_decode(text, place)
+        value = _COLON.match(text, name_end).end()
         _, end = _DECODER.raw_decode(text, value)
-        keys.append(_Key(name, start, value, end))
-        place = _skip_space(text, end)
-        if text[place] == ",":
-            place = _skip_space(text, place + 1)
-    return keys
-
-
-def _skip_space(text: str, place: int, more: str = "") -> int:
-    """Returns the first position, from this one on, that is not white space."""
-    while text[place] in _SPACE + more:
-        place += 1
-    return place
-
-
-def _expect(text: str, place: int, character: str) -> int:
-    """Returns the position after a character and the white space behind it."""
-    if text[place] != character:
-        raise ValueError(f"{character!r} is missing at {place}")
-    return _skip_space(text, place + 1)
-
-
-def _indentation(text: str, place: int) -> str | None:
-    """Returns the white space between the start of the line and this position; None where there is anything else."""
-    line = text[:place].rpartition("\n")[2] if "\n" in text[:place] else None
-    return line if line is not None and not line.strip(_SPACE) else None
+        yield _Key(name, place, value, end)
+        place = _COMMA.match(text, end).end()

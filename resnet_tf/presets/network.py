@@ -1,7 +1,9 @@
 """`model` of a preset: the shape of a residual network as plain values, without Keras."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from resnet_tf.presets.parsing import PositiveFloat, PositiveInt
 
 
 class Stem(NamedTuple):
@@ -40,11 +42,11 @@ class Network:
     """`model` of a preset: the shape of the residual network.
 
     Attributes:
-        num_residual_units: units n of every stage, 1 or more (depth 6n+2; 9n+2 with bottlenecks).
-        stage_sizes: units of each stage, 1 or more; give these or `num_residual_units`.
+        num_residual_units: units n of every stage (depth 6n+2; 9n+2 with bottlenecks).
+        stage_sizes: units of each stage; give these or `num_residual_units`.
         filters: channels of each stage; a bottleneck's output has `expansion` times as many.
         unit: "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1).
-        groups: groups of channels in a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431), 1 or more.
+        groups: groups of channels in a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431).
         width_per_group: channels of each such group where a stage has 64 filters, in proportion elsewhere, as
             torchvision counts: ResNeXt-50 32x4d has 32 groups of 4; a wide ResNet-50 has 1 of 128.
         stem: "3x3" (CIFAR), "whitened-2x2" (CIFAR in a hurry), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
@@ -56,77 +58,53 @@ class Network:
         negative_slope: of leaky_relu, above 0 to 1; 0 for relu.
         initializer: He's, by the inputs (the paper's) or the outputs (torchvision's) of each kernel.
         zero_last_scale: whether each unit's last batch-norm scale starts at 0.
-        norm_momentum: fraction of batch norm's running statistics that a step keeps, 0 to below 1; 0.9 is torch's
-            `momentum=0.1`.
-        norm_epsilon: added to the variance by batch norm, above 0.
+        norm_momentum: fraction of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
+        norm_epsilon: added to the variance by batch norm.
         parameter_limit: a network with more trainable parameters is refused.
     """
 
-    num_residual_units: int | None = None
-    stage_sizes: tuple[int, ...] | None = None
-    filters: tuple[int, ...] = (16, 32, 64)
+    num_residual_units: PositiveInt | None = None
+    stage_sizes: tuple[PositiveInt, ...] | None = None
+    filters: tuple[PositiveInt, ...] = (16, 32, 64)
     unit: Literal["basic", "bottleneck"] = "basic"
     stem: Literal["3x3", "whitened-2x2", "7x7-pool", "4x4-valid-pool"] = "3x3"
-    stem_filters: int | None = None
+    stem_filters: PositiveInt | None = None
     transition: Literal["strided", "pooled"] = "strided"
     shortcut: Literal["identity-pad", "projection"] = "identity-pad"
     activation: Literal["relu", "leaky_relu"] = "relu"
-    negative_slope: float = 0.0
+    negative_slope: Annotated[float, "[0, 1]"] = 0.0
     initializer: Literal["he_fan_in", "he_fan_out"] = "he_fan_in"
     zero_last_scale: bool = False
-    expansion: int = 4
-    groups: int = 1
-    width_per_group: int = 64
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    parameter_limit: int | None = None
+    expansion: PositiveInt = 4
+    groups: PositiveInt = 1
+    width_per_group: PositiveInt = 64
+    norm_momentum: Annotated[float, "[0, 1)"] = 0.9
+    norm_epsilon: PositiveFloat = 1e-5
+    parameter_limit: PositiveInt | None = None
 
     def __post_init__(self):
         if (self.num_residual_units is None) == (self.stage_sizes is None):
             raise ValueError("give one of 'num_residual_units' and 'stage_sizes'.")
-        numbers = {
-            "num_residual_units": (self.num_residual_units,),
-            "stage_sizes": self.stage_sizes or (),
-            "filters": self.filters,
-            "stem_filters": (self.stem_filters,),
-            "expansion": (self.expansion,),
-            "groups": (self.groups,),
-            "width_per_group": (self.width_per_group,),
-            "parameter_limit": (self.parameter_limit,),
-        }
-        for key, values in numbers.items():
-            if any(value is not None and value < 1 for value in values):
-                raise ValueError(f"'{key}' must be at least 1. Received: {getattr(self, key)}.")
         if len(self.units_per_stage) != len(self.filters) or not self.filters:
             raise ValueError(
                 f"'stage_sizes' and 'filters' must be equally long. Received: {self.stage_sizes}, {self.filters}."
             )
-        if not 0 <= self.negative_slope <= 1 or (self.activation == "leaky_relu") != (self.negative_slope > 0):
+        if (self.activation == "leaky_relu") != (self.negative_slope > 0):
             raise ValueError(
-                f"'negative_slope' must be in (0, 1] for leaky_relu and 0 for relu. Received: {self.negative_slope}."
+                f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
             )
-        self._check_groups_and_norms()
-        if self.stem_shape.whitened and self.stem_filters is not None:
-            raise ValueError(f"'stem_filters' is not for a whitened stem. Received: {self.stem_filters}.")
-        widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
-        if self.shortcut == "identity-pad" and self.transition == "strided" and list(widths) != sorted(widths):
-            raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
-
-    def _check_groups_and_norms(self):
         if self.unit != "bottleneck" and (self.groups, self.width_per_group) != (1, 64):
-            raise ValueError(
-                "'groups' and 'width_per_group' are for the unit bottleneck. "
-                f"Received: {self.groups} and {self.width_per_group} for {self.unit}."
-            )
+            raise ValueError(f"'groups' and 'width_per_group' are for the unit bottleneck. Received: {self.unit}.")
         if any(self.inner_width(width) < 1 for width in self.filters):
             raise ValueError(
                 "'width_per_group' must leave each group a channel. "
                 f"Received: {self.width_per_group} for 'filters' {list(self.filters)}."
             )
-        if not 0 <= self.norm_momentum < 1:
-            raise ValueError(f"'norm_momentum' must lie in 0 to below 1. Received: {self.norm_momentum}.")
-        if self.norm_epsilon <= 0:
-            raise ValueError(f"'norm_epsilon' must be above 0. Received: {self.norm_epsilon}.")
+        if self.stem_shape.whitened and self.stem_filters is not None:
+            raise ValueError(f"'stem_filters' is not for a whitened stem. Received: {self.stem_filters}.")
+        widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
+        if self.shortcut == "identity-pad" and self.transition == "strided" and list(widths) != sorted(widths):
+            raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
 
     def inner_width(self, filters: int) -> int:
         """Returns the channels of a bottleneck's 3x3 convolution in a stage of `filters` channels."""

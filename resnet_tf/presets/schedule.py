@@ -9,38 +9,25 @@ Each field is a JSON key: {"name": "multi_step", "factor": 0.1, "boundaries_step
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from resnet_tf.format import thousands
+from resnet_tf.presets.parsing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Metric = Literal["validation_loss", "validation_top1", "training_loss", "training_top1"]
-
-
-def require(holds: bool, rule: str, received: Any) -> None:
-    """Raises ValueError with the rule and the received value, unless the rule holds."""
-    if not holds:
-        raise ValueError(f"{rule} Received: {received!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warmup:
     """Linear warm-up: the schedule times a factor that grows from `start_factor` at step 0 to 1 at step `steps`.
 
-    Attributes:
-        steps: 1 or more.
-        start_factor: 0 to 1.
-
     Source: Goyal et al. 2017 (arXiv:1706.02677), section 2.2; the form of `torch.optim.lr_scheduler.LinearLR`.
     """
 
-    steps: int
-    start_factor: float = 0.0
-
-    def __post_init__(self):
-        require(self.steps >= 1, "'steps' must be 1 or more.", self.steps)
-        require(0 <= self.start_factor <= 1, "'start_factor' must lie in 0 to 1.", self.start_factor)
+    steps: PositiveInt
+    start_factor: Annotated[float, "[0, 1]"] = 0.0
 
     def factors(self, step: np.ndarray) -> np.ndarray:
         """Returns the factor of each step, float64."""
@@ -54,23 +41,16 @@ class WarmupUntil:
     The steps of the warm-up count as steps of the schedule.
 
     Attributes:
-        learning_rate: above 0.
-        training_error_below: a fraction, above 0 to 1.
-        every_steps: 1 or more; the error is the mean over this many steps, compared once after each such stretch.
+        training_error_below: a fraction, not percent.
+        every_steps: the error is the mean over this many steps, compared once after each such stretch.
 
     Source: He et al. 2015, section 4.2: ResNet-110 starts at 0.01 until the training error is below 80 % (about 400
     steps), then goes on at 0.1.
     """
 
-    learning_rate: float
-    training_error_below: float
-    every_steps: int = 100
-
-    def __post_init__(self):
-        require(self.learning_rate > 0, "'learning_rate' must be above 0.", self.learning_rate)
-        error = self.training_error_below
-        require(0 < error <= 1, "'training_error_below' is a fraction in 0 to 1.", error)
-        require(self.every_steps >= 1, "'every_steps' must be 1 or more.", self.every_steps)
+    learning_rate: PositiveFloat
+    training_error_below: Annotated[float, "(0, 1]"]
+    every_steps: PositiveInt = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,15 +120,11 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """The learning rate times `lr_decay`, above 0 to 1, after every epoch; 1 keeps it constant."""
+    """The learning rate times `lr_decay` after every epoch; 1 keeps it constant."""
 
-    lr_decay: float
+    lr_decay: Annotated[float, "(0, 1]"]
 
     by_factors: ClassVar[bool] = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(0 < self.lr_decay <= 1, "'lr_decay' must lie above 0 and up to 1.", self.lr_decay)
 
     def _rates(self, learning_rate, step, steps_per_epoch):
         return learning_rate * self.lr_decay ** (step // steps_per_epoch).astype(float)
@@ -162,14 +138,13 @@ class MultiStep(Schedule):
     """The learning rate times `factor` at every boundary; the boundary's step is the first at the lower rate.
 
     Attributes:
-        factor: between 0 and 1.
         boundaries_steps: whole numbers above 0 that grow; give these or `boundaries_epochs`.
         boundaries_epochs: the same, counted in epochs.
 
     Source: He et al. 2015, section 4.2 (divided by 10 at 32k and 48k steps).
     """
 
-    factor: float = 0.1
+    factor: Annotated[float, "(0, 1)"] = 0.1
     boundaries_steps: tuple[int, ...] | None = None
     boundaries_epochs: tuple[int, ...] | None = None
 
@@ -177,12 +152,11 @@ class MultiStep(Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 < self.factor < 1, "'factor' must lie between 0 and 1.", self.factor)
         if (self.boundaries_steps is None) == (self.boundaries_epochs is None):
             raise ValueError("give exactly one of 'boundaries_steps' and 'boundaries_epochs'.")
         boundaries = self._boundaries()
-        growing = all(low < high for low, high in itertools.pairwise((0, *boundaries)))
-        require(bool(boundaries) and growing, "boundaries must be whole numbers above 0 that grow.", boundaries)
+        if not boundaries or any(low >= high for low, high in itertools.pairwise((0, *boundaries))):
+            raise ValueError(f"boundaries must be whole numbers above 0 that grow. Received: {boundaries}.")
 
     def _boundaries(self) -> tuple[int, ...]:
         return self.boundaries_epochs if self.boundaries_steps is None else self.boundaries_steps
@@ -204,36 +178,32 @@ class Plateau(Schedule):
     `rates` returns a constant: the factors are the scale of `resnet_tf.optim.plateau`.
 
     Attributes:
-        factor: between 0 and 1.
-        patience: checks without improvement that are allowed, 0 or more; the next one lowers the learning rate.
-        threshold: a value must be better than the best one by more than this, 0 or more.
+        patience: checks without improvement that are allowed; the next one lowers the learning rate.
+        threshold: a value must be better than the best one by more than this.
         threshold_mode: whether `threshold` is a fraction of the best value ("relative") or an amount ("absolute").
-        cooldown: checks after a reduction that are not counted, 0 or more.
-        minimum: the learning rate never falls below this, 0 or more.
+        cooldown: checks after a reduction that are not counted.
+        minimum: the learning rate never falls below this.
         metric: a loss, which should fall, or a top-1 accuracy, which should rise.
-        every_steps: check the mean of a training metric over this many steps, 1 or more; None: check once an epoch.
+        every_steps: check the mean of a training metric over this many steps; None: check once an epoch.
     """
 
-    factor: float = 0.1
-    patience: int = 10
-    threshold: float = 1e-4
+    factor: Annotated[float, "(0, 1)"] = 0.1
+    patience: NonNegativeInt = 10
+    threshold: NonNegativeFloat = 1e-4
     threshold_mode: Literal["relative", "absolute"] = "relative"
-    cooldown: int = 0
-    minimum: float = 0.0
+    cooldown: NonNegativeInt = 0
+    minimum: NonNegativeFloat = 0.0
     metric: Metric = "validation_loss"
-    every_steps: int | None = None
+    every_steps: PositiveInt | None = None
 
     by_factors: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 < self.factor < 1, "'factor' must lie between 0 and 1.", self.factor)
-        for key in ("patience", "threshold", "cooldown", "minimum"):
-            require(getattr(self, key) >= 0, f"{key!r} must be 0 or more.", getattr(self, key))
-        if self.every_steps is not None:
-            require(self.every_steps >= 1, "'every_steps' must be 1 or more, or null.", self.every_steps)
-            within = self.metric.startswith("training")
-            require(within, "'every_steps' needs a training metric; validation comes once an epoch.", self.metric)
+        if self.every_steps is not None and not self.metric.startswith("training"):
+            raise ValueError(
+                f"'every_steps' needs a training metric; validation comes once an epoch. Received: {self.metric!r}."
+            )
 
     def _describe(self):
         unit = "epochs" if self.every_steps is None else "steps"
@@ -251,26 +221,18 @@ class CosineRestarts(Schedule):
     The learning rate changes at every step.
 
     Attributes:
-        period_epochs: epochs of the first period, 1 or more; None: one period, the whole phase (plain cosine).
-        period_factor: each period is this many times as long as the one before, rounded to whole steps; 1 or more.
-        peak_decay: above 0 to 1; 1 is the source's rule.
-        minimum: 0 or more; no peak is below it.
+        period_epochs: epochs of the first period; None: one period, the whole phase (plain cosine).
+        period_factor: each period is this many times as long as the one before, rounded to whole steps.
+        peak_decay: 1 is the source's rule.
+        minimum: no peak is below it.
 
     Source: Loshchilov and Hutter 2016 (arXiv:1608.03983), section 3.
     """
 
-    period_epochs: int | None
-    period_factor: float = 1.0
-    peak_decay: float = 1.0
-    minimum: float = 0.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.period_epochs is not None:
-            require(self.period_epochs >= 1, "'period_epochs' must be 1 or more, or null.", self.period_epochs)
-        require(self.period_factor >= 1, "'period_factor' must be 1 or more.", self.period_factor)
-        require(0 < self.peak_decay <= 1, "'peak_decay' must lie above 0 and up to 1.", self.peak_decay)
-        require(self.minimum >= 0, "'minimum' must be 0 or more.", self.minimum)
+    period_epochs: PositiveInt | None
+    period_factor: Annotated[float, "[1, inf)"] = 1.0
+    peak_decay: Annotated[float, "(0, 1]"] = 1.0
+    minimum: NonNegativeFloat = 0.0
 
     def _rates(self, learning_rate, step, steps_per_epoch):
         ends = np.array(self._period_ends(len(step), steps_per_epoch))
@@ -305,23 +267,17 @@ class OneCycle(Schedule):
     """Up to the optimizer's learning rate over the first part of the phase, then down until its last step.
 
     Attributes:
-        warmup_fraction: the part of the phase that goes up, 0 to below 1.
-        start_factor, end_factor: the first and last learning rate as a fraction of the optimizer's, 0 to 1.
+        warmup_fraction: the part of the phase that goes up.
+        start_factor, end_factor: the first and last learning rate as a fraction of the optimizer's.
         shape: of both parts.
 
     Source: Smith and Topin 2017 (arXiv:1708.07120), section 2; form and defaults of torch's two-phase OneCycleLR.
     """
 
-    warmup_fraction: float = 0.3
-    start_factor: float = 0.04
-    end_factor: float = 4e-6
+    warmup_fraction: Annotated[float, "[0, 1)"] = 0.3
+    start_factor: Annotated[float, "[0, 1]"] = 0.04
+    end_factor: Annotated[float, "[0, 1]"] = 4e-6
     shape: Literal["linear", "cosine"] = "cosine"
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(0 <= self.warmup_fraction < 1, "'warmup_fraction' must lie in 0 to below 1.", self.warmup_fraction)
-        for key in ("start_factor", "end_factor"):
-            require(0 <= getattr(self, key) <= 1, f"{key!r} must lie in 0 to 1.", getattr(self, key))
 
     def _rates(self, learning_rate, step, steps_per_epoch):
         last = max(len(step) - 1, 1)

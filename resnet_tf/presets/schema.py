@@ -9,14 +9,15 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.presets import augmentation, parsing
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.network import Network
-from resnet_tf.presets.optimizer import OPTIMIZERS, LossSpec
-from resnet_tf.presets.schedule import SCHEDULES
+from resnet_tf.presets.optimizer import OPTIMIZERS, LossSpec, OptimizerSpec
+from resnet_tf.presets.parsing import NonNegativeInt, PositiveFloat, PositiveInt
+from resnet_tf.presets.schedule import SCHEDULES, Schedule
 
 
 @dataclass(frozen=True)
@@ -25,35 +26,31 @@ class Data:
 
     Attributes:
         dataset: a name in `presets.catalogue`.
-        validation_size: training images held out to select by, stratified by class, 0 or more; not applied to a folder
-            with a validation split of its own.
+        validation_size: training images held out to select by, stratified by class; not applied to a folder with a
+            validation split of its own.
         augment: steps joined by "|", such as "pad_crop(4) | flip_horizontal", see `presets.augmentation_steps`; "" is
             no augmentation.
         normalize: what is subtracted and divided by: "per_channel" (each channel's mean and standard deviation over the
             training images), "per_pixel" (the mean training image, as in the paper) or "imagenet" (the published
             means and deviations).
-        image_size: height and width in pixels at which the network is trained, 8 or more.
+        image_size: height and width in pixels at which the network is trained.
     """
 
     dataset: str = "cifar10"
-    validation_size: int = 5000
+    validation_size: NonNegativeInt = 5000
     augment: str = ""
     normalize: Literal["per_channel", "per_pixel", "imagenet"] = "per_channel"
-    image_size: int = 32
+    image_size: Annotated[int, "[8, inf)"] = 32
 
     def __post_init__(self):
         if self.dataset not in DATASETS:
             raise ValueError(str(unknown("dataset", self.dataset, DATASETS)))
-        if self.validation_size < 0:
-            raise ValueError(f"'validation_size' must be at least 0. Received: {self.validation_size}.")
-        if self.image_size < 8:
-            raise ValueError(f"'image_size' must be at least 8 pixels. Received: {self.image_size}.")
         augmentation.parse(self.augment)
 
 
 @dataclass(frozen=True)
 class Train:
-    """`train` of a preset: how long it trains, and with which batches. All numbers must be above 0.
+    """`train` of a preset: how long it trains, and with which batches.
 
     Attributes:
         batch_size: images of one step.
@@ -67,21 +64,17 @@ class Train:
         state_minutes: minutes after which the run's state is saved, besides the end of every epoch.
     """
 
-    batch_size: int = 128
-    epochs: int | None = None
-    steps: int | None = None
-    repeats: int = 1
+    batch_size: PositiveInt = 128
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    repeats: PositiveInt = 1
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
-    state_minutes: float = 10.0
+    state_minutes: PositiveFloat = 10.0
 
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of 'epochs' and 'steps'.")
-        for key in ("batch_size", "epochs", "steps", "repeats", "state_minutes"):
-            value = getattr(self, key)
-            if value is not None and value <= 0:
-                raise ValueError(f"'{key}' must be above 0. Received: {value}.")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
@@ -171,8 +164,8 @@ class Preset:
     model: Network
     data: Data
     train: Train
-    optimizer: Any
-    schedule: Any
+    optimizer: Annotated[OptimizerSpec, OPTIMIZERS]
+    schedule: Annotated[Schedule, SCHEDULES]
     loss: LossSpec = field(default_factory=LossSpec)
     evaluation: Evaluation = field(default_factory=Evaluation)
     phases: tuple[dict, ...] = ()
@@ -213,6 +206,7 @@ class Preset:
 
 
 _KEYS = tuple(item.name for item in dataclasses.fields(Preset) if item.compare)  # the keys of a preset file
+_REQUIRED = ("model", "data", "train", "optimizer", "schedule")
 _NAME = re.compile(r"[^\W_][\w .,+=()-]{0,99}")
 
 
@@ -273,49 +267,27 @@ def from_dict(values: dict, name: str | None = None) -> Preset:
     if not isinstance(values, dict):
         message = f"a preset must be a table of keys and values. Received: {type(values).__name__}."
         raise UserError(message, "preset-wrong-type")
-    values = dict(values)
+    values = {key: value for key, value in values.items() if value is not None or key not in _REQUIRED}
     name = values.setdefault("name", name)
+    values.setdefault("title", name)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
             "a preset's name, which is also the name of its runs' folder, must be a letter or digit and then up to 99 "
             f"letters, digits, spaces and _.,+=()-. Received: {shown(name)}.",
             "preset-wrong-name",
         )
-    title = f"preset {name}"
-    for key in values:
-        if key not in _KEYS:
-            raise unknown(f"key in {title}:", key, _KEYS, code="preset-unknown-key")
-    for key in ("model", "data", "train", "optimizer", "schedule"):
-        if values.get(key) is None:
-            received = ", ".join(map(str, values))
-            raise UserError(f"{title} needs the key {key!r}. Received: {received}.", "preset-missing-key")
-    for section, cls in {**SECTIONS, "reference": Reference}.items():
-        if section in values:
-            values[section] = parsing.build(cls, values[section], f"{section!r} of {title}")
-    for section, classes in NAMED_SECTIONS.items():
-        values[section] = parsing.build_named(classes, values[section], f"{section!r} of {title}")
-    values.setdefault("title", name)
-    texts, tables = tuple[str, ...], tuple[dict, ...]
-    for key, hint in {"title": str, "notes": texts, "silence": texts, "phases": tables, "results": tables}.items():
-        if key in values:
-            values[key] = parsing.convert(values[key], hint, f"{key!r} of {title}")
-    preset = Preset(**values)
+    preset = parsing.build(Preset, values, f"preset {name}")
     _check_phases(preset)
     return preset
 
 
 def to_dict(preset: Preset) -> dict:
     """Returns a preset as plain values (dict, list, str, numbers), with every default; `from_dict` reads it."""
-    values = {}
-    for key in _KEYS:
-        value = getattr(preset, key)
-        if key in NAMED_SECTIONS:
-            names = {cls: name for name, cls in NAMED_SECTIONS[key].items()}
-            value = {"name": names[type(value)], **dataclasses.asdict(value)}
-        elif dataclasses.is_dataclass(value):
-            value = dataclasses.asdict(value)
-        values[key] = value
-    return json.loads(json.dumps(values))  # tuples become lists
+    values = {key: getattr(preset, key) for key in _KEYS}
+    for key, classes in NAMED_SECTIONS.items():
+        (name,) = [name for name, cls in classes.items() if cls is type(values[key])]
+        values[key] = {"name": name, **dataclasses.asdict(values[key])}
+    return json.loads(json.dumps(values, default=dataclasses.asdict))  # tuples become lists
 
 
 def _phase(preset: Preset, number: int, changes: dict) -> Preset:

@@ -1,10 +1,12 @@
 """Two runs side by side: differing recipe, differing figures, and a paired test on the same images."""
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from resnet_tf import format
 from resnet_tf.presets import schema
 from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.predictions import Predictions
@@ -87,15 +89,8 @@ def as_text(tables: dict[str, list[list[str]]], ours: Run, theirs: Run) -> str:
     """Returns the tables for a terminal."""
     lines = []
     for title, rows in tables.items():
-        lines.append(title)
-        if not rows:
-            lines.append(f"  {NOTHING[title]}")
-            continue
-        whole = [headings(title, ours, theirs), *rows]
-        widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-        for row in whole:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append(f"  {'  '.join(cells)}".rstrip())
+        text = format.as_text(format.table(headings(title, ours, theirs), rows)) if rows else NOTHING[title]
+        lines += [title, textwrap.indent(text, "  ")]
     return "\n".join([*lines, *([HOW_TO_READ] if tables["paired test"] else [])])
 
 

@@ -4,7 +4,6 @@ import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from resnet_tf.presets import preset_files
@@ -29,11 +28,6 @@ class Measured:
     preset: Preset | None
     run: Run | None
 
-    @cached_property
-    def row(self) -> dict:
-        """The record as plain values."""
-        return self.record.to_row()
-
     @property
     def comparison(self) -> Comparison:
         return Comparison("no reference") if self.preset is None else comparison.compare(self.preset, self.record)
@@ -47,15 +41,8 @@ class Group:
 
     @property
     def record(self) -> Evaluation:
+        """One of the measurements, for what they all share."""
         return self.members[0].record
-
-    @property
-    def row(self) -> dict:
-        return self.members[0].row
-
-    @property
-    def preset(self) -> Preset | None:
-        return self.members[0].preset
 
     @property
     def top1(self) -> list[float]:
@@ -130,15 +117,10 @@ def leading(found: Sequence[Group], preset: str) -> Group | None:
 
     A group that changed more than its length does not; None where there is no other.
     """
-    own = [
-        group
-        for group in found
-        if (group.record.preset, group.record.split) == (preset, "test")
-        and all(key.endswith(LENGTH) for key in group.record.changed)
-    ]
-    return max(own, key=_weight, default=None)
 
+    def weight(group: Group) -> tuple:
+        record = group.record
+        return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"
 
-def _weight(group: Group) -> tuple:
-    record = group.record
-    return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"
+    own = [group for group in found if (group.record.preset, group.record.split) == (preset, "test")]
+    return max((group for group in own if set(group.record.changed) <= set(LENGTH)), key=weight, default=None)

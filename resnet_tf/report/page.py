@@ -14,6 +14,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.report import compare, studies
 from resnet_tf.report.measured import Group, Measured, groups, leading
 from resnet_tf.report.tables import RESULTS, SEEDS, epochs, result_cells, seed_cells
+from resnet_tf.runs import curves
 from resnet_tf.runs.run import Run
 
 MOST_RUNS = len(plots.COLOURS)  # of a preset, drawn over each other: the newest
@@ -30,33 +31,16 @@ PAGE = """<!doctype html>
 </body></html>
 """
 STYLE = """
-:root { --ink: #1c2430; --faint: #5b6675; --line: #dfe4ea; --soft: #f5f7f9; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem clamp(0.75rem, 3vw, 2.5rem) 3rem; max-width: 1500px; color: var(--ink);
-  background: #fff; font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0.5rem 0 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 0.4rem; }
-h3 { font-size: 1rem; margin: 1.4rem 0 0.3rem; } p { margin: 0.3rem 0; max-width: 75ch; }
-.faint { color: var(--faint); }
-table { border-collapse: collapse; width: 100%; margin: 0.5rem 0; font-size: 0.88rem; }
-th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); }
-th { background: var(--soft); font-weight: 600; } .number { text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }
-td { overflow-wrap: break-word; } td:first-child { font-weight: 600; } .wide { overflow-x: auto; }
-td:first-child, td:last-child { overflow-wrap: anywhere; min-width: 8rem; }
-a { color: #0b5cad; } nav a { margin-right: 1rem; white-space: nowrap; }
+body { margin: 1rem auto; padding: 0 1rem; max-width: 1500px; color: #1c2430; font: 15px/1.5 system-ui, sans-serif; }
+h1, td { overflow-wrap: anywhere; } p { max-width: 75ch; } nav a { margin-right: 1rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 0.88rem; }
+th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-bottom: 1px solid #dfe4ea; }
+th { background: #f5f7f9; } td { min-width: 5rem; } td:first-child { font-weight: 600; }
+.number { text-align: right; white-space: nowrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 0.75rem; }
 svg { width: 100%; max-width: 560px; height: auto; }
-.swatch { display: inline-block; width: 1.6rem; height: 0.35rem; border-radius: 2px; vertical-align: middle; }
-.word { display: inline-block; padding: 0 0.45rem; border-radius: 0.7rem; background: var(--soft);
-  white-space: nowrap; }
+.word { padding: 0 0.45rem; border-radius: 0.7rem; background: #f5f7f9; white-space: nowrap; }
 .above { background: #d9f0e3; } .below { background: #fbe0d8; } .within { background: #dcebfa; }
-@media (max-width: 900px) {
-  thead { display: none; } tr { display: block; padding: 0.4rem 0; border-bottom: 2px solid var(--line); }
-  td, td.number { display: flex; gap: 0.8rem; border: 0; padding: 0.1rem 0.2rem; text-align: left;
-    white-space: normal; }
-  td::before { content: attr(data-label); flex: 0 0 6.5rem; color: var(--faint); }
-}
 """
 
 
@@ -70,18 +54,15 @@ def escape(value: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table; on a narrow screen each row becomes a list with the headings beside it."""
-    kinds = [' class="number"' if heading in NUMBERS else "" for heading in headings]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(headings, kinds, strict=True))
-    lines = []
-    for row in rows:
-        cells = (
-            f'<td{kind} data-label="{escape(name)}"><span>{escape(cell)}</span></td>'
-            for name, kind, cell in zip(headings, kinds, row, strict=True)
-        )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    body = "\n".join(lines)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    """Returns a table; where the screen is too narrow, it scrolls sideways."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        numbers = [' class="number"' if heading in NUMBERS else "" for heading in headings]
+        pairs = zip(numbers, cells, strict=True)
+        return f"<tr>{''.join(f'<{tag}{number}>{escape(cell)}</{tag}>' for number, cell in pairs)}</tr>"
+
+    lines = [line("th", headings), *(line("td", cells) for cells in rows)]
+    return '<div class="wide"><table>\n{}\n</table></div>'.format("\n".join(lines))
 
 
 def document(title: str, parts: Sequence[str]) -> str:
@@ -102,7 +83,7 @@ def report_page(presets: dict[str, Preset], measured: Sequence[Measured], runs: 
     results = [[*_verdict_in_colour(result_cells(one)), _link(one.run, place)] for one in measured]
     parts = [
         "<h1>What was measured</h1>",
-        f'<p class="faint">Results: {len(measured)}, of presets: {len({one.row["preset"] for one in measured})}, '
+        f"<p>Results: {len(measured)}, of presets: {len({one.record.preset for one in measured})}, "
         f"runs: {len(runs)}, written {iso_time()}</p>",
         '<nav><a href="#results">Results</a> <a href="#studies">Depth and lr_decay</a> <a href="#presets">Presets and '
         'costs</a> <a href="#curves">Curves</a></nav>',
@@ -168,10 +149,9 @@ def _studies(presets: dict[str, Preset], found: Sequence[Group]) -> list[str]:
 
 def cost_cells(preset: Preset, group: Group | None) -> list[str]:
     """Returns the cells of a preset under `COSTS`."""
-    row = group.row if group else {}
-    cost, seconds = "-", row.get("training_seconds")
-    if seconds is not None:
-        cost = f"{duration(seconds)} for {epochs(row)} epochs, {row.get('device') or 'device not said'}"
+    cost, record = "-", group and group.record
+    if record and record.training_seconds is not None:
+        cost = f"{duration(record.training_seconds)} for {epochs(record)} epochs, {record.device or 'device not said'}"
     rules = list(dict.fromkeys(finding.rule for finding in check.check(preset)))
     checked = ", ".join([*rules, *(f"({name}, silenced)" for name in preset.silence)])
     return [*described(preset), percent(group and group.mean), cost, checked or "nothing found"]
@@ -194,26 +174,10 @@ def _plots(runs: Sequence[Run]) -> str:
     """Returns loss, top-1 and learning rate over epochs, each run in a colour of its own; no plot of what none logs."""
     logs = [run.rows for run in runs]
     elements = []
-    for title, dashed, solid in (
-        ("loss", "loss", "validation_loss"),
-        ("top-1, %", "top1", "validation_top1"),
-        ("learning rate", "", "learning_rate"),
-    ):
+    for title in curves.PANELS:
         figure = plots.figure(4.2, 2.7)
-        axes = figure.subplots()
-        plots.tidy(axes)
-        for rows, colour in zip(logs, plots.COLOURS, strict=False):
-            for key, style in ((dashed, "--"), (solid, "-")):
-                if points := [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]:
-                    marker = "o" if len(points) == 1 else ""  # a single point would be no line
-                    axes.plot(*zip(*points, strict=True), style, marker=marker, color=colour)
-        if not axes.lines:
-            continue
-        low, high = axes.dataLim.intervaly
-        if title == "learning rate" and 0 < 20 * low < high:
-            axes.set_yscale("log")
-        axes.set(xlabel="epoch", ylabel=title)
-        elements.append(plots.svg_element(figure, f"{title} over epochs"))
+        if curves.draw(figure.subplots(), title, logs):
+            elements.append(plots.svg_element(figure, f"{title} over epochs"))
     return f'<div class="plots">{"".join(elements)}</div>'
 
 
@@ -223,7 +187,7 @@ def _run_table(runs: Sequence[Run], place: Path) -> str:
         about, log = run.about, run.rows
         best = max((row["validation_top1"] for row in log if "validation_top1" in row), default=None)
         seconds = about.get("seconds") or sum(row["timing"]["seconds"] for row in log if "timing" in row)
-        swatch = Html(f'<span class="swatch" style="background:{colour}"></span>')
+        swatch = Html(f'<span style="color:{colour}">&#9632;</span>')
         plain = [about.get("status", "?"), str(about.get("seed", "?")), str(log[-1]["epoch"]) if log else "0"]
         rows.append([swatch, _link(run, place), *plain, percent(best), duration(seconds), about.get("device", "?")])
     return table(RUNS, rows)

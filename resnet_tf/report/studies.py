@@ -24,7 +24,7 @@ def study_rows(names: Sequence[str], presets: dict[str, Preset], found: Sequence
             rows.append([*cells, "-", "-", "-"])
         else:
             seeds = "" if group.spread is None else f" +/- {group.spread:.2f} ({len(group.members)} seeds)"
-            rows.append([*cells, percent(group.mean) + seeds, epochs(group.row), group.row["data"]["title"]])
+            rows.append([*cells, percent(group.mean) + seeds, epochs(group.record), group.record.data["title"]])
     return rows
 
 
@@ -74,6 +74,9 @@ def caution(names: Sequence[str], found: Sequence[Group]) -> str:
 
 def differing(names: Iterable[str], found: Sequence[Group]) -> list[str]:
     """Returns what the measurements of some presets differ in besides the study's subject: "epochs", "images"."""
-    rows = [group.row for name in names if (group := leading(found, name)) is not None]
-    values = {"epochs": {row["epochs"] for row in rows}, "images": {row["data"]["fingerprint"] for row in rows}}
+    records = [group.record for name in names if (group := leading(found, name)) is not None]
+    values = {
+        "epochs": {record.epochs for record in records},
+        "images": {record.data["fingerprint"] for record in records},
+    }
     return [name for name, several in values.items() if len(several) > 1]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from resnet_tf.format import markdown_table, percent
 from resnet_tf.report.measured import Group, Measured
 from resnet_tf.runs.comparison import display_name
+from resnet_tf.runs.records import Evaluation
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
 SEEDS = ("preset", "seeds", "top-1, mean", "spread", "lowest to highest", "reference", "gap")
@@ -16,48 +17,48 @@ SEEDS += ("epochs", "protocol", "images")
 
 def result_cells(one: Measured) -> list[str]:
     """Returns the cells of a measurement under `RESULTS`."""
-    row, comparison = one.row, one.comparison
-    low, high = row["top1_interval"]
+    record, comparison = one.record, one.comparison
     return [
-        display_name(row["preset"], row["changed"]),
-        percent(row["top1"]),
-        f"{low:.2f} to {high:.2f}",
-        percent(comparison.reference),
-        "-" if comparison.gap is None else f"{comparison.gap:+.2f}",
+        display_name(record.preset, record.changed),
+        percent(record.top1),
+        "{:.2f} to {:.2f}".format(*record.top1_interval),
+        *_beside_reference(record.top1, comparison.reference),
         f"{comparison.outcome}: {'; '.join(comparison.reasons)}".removesuffix(": "),
-        epochs(row),
-        str(row["seed"]),
-        protocol(row),
-        row["data"]["title"],
+        epochs(record),
+        str(record.seed),
+        _protocol(record),
+        record.data["title"],
     ]
 
 
 def seed_cells(group: Group) -> list[str]:
     """Returns the cells of measurements that differ in the seed alone, under `SEEDS`."""
-    row, comparison = group.row, group.members[0].comparison
-    low, high = group.interval
+    record = group.record
     return [
-        display_name(row["preset"], row["changed"]),
+        display_name(record.preset, record.changed),
         ", ".join(map(str, group.seeds)),
         percent(group.mean),
         f"+/- {group.spread:.2f}",
-        f"{low:.2f} to {high:.2f}",
-        percent(comparison.reference),
-        "-" if comparison.reference is None else f"{group.mean - comparison.reference:+.2f}",
-        epochs(row),
-        protocol(row),
-        row["data"]["title"],
+        "{:.2f} to {:.2f}".format(*group.interval),
+        *_beside_reference(group.mean, group.members[0].comparison.reference),
+        epochs(record),
+        _protocol(record),
+        record.data["title"],
     ]
 
 
-def protocol(row: dict) -> str:
-    """Returns how a row was measured: "test, 1-crop, last weights"."""
-    return f"{row['split']}, {row['view']}, {row['weights']} weights"
+def _beside_reference(top1: float, reference: float | None) -> tuple[str, str]:
+    """Returns the reference and the gap of a top-1 accuracy to it."""
+    return percent(reference), "-" if reference is None else f"{top1 - reference:+.2f}"
 
 
-def epochs(row: dict) -> str:
-    """Returns how many epochs a row's network was trained for, "?" where the row does not say."""
-    return "?" if row["epochs"] is None else f"{row['epochs']:g}"
+def _protocol(record: Evaluation) -> str:
+    return f"{record.split}, {record.view}, {record.weights} weights"
+
+
+def epochs(record: Evaluation) -> str:
+    """Returns how many epochs a network was trained for, "?" where its record does not say."""
+    return "?" if record.epochs is None else f"{record.epochs:g}"
 
 
 def markdown(measured: Sequence[Measured], groups: Sequence[Group]) -> str:
@@ -80,25 +81,22 @@ def as_csv(measured: Sequence[Measured]) -> str:
 
 
 def _csv_line(one: Measured) -> dict:
-    row, comparison = one.row, one.comparison
-    plain = ("preset", "run", "date", "seed", "split", "view", "weights", "resolution", "epochs", "steps")
-    low, high = row["top1_interval"]
+    record, comparison = one.record, one.comparison
+    plain = ("preset", "run", "date", "seed", "split", "view", "weights", "resolution", "epochs", "steps", "top1")
+    low, high = record.top1_interval
     return {
-        **{key: row.get(key) for key in plain},
-        "top1": row["top1"],
+        **{key: getattr(record, key) for key in plain},
         "top1_low": low,
         "top1_high": high,
-        "top5": row.get("top5"),
-        "loss": row.get("loss"),
-        "count": row["count"],
+        **{key: getattr(record, key) for key in ("top5", "loss", "count")},
         "reference": comparison.reference,
         "gap": None if comparison.gap is None else round(comparison.gap, 4),
         "standing": comparison.outcome,
         "reasons": "; ".join(comparison.reasons),
-        "changed": json.dumps(row["changed"]),
-        "images": row["data"]["title"],
-        "official": int(row["data"]["official"]),
-        "fingerprint": row["data"]["fingerprint"],
-        "training_seconds": row.get("training_seconds"),
-        "device": row.get("device"),
+        "changed": json.dumps(record.changed),
+        "images": record.data["title"],
+        "official": int(record.data["official"]),
+        "fingerprint": record.data["fingerprint"],
+        "training_seconds": record.training_seconds,
+        "device": record.device,
     }

@@ -8,11 +8,6 @@ from resnet_tf.runs.run import Run, not_writable
 FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
 
 
-def is_published(run: Run) -> bool:
-    """Returns whether a run's folder is the published one, which is never written to, and not a copy of it."""
-    return FOLDER.resolve() in run.folder.resolve().parents
-
-
 def writable(run: Run, runs: str | Path) -> Run:
     """Returns a run to write figures and predictions into: of a published one its copy in the folder of runs.
 
@@ -21,8 +16,8 @@ def writable(run: Run, runs: str | Path) -> Run:
     Raises:
         UserError: the folder cannot be written to.
     """
-    if not is_published(run):
-        return run
+    if FOLDER.resolve() not in run.folder.resolve().parents:
+        return run  # trained here, or the copy of a published one
     target = Path(runs) / run.name
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -63,27 +63,10 @@ class Training:
 
 
 # Keys of a preset's result that are called otherwise in the log, where a row may be of another split than the test.
-_RESULT_KEYS = {
-    "top1": "test_top1",
-    "top1_interval": "test_top1_interval",
-    "top5": "test_top5",
-    "loss": "test_loss",
-    "count": "images",
-}
-_IN_RESULT = (
-    "run",
-    "date",
-    "preset_hash",
-    "seed",
-    "epochs",
-    "steps",
-    "trained",
-    "steps_planned",
-    "precision",
-    "changed",
-    "view",
-)
-_IN_RESULT += ("weights", "resolution", "same_data_as_training", "validation_top1", *_RESULT_KEYS, "training_seconds")
+_RESULT_KEYS = {key: f"test_{key}" for key in ("top1", "top1_interval", "top5", "loss")} | {"count": "images"}
+_IN_RESULT = ("run", "date", "preset_hash", "seed", "epochs", "steps", "trained", "steps_planned", "precision")
+_IN_RESULT += ("changed", "view", "weights", "resolution", "same_data_as_training", "validation_top1", *_RESULT_KEYS)
+_IN_RESULT += ("training_seconds",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ runs/<preset>/<utc>-s<seed>/
     weights/        last.npz and best.npz
     state/          what `--resume` continues from
     tensorboard/    event files
-    predictions/, figures/, export/     written by eval.py and export.py
+    figures/        curves.png, and what eval.py draws
+    predictions/, export/               written by eval.py and export.py
     result.json     of a pretrained run only: its published test result
 """
 
@@ -95,6 +96,7 @@ class Run:
     lock = _path("writer.lock")
     predictions = _path("predictions")
     figures = _path("figures")
+    curves = _path("figures", "curves.png")
     tensorboard = _path("tensorboard")
 
     @property

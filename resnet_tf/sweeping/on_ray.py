@@ -112,14 +112,14 @@ class Sweep:
         """Lets every training save its state, and waits until all have ended."""
         import ray
 
+        running, self.retries = list(self.tasks.values()), 0
         for task in self.tasks:
             ray.cancel(task)
-        while self.tasks:
-            for task in ray.wait(list(self.tasks))[0]:
-                outcome = self.tasks.pop(task)
-                self._collect(outcome, task)
-                if outcome.status == "failed":
-                    outcome.status, outcome.error = "stopped", ""
+        for _ in self.watch():
+            pass
+        for outcome in running:
+            if outcome.status == "failed":
+                outcome.status, outcome.error = "stopped", ""
 
     def _collect(self, outcome: Outcome, task) -> None:
         """Updates the outcome of a trial whose task has ended."""

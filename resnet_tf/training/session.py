@@ -4,12 +4,14 @@ from pathlib import Path
 
 import keras
 
+from resnet_tf import files, plots
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import duration, printable
 from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.runs import ledger
+from resnet_tf.runs.curves import curves
 from resnet_tf.runs.records import Training
 from resnet_tf.runs.run import Run
 from resnet_tf.tensorboard import TensorBoardLog
@@ -123,8 +125,13 @@ class Session:
         # Written in any case: a run that has grown may have been recalibrated at its earlier end.
         top1 = None if self.group.devices else recalibrate_if_lagging(self.run, self.plans[-1], self.last)
         self.run.update(recalibrated=top1 is not None, recalibrated_top1=top1)
+        self.run.figures.mkdir(exist_ok=True)
+        files.write_atomically(self.run.curves, plots.encode(curves(self.run.name, self.progress.rows), "png"))
         self._close("finished")
-        logger.info(f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}")
+        logger.info(
+            f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}, curves in "
+            f"{self.run.curves}"
+        )
 
     @property
     def last(self) -> dict:

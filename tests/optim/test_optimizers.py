@@ -194,7 +194,7 @@ def test_saved_with_its_model(tmp_path):
 BAD = [
     ({"name": "sdg", "learning_rate": 0.1}, "Did you mean 'sgd'"),
     ({"name": "sgd"}, "'learning_rate'"),
-    ({"name": "sgd", "learning_rate": 0}, "'learning_rate' must be above 0. Received: 0.0"),
+    ({"name": "sgd", "learning_rate": 0}, "must be above 0. Received: 0.0"),
     ({"name": "sgd", "learning_rate": 0.1, "momentum": 1.0}, "'momentum'"),
     ({"name": "sgd", "learning_rate": 0.1, "momentum": 0, "nesterov": True}, "'nesterov' needs"),
     ({"name": "sgd", "learning_rate": 0.1, "weight_decay": -1e-4}, "'weight_decay'"),

@@ -183,10 +183,7 @@ def test_overrides_are_remembered_and_apply_to_another_preset():
 def test_settings_of_a_phase():
     phases = [{"train": {"epochs": 5}}, {"schedule": {"name": "constant"}}]
     changed = applied("phases.1.train.steps=9", "phases.2.data.augment=", "train.batch_size=64", phases=phases)
-    assert changed.phases == (
-        {"train": {"steps": 9}},
-        {"schedule": {"name": "constant"}, "data": {"augment": ""}},
-    )
+    assert changed.phases == ({"train": {"steps": 9}}, {"schedule": {"name": "constant"}, "data": {"augment": ""}})
     assert [phase.train.batch_size for phase in changed.in_phases] == [64, 64]
     for setting in ("phases.3.train.steps=9", "phases.0.train.steps=9", "phases.x.train.steps=9", "phases.1.train=9"):
         assert "N from 1 to 2" in str(user_error(applied, setting, phases=phases))

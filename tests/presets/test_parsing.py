@@ -76,11 +76,7 @@ REFUSED = [
     ({"epochs": 1, "sizes": 3}, "preset-wrong-type", "sizes"),
     ({"epochs": 1, "sizes": "12"}, "preset-wrong-type", "sizes"),
     ({"epochs": 1, "sizes": [1, 2.5]}, "preset-wrong-type", "sizes"),
-    (
-        {"epochs": 1, "shortcut": "identity_pad"},
-        "preset-wrong-value",
-        "identity-pad",
-    ),
+    ({"epochs": 1, "shortcut": "identity_pad"}, "preset-wrong-value", "identity-pad"),
     ({"epochs": 1, "shortcut": ["projection"]}, "preset-wrong-value", "shortcut"),
     ({"epochs": 1, "level": True}, "preset-wrong-value", "level"),
     ({"epochs": 1, "limit": "x"}, "preset-wrong-type", "limit"),

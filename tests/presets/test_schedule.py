@@ -202,8 +202,7 @@ def test_add_decides_on_the_mean():
 def test_warmup_until_ends_once():
     """ResNet-110: a tenth of the plan until the error is below 80 %, that is top-1 above 20 %; then 1 for good."""
     schedule = MultiStep(
-        boundaries_steps=(4,),
-        warmup_until=WarmupUntil(learning_rate=0.01, training_error_below=0.8, every_steps=2),
+        boundaries_steps=(4,), warmup_until=WarmupUntil(learning_rate=0.01, training_error_below=0.8, every_steps=2)
     )
     (rule,) = metric_rules(schedule, 0.1)
     top1 = [10, 12, 20, 20, 30, 12, 5, 5]  # means 11, 20 (not below), 21, 5
@@ -290,7 +289,7 @@ BAD = [
     (
         {"name": "constant", "warmup_until": {"learning_rate": 0.1, "training_error_below": 80}},
         "preset-wrong-value",
-        "fraction",
+        "training_error_below",
     ),
     (
         {

@@ -90,11 +90,7 @@ REFUSED = [
     ({"model": {"activation": "leaky_relu"}}, "preset-wrong-value", "negative_slope"),
     ({"model": {"negative_slope": 0.1}}, "preset-wrong-value", "negative_slope"),
     ({"model": {"negative_slope": -0.1}}, "preset-wrong-value", "negative_slope"),
-    (
-        {"model": {"activation": "leaky_relu", "negative_slope": 1.5}},
-        "preset-wrong-value",
-        "negative_slope",
-    ),
+    ({"model": {"activation": "leaky_relu", "negative_slope": 1.5}}, "preset-wrong-value", "negative_slope"),
     ({"model": {"num_units": 3}}, "preset-unknown-key", "model"),
     ({"model": None}, "preset-missing-key", "model"),
     ({"model": 3}, "preset-wrong-type", "model"),

@@ -183,7 +183,7 @@ def test_of_an_evaluation_made_twice_the_later_counts(runs):
     ledger.append(runs, ledger.EVALUATED, row(seed=0, correct=9100, date="2026-02-01T00:00:00Z"))
     found = measured.gather(runs, measured.shipped_presets())
     assert len(found) == len(ROWS)
-    assert [one.row["top1"] for one in found if (one.row["preset"], one.row["seed"]) == ("3", 0)] == [91.0]
+    assert [one.record.top1 for one in found if (one.record.preset, one.record.seed) == ("3", 0)] == [91.0]
 
 
 def test_rows_of_another_form_are_left_out(runs):
@@ -198,7 +198,7 @@ def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_re
     run = create_run(mine, 8, runs)
     ledger.append(runs, ledger.EVALUATED, row("4", correct=9500, run=run.name, seed=8))
     found = measured.gather(runs, measured.shipped_presets())
-    (one,) = [one for one in found if one.row["run"] == run.name]
+    (one,) = [one for one in found if one.record.run == run.name]
     assert one.comparison.outcome == "not comparable"
     assert one.comparison.reasons == ("model.num_residual_units: 1, the preset's is 9",)
     assert measured.leading(measured.groups(found), "4").mean == 80.0  # the preset's own, though it is lower
@@ -238,7 +238,7 @@ def test_a_run_of_another_version_does_not_end_the_report(runs):
     (runs / "mine" / "20200101T000000Z-s0" / "preset.json").write_text('{"model": {"no such key": 1}}')
     ledger.append(runs, ledger.EVALUATED, row("mine", run="mine/20200101T000000Z-s0"))
     found = measured.gather(runs, measured.shipped_presets())
-    assert [one.preset for one in found if one.row["preset"] == "mine"] == [None]
+    assert [one.preset for one in found if one.record.preset == "mine"] == [None]
 
 
 def test_best_weights_of_several_seeds_are_one_group():
@@ -274,11 +274,11 @@ def test_csv_is_the_ledger(found):
     read = list(csv.DictReader(io.StringIO(tables.as_csv(found))))
     assert len(read) == len(ROWS)
     for cells, one in zip(read, found, strict=True):
-        assert float(cells["top1"]) == one.row["top1"]
-        assert [float(cells["top1_low"]), float(cells["top1_high"])] == one.row["top1_interval"]
-        assert json.loads(cells["changed"]) == one.row["changed"]
-        assert cells["run"] == one.row["run"]
-        assert (cells["official"] == "1") == one.row["data"]["official"]
+        assert float(cells["top1"]) == one.record.top1
+        assert [float(cells["top1_low"]), float(cells["top1_high"])] == one.record.top1_interval
+        assert json.loads(cells["changed"]) == one.record.changed
+        assert cells["run"] == one.record.run
+        assert (cells["official"] == "1") == one.record.data["official"]
 
 
 def test_markdown_has_a_line_for_each_result_and_as_many_cells(found):
@@ -312,7 +312,7 @@ def test_points_that_differ_in_more_than_the_study_are_not_joined(found):
     groups, shipped = measured.groups(found), measured.shipped_presets()
     assert studies.differing(studies.DEPTH, groups) == ["images"]
     assert "images" in studies.caution(studies.DEPTH, groups)
-    alike = [group for group in groups if group.row["preset"] != "4"]
+    alike = [group for group in groups if group.record.preset != "4"]
     assert studies.differing(studies.DEPTH, alike) == []
     solid = [solid_lines(studies.depth_plot(shipped, which)) for which in (groups, alike)]
     assert solid == [0, 1]
@@ -322,7 +322,7 @@ def test_the_longest_training_speaks_for_a_preset(found):
     three_epochs = row("1", correct=9900, epochs=3, changed={"train.epochs": [3, 100]})
     short = measured.Measured(Evaluation.from_row(three_epochs), None, None)
     groups = measured.groups([*found, short])
-    assert measured.leading(groups, "1").row["top1"] == 85.8
+    assert measured.leading(groups, "1").record.top1 == 85.8
     assert measured.leading(groups, "demo") is None
 
 

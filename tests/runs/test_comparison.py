@@ -90,10 +90,7 @@ def test_few_images_leave_the_same_gap_within_noise():
         ({"changed": {"train.epochs": [3, 100]}}, "train.epochs: 3, the preset's is 100"),
         ({"changed": {"schedule.lr_decay": [None, 0.96]}}, "schedule.lr_decay: None, the preset's is 0.96"),
         ({"steps": 17550}, "training: 17,550 of 35,100 steps"),
-        (
-            {"weights": "best"},
-            "protocol: 1-crop, best validation epoch, the reference's is 1-crop, last epoch",
-        ),
+        ({"weights": "best"}, "protocol: 1-crop, best validation epoch, the reference's is 1-crop, last epoch"),
     ],
 )
 def test_each_difference_alone_forbids_the_comparison(values, reason):

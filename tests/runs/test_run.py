@@ -28,12 +28,7 @@ def test_a_run_holds_its_recipe_and_its_facts(tmp_path, clock):
     assert run.folder == tmp_path / "mine" / "20260101T120000Z-s3"
     assert run.preset.hash == PRESET.hash
     assert run.preset.results == ()  # results belong to the preset's file
-    assert run.about == {
-        "seed": 3,
-        "status": "running",
-        "started": "2026-01-01T12:00:00Z",
-        "class_names": ["a", "b"],
-    }
+    assert run.about == {"seed": 3, "status": "running", "started": "2026-01-01T12:00:00Z", "class_names": ["a", "b"]}
     run.update(status="finished", step=5)
     assert run.about["status"] == "finished"
     assert run.about["seed"] == 3
