@@ -75,7 +75,7 @@ def shipped_presets() -> dict[str, Preset]:
 
 
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
-    """Returns all measurements, a preset's after another's in the order of `presets`, each by date.
+    """Returns all measurements: those of runs that are here first, then by preset in the order of `presets`, by date.
 
     A result in a preset's file is added where the overall log has not got it. Of a measurement made several times the
     latest counts. Rows of an older form, without what a comparison needs, are left out.
@@ -97,7 +97,10 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
             record = replace(record, changed=comparison.training_changes(recipe, preset))
         measured.append(Measured(record, preset or recipe, known.get(record.run)))
     order = [*presets, *(record.preset for record in records)]
-    return sorted(measured, key=lambda one: (order.index(one.record.preset), one.record.split, one.record.date))
+    return sorted(
+        measured,
+        key=lambda one: (one.run is None, order.index(one.record.preset), one.record.split, one.record.date),
+    )
 
 
 def groups(measured: Iterable[Measured]) -> list[Group]:

@@ -30,6 +30,8 @@ def test_the_log_has_a_row_an_epoch_with_the_rates_of_the_recipe(trained):
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 10), (2, 20), (3, 30)]
     assert [row["learning_rate"] for row in rows] == pytest.approx([0.05, 0.04, 0.032])
     assert {"loss", "top1", "validation_loss", "validation_top1", "timing"} <= rows[0].keys()
+    with Image.open(trained.curves) as figure:
+        assert figure.format == "PNG"
     assert trained.about["status"] == "finished"
     ledger_rows = [json.loads(line) for line in (trained.folder.parents[1] / "train_overall.jsonl").open()]
     assert [(row["run"], row["step"], row["status"]) for row in ledger_rows] == [(trained.name, 30, "finished")]
