@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from resnet_tf import files
-from resnet_tf.cli.listing import DESCRIBED, described
 from resnet_tf.format import duration, markdown_table, percent
+from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.comparison import display_name
