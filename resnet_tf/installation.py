@@ -5,17 +5,23 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 # A wheel has presets/ and pretrained/ in this folder of the package; in a clone they lie beside the package.
-INSTALLED = (_PACKAGE / "files").is_dir()
-FILES = _PACKAGE / "files" if INSTALLED else _PACKAGE.parent
+INSTALLED = (_PACKAGE / "data").is_dir()
+FILES = _PACKAGE / "data" if INSTALLED else _PACKAGE.parent
+
+
+def program() -> str:
+    """Returns how the user of this process calls the command that holds all others."""
+    return "python -m resnet_tf" if _started_as_module() else "resnet-tf"
 
 
 def call(command: str) -> str:
     """Returns how the user of this process calls a command: "python train.py", or "resnet-tf train" from anywhere."""
-    if Path(sys.argv[0]) == _PACKAGE / "__main__.py":
-        return f"python -m resnet_tf {command}"
-    if INSTALLED or Path(sys.argv[0]).stem == "resnet-tf":
-        return f"resnet-tf {command}"
-    return f"python {command}.py"
+    anywhere = INSTALLED or _started_as_module() or Path(sys.argv[0]).stem == "resnet-tf"
+    return f"{program()} {command}" if anywhere else f"python {command}.py"
+
+
+def _started_as_module() -> bool:
+    return Path(sys.argv[0]) == _PACKAGE / "__main__.py"
 
 
 def install(extra: str) -> str:

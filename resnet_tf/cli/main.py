@@ -3,6 +3,7 @@
 import importlib
 
 import resnet_tf
+from resnet_tf import installation
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, unknown
 
@@ -16,14 +17,14 @@ COMMANDS = {
     "sweep": "train many presets, seeds and settings",
 }
 HELP = """\
-usage: resnet-tf COMMAND [options]
+usage: {program} COMMAND [options]
 
 ResNets whose numbers you can trust, for Keras 3 and TensorFlow.
 
 commands:
 {commands}
 
-resnet-tf COMMAND --help explains the options of a command, resnet-tf --version prints the version."""
+{program} COMMAND --help explains the options of a command, {program} --version prints the version."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,15 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int | None:
-    name = arguments[0] if arguments else ""
+    name, program = arguments[0] if arguments else "", installation.program()
     if name in COMMANDS:
         return importlib.import_module(f"resnet_tf.cli.{name}").main(arguments[1:])
     if name in ("--help", "-h"):
-        print(HELP.format(commands="\n".join(f"  {name:<9}{does}" for name, does in COMMANDS.items())))
+        commands = "\n".join(f"  {name:<9}{does}" for name, does in COMMANDS.items())
+        print(HELP.format(program=program, commands=commands))
     elif name == "--version":
         print(f"resnet-tf {resnet_tf.__version__}")
     elif name:
-        raise unknown("command", name, COMMANDS, "See: resnet-tf --help", "command-unknown")
+        raise unknown("command", name, COMMANDS, f"See: {program} --help", "command-unknown")
     else:
-        raise UserError(f"choose a command: {', '.join(COMMANDS)}. See: resnet-tf --help", "no-command")
+        raise UserError(f"choose a command: {', '.join(COMMANDS)}. See: {program} --help", "no-command")
     return None

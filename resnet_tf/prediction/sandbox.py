@@ -32,7 +32,6 @@ def serve(side: int, crop: int, seconds: float) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing a library prints mixes with them
     logging.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    set_alarm = (lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)) if resource else (lambda seconds: None)
     if resource:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -40,9 +39,11 @@ def serve(side: int, crop: int, seconds: float) -> None:
         with contextlib.suppress(ValueError, OSError):  # some systems have no such limit
             resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     for line in sys.stdin:
-        set_alarm(seconds)
+        if resource:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
         header, pixels = answer(json.loads(line), side, crop)
-        set_alarm(0)
+        if resource:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         replies.write(json.dumps(header).encode() + b"\n" + pixels)
         replies.flush()
 
