@@ -6,11 +6,13 @@ import os
 import pickle
 import pickletools
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from resnet_tf import files, installation
 from resnet_tf.errors import UserError, shown, unknown
+from resnet_tf.log import logger
 from resnet_tf.presets import json_text, overrides, schema
 from resnet_tf.presets.schema import Preset
 
@@ -43,17 +45,22 @@ def find(name: str, *folders: Path) -> Path:
         UserError: there is none; the message names the nearest preset.
     """
     folders = folders or (PRESETS_FOLDER, OWN_FOLDER)
-    for folder in folders:
-        for suffix in SUFFIXES:
-            path = folder / f"{name}{suffix}"
-            if path.parent == folder and os.path.isfile(path):
-                return path
+    paths = [path for folder in folders for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").parent == folder]
+    if found := [path for path in paths if os.path.isfile(path)]:
+        if not os.path.samefile(found[0].parent, found[-1].parent):
+            _warn_of_two(found[0], found[-1])
+        return found[0]
     if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
         if os.path.isfile(name):
             return Path(name)
         raise UserError(f"Preset file {shown(name)} does not exist.", "preset-not-found")
     known = dict.fromkeys(name for folder in folders for name in names(folder))
     raise unknown("preset", name, known, f"See them all: {installation.call('train')} --list", "preset-not-found")
+
+
+@cache  # a command looks a name up more than once
+def _warn_of_two(taken: Path, other: Path) -> None:
+    logger.warning(f"preset {taken.stem} is {taken}; name the other one by its path, {other}")
 
 
 def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> Preset:
