@@ -93,7 +93,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)  # Windows translates ends of lines otherwise
     try:
         yield descriptor
     finally:
@@ -106,17 +106,17 @@ def append_row(path: str | os.PathLike, row: dict) -> None:
     If a killed writer left an incomplete last line, the row starts on a new one: only the incomplete row is lost.
     """
     line = (json.dumps(row, allow_nan=False) + "\n").encode()
-    with writing(path, len(line)), open(path, "ab+", buffering=0) as file:
-        _lock(file.fileno())
-        end = file.seek(0, os.SEEK_END)
+    with writing(path, len(line)), _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
+        _lock(descriptor)
+        end = os.fstat(descriptor).st_size
         if end:
-            file.seek(end - 1)
-            if file.read(1) != b"\n":
+            os.lseek(descriptor, end - 1, os.SEEK_SET)
+            if os.read(descriptor, 1) != b"\n":
                 line = b"\n" + line
-        written = os.write(file.fileno(), line)
+        written = os.write(descriptor, line)
         if written != len(line):
             raise WriteError(errno.ENOSPC, f"wrote {written} of {len(line)} bytes of a row", os.fspath(path))
-        os.fsync(file.fileno())
+        os.fsync(descriptor)
         if not end:
             sync_folder(Path(path).parent)  # the file itself may be new
 
