@@ -62,7 +62,7 @@ print("codes:", [
     photo = next(image_tree.glob("test/*/*.png"))
     done = start(site, tmp_path, "-c", code, image_tree, photo)
     assert "codes: [0, 0, 2, 0]" in done.stdout, done.stderr
-    assert done.stderr.count("\n") == 1  # the one line on --record
+    assert done.stderr.count("error: ") == 1  # on --record
     assert "next: resnet-tf eval" in done.stdout
     assert len((tmp_path / "runs" / "eval_overall.jsonl").read_text().splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == ["presets", "runs"]
