@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf import files
+from resnet_tf import files, installation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.evaluate import dataset_of
 from resnet_tf.log import logger
@@ -107,7 +107,7 @@ def export(
         if importlib.util.find_spec(package) is None:
             raise UserError(
                 f"--to {to} needs the package {package}. Received: an environment without it. "
-                "Install it with pip install -r requirements-export.txt.",
+                f"Install it with {installation.install('export')}.",
                 "package-missing",
             )
     try:

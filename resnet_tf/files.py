@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -85,14 +84,16 @@ def write_synced(path: str | os.PathLike, data: bytes) -> None:
 
 
 def sync_folder(folder: str | os.PathLike) -> None:
-    """Flushes a folder's entries, so that a rename inside it survives a power cut."""
+    """Flushes a folder's entries, so that a rename inside it survives a power cut; Windows has no way to ask for it."""
+    if os.name == "nt":
+        return
     with _opened(folder, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)
 
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)  # Windows translates ends of lines otherwise
     try:
         yield descriptor
     finally:
@@ -106,10 +107,12 @@ def append_row(path: str | os.PathLike, row: dict) -> None:
     """
     line = (json.dumps(row, allow_nan=False) + "\n").encode()
     with writing(path, len(line)), _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         end = os.fstat(descriptor).st_size
-        if end and os.pread(descriptor, 1, end - 1) != b"\n":
-            line = b"\n" + line
+        if end:
+            os.lseek(descriptor, end - 1, os.SEEK_SET)
+            if os.read(descriptor, 1) != b"\n":
+                line = b"\n" + line
         written = os.write(descriptor, line)
         if written != len(line):
             raise WriteError(errno.ENOSPC, f"wrote {written} of {len(line)} bytes of a row", os.fspath(path))
@@ -143,12 +146,22 @@ def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
     Raises:
         BlockingIOError: `wait` is false and another process holds it.
     """
+    if os.path.isdir(path) and os.name == "nt":
+        path = os.path.join(path, ".lock")  # Windows opens no folder
     flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
     with contextlib.ExitStack() as stack:
         with writing(path, 0):
             descriptor = stack.enter_context(_opened(path, flags))
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _lock(descriptor, wait)
         yield
+
+
+def _lock(descriptor: int, wait: bool = True) -> None:
+    """Locks an opened file or folder for this process alone until it is closed."""
+    from filelock import lock_descriptor  # here, since a listing writes nothing
+
+    if not lock_descriptor(descriptor, blocking=wait, poll_interval=0.01):
+        raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
 
 
 def sha256_of_file(path: str | os.PathLike) -> str:

@@ -15,18 +15,20 @@ COMMANDS = ("train", "eval", "predict", "export", "report", "sweep")
 
 # The rooms from the ground up. A room imports rooms of lower floors only, so no two rooms can import each other.
 FLOORS = [
-    {"log", "errors", "format"},
+    {"log", "errors", "format", "installation"},
     {"files"},
     {"plots"},
     {"presets"},
     {"models", "optim", "datasets"},
     {"pipeline"},
     {"scoring", "runs"},
-    {"lint", "cli"},
+    {"lint", "listing"},
     {"tensorboard"},
     {"training"},
     {"evaluation"},
     {"prediction", "report", "sweeping", "export"},
+    {"cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # What a room must not bring in, however long the chain of imports.
@@ -48,6 +50,8 @@ QUICK = (
     "resnet_tf.runs",
     "resnet_tf.lint",
     "resnet_tf.cli",
+    "resnet_tf.listing",
+    "resnet_tf.__main__",
     "resnet_tf.report",
     "resnet_tf.sweeping",
     "resnet_tf.models.cost",
@@ -162,7 +166,8 @@ def test_quick_modules_want_nothing_heavy():
 def test_a_listing_loads_neither_keras_nor_tensorflow():
     code = f"""
 import sys
-import resnet_tf, train
+import resnet_tf
+from resnet_tf.cli import train
 resnet_tf.load_preset("4")
 train.main(["--list"])
 loaded = {HEAVY | {"PIL"}!r} & set(sys.modules)
@@ -270,10 +275,10 @@ def required_parameters(function: ast.FunctionDef) -> list[str]:
 
 
 def test_modules_and_functions_stay_readable():
-    """Modules have at most 350 lines, commands fewer than 120, functions at most 75."""
+    """Modules have at most 350 lines, the scripts of the commands 10, functions at most 75."""
     offenders = []
     for name, path in SOURCES.items():
-        lines, most = len(path.read_text().splitlines()), 119 if name in COMMANDS else 350
+        lines, most = len(path.read_text().splitlines()), 10 if name in COMMANDS else 350
         offenders += [f"{name} has {lines} lines"] * (lines > most)
         for function in functions(TREES[name]):
             length = function.end_lineno - function.lineno + 1

@@ -10,10 +10,10 @@ import pytest
 from assertions import user_error
 from PIL import Image
 
-import export as export_command
 import resnet_tf
 from resnet_tf import export
 from resnet_tf.cli import command
+from resnet_tf.cli import export as export_command
 from resnet_tf.errors import UserError
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs

@@ -14,9 +14,9 @@ import pytest
 from assertions import user_error
 from messages import interrupting
 
-import sweep as sweep_command
 from resnet_tf import files
 from resnet_tf.cli import command
+from resnet_tf.cli import sweep as sweep_command
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.runs import ledger
 from resnet_tf.runs.choose import all_runs

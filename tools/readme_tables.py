@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_tf import files
-from resnet_tf.cli.listing import DESCRIBED, described
 from resnet_tf.format import duration, markdown_table, percent
+from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
 from resnet_tf.runs.comparison import compare, display_name

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from resnet_tf import installation
 from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.format import printable
 from resnet_tf.log import print_handler
@@ -20,12 +21,19 @@ from resnet_tf.runs.run import RUNS
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a command's options; a mistake is a UserError."""
+    """Parses a command's options; a mistake is a UserError.
 
-    def __init__(self, description: str, examples: str):
+    Args:
+        name: of the command: "train".
+        examples: lines, each a command line as in a clone: "  python train.py --preset 4".
+    """
+
+    def __init__(self, name: str, description: str, examples: str):
+        call = installation.call(name)
         super().__init__(
+            prog=call,
             description=description,
-            epilog=f"examples:\n{examples}",
+            epilog=f"examples:\n{examples.replace(f'python {name}.py', call)}",
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
             allow_abbrev=False,
         )
@@ -161,7 +169,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-BACKENDS = {"tensorflow": "requirements.txt", "jax": "requirements-jax.txt"}
+BACKENDS = ("tensorflow", "jax")
 
 
 def start_tensorflow() -> None:
@@ -175,8 +183,8 @@ def start_tensorflow() -> None:
         raise unknown("backend in KERAS_BACKEND", backend, BACKENDS, code="backend-unknown")
     if importlib.util.find_spec(backend) is None:
         raise UserError(
-            f"a backend must be installed. Received: KERAS_BACKEND={backend}, without the package. Install it with pip "
-            f"install -r {BACKENDS[backend]}.",
+            f"a backend must be installed. Received: KERAS_BACKEND={backend}, without the package. Install it with "
+            f"{installation.install('jax') if backend == 'jax' else 'pip install tensorflow'}.",
             "backend-not-installed",
         )
     # Some notices are written by C++ before any setting can silence them, so standard error goes into a file meanwhile.

@@ -1,8 +1,8 @@
 """Which results a preset's file records."""
 
-import os
 from pathlib import Path
 
+from resnet_tf import installation
 from resnet_tf.errors import UserError
 from resnet_tf.presets import preset_files
 from resnet_tf.runs import comparison
@@ -22,6 +22,12 @@ def check_request(run: Run, split: str, preset_file: Path | None) -> None:
             "name one with --preset.",
             "record-without-preset",
         )
+    if installation.read_only(preset_file):
+        raise UserError(
+            f"--record needs a preset file of your own. Received: {preset_file}, which belongs to the installed "
+            "package. Copy it, and name the copy with --preset.",
+            "record-installed",
+        )
 
 
 def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, always: bool = False) -> str:
@@ -38,8 +44,9 @@ def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, alw
         return "not recorded in a preset: it is no test result"
     if preset_file is None:
         return "not recorded in a preset: the run's preset file does not exist any more (--preset names one)"
-    name = os.path.relpath(preset_file)
-    name = str(preset_file) if name.startswith(os.pardir) else name
+    if installation.read_only(preset_file):
+        return "recorded in the runs alone: preset files of an installed package stay as they are"
+    name = preset_file.relative_to(Path.cwd()) if preset_file.is_relative_to(Path.cwd()) else preset_file
     reasons = ["the run is pretrained"] * run.pretrained + comparison.trial_reasons(result)
     if reasons and not always:
         return f"not recorded in {name}: {'; '.join(reasons)} (--record would)"

@@ -159,11 +159,12 @@ class _Decoder:
     def _cause_of_death(self) -> str:
         code = self._process.wait()
         self.stop()
-        if code == -signal.SIGALRM:
+        name = signal.Signals(-code).name if code < 0 else None  # Windows ends no process by a signal
+        if name == "SIGALRM":
             return f"decoding took longer than {self._seconds:g} s"
-        if code == -signal.SIGKILL:
+        if name == "SIGKILL":
             return "the decoder was killed (out of memory?)"
-        return f"the decoder {f'crashed ({signal.Signals(-code).name})' if code < 0 else f'failed (exit code {code})'}"
+        return f"the decoder {f'crashed ({name})' if name else f'failed (exit code {code})'}"
 
     def stop(self) -> None:
         """Ends the process, if there is one."""

@@ -1,17 +1,22 @@
 """Decodes photos in a process of its own, so that a file that crashes or stalls a codec stops nothing but this process.
 
-`photos.load_all` starts it and talks to it. Beside the standard library only `datasets/decode.py` is imported.
+`photos.load_all` starts it and talks to it. Beside the standard library only `datasets/decode.py` is imported. Windows
+has neither the limits nor the alarm: there a crash is still contained, but a file that stalls a codec is waited for.
 """
 
 import contextlib
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 
 from resnet_tf.datasets import decode
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 MAX_MEMORY = 1 << 30  # bytes of address space: enough for decode.MAX_PIXELS in RGBA
 
@@ -27,15 +32,18 @@ def serve(side: int, crop: int, seconds: float) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing a library prints mixes with them
     logging.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # some systems have no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    if resource:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(ValueError, OSError):  # some systems have no such limit
+            resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        if resource:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
         header, pixels = answer(json.loads(line), side, crop)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if resource:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         replies.write(json.dumps(header).encode() + b"\n" + pixels)
         replies.flush()
 

@@ -6,15 +6,18 @@ import os
 import pickle
 import pickletools
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from resnet_tf import files
+from resnet_tf import files, installation
 from resnet_tf.errors import UserError, shown, unknown
+from resnet_tf.log import logger
 from resnet_tf.presets import json_text, overrides, schema
 from resnet_tf.presets.schema import Preset
 
-PRESETS_FOLDER = Path(__file__).resolve().parents[2] / "presets"
+PRESETS_FOLDER = installation.FILES / "presets"
+OWN_FOLDER = Path("presets")  # of the working directory: the user's own
 SUFFIXES = (".json", ".pickle", ".pkl")
 MAX_BYTES = 4_000_000  # a preset with thousands of results is far smaller
 MAX_LEVELS = 20  # of tables and lists within one another; a preset has five
@@ -31,21 +34,33 @@ def names(folder: Path = PRESETS_FOLDER) -> list[str]:
     return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}, key=sort_key)
 
 
-def find(name: str, folder: Path = PRESETS_FOLDER) -> Path:
+def find(name: str, *folders: Path) -> Path:
     """Returns the file of a preset given by name or path.
+
+    Args:
+        folders: where a name is looked up; default: the presets that come with the package, then the folder presets/ of
+            the working directory.
 
     Raises:
         UserError: there is none; the message names the nearest preset.
     """
-    for suffix in SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if path.parent == folder and os.path.isfile(path):
-            return path
-    if name.endswith(SUFFIXES) or os.sep in name:
+    folders = folders or (PRESETS_FOLDER, OWN_FOLDER)
+    paths = [path for folder in folders for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").parent == folder]
+    if found := [path for path in paths if os.path.isfile(path)]:
+        if not os.path.samefile(found[0].parent, found[-1].parent):
+            _warn_of_two(found[0], found[-1])
+        return found[0]
+    if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
         if os.path.isfile(name):
             return Path(name)
         raise UserError(f"Preset file {shown(name)} does not exist.", "preset-not-found")
-    raise unknown("preset", name, names(folder), "See them all: python train.py --list", "preset-not-found")
+    known = dict.fromkeys(name for folder in folders for name in names(folder))
+    raise unknown("preset", name, known, f"See them all: {installation.call('train')} --list", "preset-not-found")
+
+
+@cache  # a command looks a name up more than once
+def _warn_of_two(taken: Path, other: Path) -> None:
+    logger.warning(f"preset {taken.stem} is {taken}; name the other one by its path, {other}")
 
 
 def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> Preset:

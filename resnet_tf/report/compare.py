@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import format
+from resnet_tf import format, installation
 from resnet_tf.presets import schema
 from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.predictions import Predictions
@@ -75,7 +75,8 @@ NOTHING = {
     "recipe": "The recipes are the same.",
     "run": "Seed, images, device and versions are the same.",
     "figures": "No figure differs.",
-    "paired test": "Both runs need stored predictions of the same images: python eval.py --run RUN for each.",
+    "paired test": "Both runs need stored predictions of the same images: "
+    f"{installation.call('eval')} --run RUN for each.",
 }
 
 

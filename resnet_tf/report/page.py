@@ -7,9 +7,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from resnet_tf import plots
-from resnet_tf.cli.listing import DESCRIBED, described
 from resnet_tf.format import duration, iso_time, percent, printable
+from resnet_tf.installation import call
 from resnet_tf.lint import check
+from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import compare, studies
 from resnet_tf.report.measured import Group, Measured, groups, leading
@@ -91,12 +92,12 @@ def report_page(presets: dict[str, Preset], measured: Sequence[Measured], runs: 
         "<p>A result is compared with its reference only where images, split, recipe, length and protocol agree; "
         "otherwise the differences are named. <em>Within noise</em>: the reference lies in the 95 % interval of the "
         "result (Wilson, from the number of test images). The spread between seeds has a table of its own.</p>",
-        table((*RESULTS, "run"), results) if results else "<p>Nothing yet: python train.py, then python eval.py.</p>",
+        table((*RESULTS, "run"), results) if results else f"<p>Nothing yet: {call('train')}, then {call('eval')}.</p>",
         f"<h3>Seeds</h3>{table(SEEDS, [seed_cells(group) for group in several])}" if several else "",
         *_studies(presets, found),
         '<h2 id="presets">Presets: sizes and costs</h2>',
-        "<p>Parameters are the trainable ones; multiply-adds are for one image of the training size. python train.py "
-        "--preset NAME --check explains what the check found.</p>",
+        "<p>Parameters are the trainable ones; multiply-adds are for one image of the training size. "
+        f"{call('train')} --preset NAME --check explains what the check found.</p>",
         table(COSTS, [cost_cells(preset, leading(found, name)) for name, preset in presets.items()]),
         '<h2 id="curves">Curves</h2>',
         "<p>Solid: validation. Dashed: training, on augmented images and averaged over the epoch.</p>",

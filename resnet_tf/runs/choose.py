@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from resnet_tf import installation
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import printable
 from resnet_tf.log import logger
@@ -120,7 +121,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         return _log_choice(best, reason, runs)
     raise UserError(
         f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
-        f"python train.py --preset {preset or 'demo'}.{_alternatives(written and written.name, runs)}",
+        f"{installation.call('train')} --preset {preset or 'demo'}.{_alternatives(written and written.name, runs)}",
         "no-finished-run",
     )
 
@@ -131,7 +132,8 @@ def _alternatives(preset: str | None, runs: str | Path) -> str:
     with contextlib.suppress(UserError):  # a run that cannot be read was logged already
         unfinished = latest_run(runs, preset, ("running", "stopped"))
     if unfinished is not None:
-        ways += f" Or finish {unfinished.name} ({unfinished.progress}): python train.py --resume {unfinished.name}."
+        call = installation.call("train")
+        ways += f" Or finish {unfinished.name} ({unfinished.progress}): {call} --resume {unfinished.name}."
     # A pretrained run of the preset itself would have been chosen, unless the recipe has changed since.
     if others := sorted({run.preset.name for run in all_runs(pretrained.FOLDER)} - {preset}):
         ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."

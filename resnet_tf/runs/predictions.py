@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import files
+from resnet_tf import files, installation
 from resnet_tf.datasets.splits import Dataset, FileSplit
 from resnet_tf.errors import UserError
 from resnet_tf.runs.run import Run
@@ -81,7 +81,7 @@ def load(path: Path) -> Predictions:
             raise ValueError("its arrays differ in length")
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"The stored predictions {path} cannot be read: {error}. Run eval.py again.",
+            f"The stored predictions {path} cannot be read: {error}. Run {installation.call('eval')} again.",
             "predictions-unreadable",
         ) from error
     return stored

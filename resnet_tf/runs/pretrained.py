@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from resnet_tf import files
+from resnet_tf import files, installation
 from resnet_tf.runs.run import Run, not_writable
 
-FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
+FOLDER = installation.FILES / "pretrained"
 
 
 def writable(run: Run, runs: str | Path) -> Run:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resnet_tf import files
+from resnet_tf import files, installation
 from resnet_tf.errors import UserError, shown
 from resnet_tf.presets import preset_files, schema
 from resnet_tf.presets.schema import Preset
@@ -116,7 +116,7 @@ class Run:
         status = self.about.get("status")
         if path.exists() or status == "finished":
             return path
-        remedies = [] if status == "diverged" else [f"finish it with python train.py --resume {self.name}"]
+        remedies = [] if status == "diverged" else [f"finish it with {installation.call('train')} --resume {self.name}"]
         remedies += ["take --weights best"] if self.best.exists() else []
         remedy = f": {', or '.join(remedies)}" if remedies else ""
         raise UserError(

@@ -8,8 +8,8 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from resnet_tf import installation
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import first_line, printable
 from resnet_tf.log import logger
@@ -18,7 +18,8 @@ from resnet_tf.sweeping.trials import Outcome, run_trial
 # Environment variables that Ray's processes get from this one; those with paths are made absolute.
 VARIABLES = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")
 PATH_VARIABLES = ("RESNET_DATA", "RESNET_CACHE", "TFDS_DATA_DIR")
-PROJECT = Path(__file__).resolve().parents[2]
+# Ray's processes find an installed package by themselves, and a clone by its path.
+PYTHONPATH = () if installation.INSTALLED else (str(installation.FILES),)
 
 
 @dataclass
@@ -53,8 +54,8 @@ class Sweep:
         """
         if importlib.util.find_spec("ray") is None:
             raise UserError(
-                "a sweep needs the package ray. Received: an environment without it. Install it with pip install -r "
-                "requirements-sweep.txt.",
+                "a sweep needs the package ray. Received: an environment without it. Install it with "
+                f"{installation.install('sweep')}.",
                 "ray-not-installed",
             )
         import ray
@@ -63,7 +64,7 @@ class Sweep:
         here = {} if address else {"num_cpus": self.workers * threads, "include_dashboard": False}
         environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         environment |= {name: _absolute(os.environ[name]) for name in PATH_VARIABLES if os.environ.get(name)}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (*PYTHONPATH, os.environ.get("PYTHONPATH"))))
         quiet = {"logging_level": "error", "log_to_driver": False}
         try:
             ray.init(address or "local", runtime_env={"env_vars": environment}, **quiet, **here)

@@ -4,13 +4,13 @@ import time
 
 import numpy as np
 
-from resnet_tf.cli.schedule_plot import PlannedPhase, plot_schedule
 from resnet_tf.datasets import sources
 from resnet_tf.format import duration
 from resnet_tf.models.cost import describe_stages, network_size
 from resnet_tf.presets.schema import Preset
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans
+from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
 
 TIMED_STEPS = 8
 

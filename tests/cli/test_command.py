@@ -114,8 +114,7 @@ sys.exit(command.run_command(main, []))
 
 
 def parser() -> command.Parser:
-    options = command.Parser("Does something.", "  python command.py --preset 4")
-    options.prog = "command.py"
+    options = command.Parser("train", "Does something.", "  python train.py --preset 4")
     options.add_argument("--preset")
     options.add_argument("--seed", type=int)
     options.add_argument("--split", choices=("test", "validation"))
@@ -156,7 +155,7 @@ def test_mistaken_options_name_the_nearest(arguments, code, datum):
     error = user_error(parser().parse_args, arguments)
     assert error.code == code
     assert datum in str(error)
-    assert str(error).endswith("See: command.py --help")
+    assert str(error).endswith("See: python train.py --help")
 
 
 @pytest.mark.parametrize(
@@ -207,5 +206,5 @@ def test_help_is_short_and_shows_examples(capsys):
         command.run_command(parser().parse_args, ["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert "  python command.py --preset 4" in text
+    assert "  python train.py --preset 4" in text
     assert len(text.splitlines()) < 40

@@ -5,7 +5,7 @@ import json
 import pytest
 from running import run_command
 
-import train as train_command
+from resnet_tf.cli import train as train_command
 
 
 @pytest.fixture(scope="module")

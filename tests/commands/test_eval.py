@@ -12,9 +12,9 @@ import pytest
 from assertions import user_error
 from running import mistake, run_command
 
-import eval as eval_command
-import predict as predict_command
 import resnet_tf
+from resnet_tf.cli import eval as eval_command
+from resnet_tf.cli import predict as predict_command
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import FileSplit
 from resnet_tf.evaluation import evaluate

@@ -11,8 +11,8 @@ from messages import listen
 from PIL import Image
 from running import mistake, run_command
 
-import predict as predict_command
 import resnet_tf
+from resnet_tf.cli import predict as predict_command
 from resnet_tf.datasets import sources
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.views import evaluation_batches, photo_framing

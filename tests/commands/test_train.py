@@ -7,8 +7,8 @@ import shutil
 from PIL import Image
 from running import mistake, run_command
 
-import eval as eval_command
-import train as train_command
+from resnet_tf.cli import eval as eval_command
+from resnet_tf.cli import train as train_command
 from resnet_tf.runs.choose import all_runs
 
 

@@ -49,7 +49,9 @@ def shell_commands(page: str) -> list[list[str]]:
 def options_of(program: str) -> set[str]:
     """Returns the long options of train.py, or of `-m benchmarks.speed`, which keeps its parser to itself."""
     if program.removesuffix(".py") in COMMANDS:
-        parser: argparse.ArgumentParser = importlib.import_module(program.removesuffix(".py")).parser()
+        parser: argparse.ArgumentParser = importlib.import_module(
+            f"resnet_tf.cli.{program.removesuffix('.py')}"
+        ).parser()
         return {option for option in parser._option_string_actions if option.startswith("--")}
     source = (ROOT / f"{program.replace('.', '/')}.py").read_text()
     return set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', source))

@@ -5,8 +5,8 @@ import pytest
 from assertions import user_error
 from recipes import FRAMED, PLATEAU, STEPS, broken_rules, preset
 
-import train as train_command
 from resnet_tf.cli import command
+from resnet_tf.cli import train as train_command
 from resnet_tf.datasets import sources
 from resnet_tf.lint import check, rules
 from resnet_tf.presets import schema

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from resnet_tf.cli import listing
+from resnet_tf import listing
 from resnet_tf.models.cost import network_size
 from resnet_tf.presets import preset_files, schema
 

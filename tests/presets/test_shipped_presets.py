@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-import train as train_command
 from benchmarks.contestants import CASES
 from resnet_tf.cli import command
+from resnet_tf.cli import train as train_command
 from resnet_tf.datasets import tfds
 from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError

@@ -13,8 +13,8 @@ from pictures import BLOCKS, BOMBS, MODES, TURNS, saved
 from PIL import Image
 from test_photos import hostile_names, mutated
 
-import predict as predict_command
 from resnet_tf.cli import command
+from resnet_tf.cli import predict as predict_command
 
 ROOT = Path(__file__).parents[2]
 

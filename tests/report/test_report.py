@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 from assertions import user_error
 
-import report as report_command
 from resnet_tf import files
 from resnet_tf.cli import command
+from resnet_tf.cli import report as report_command
 from resnet_tf.presets import schema
 from resnet_tf.report import measured, studies, tables
 from resnet_tf.runs import comparison, ledger

@@ -6,11 +6,11 @@ import shutil
 import pytest
 from assertions import user_error
 
-import eval as eval_command
-import predict as predict_command
-import train as train_command
 from resnet_tf import files
 from resnet_tf.cli import command
+from resnet_tf.cli import eval as eval_command
+from resnet_tf.cli import predict as predict_command
+from resnet_tf.cli import train as train_command
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.run import Run

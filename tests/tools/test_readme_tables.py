@@ -2,10 +2,8 @@
 
 import json
 import re
-import tomllib
 from pathlib import Path
 
-import resnet_tf
 from resnet_tf.presets import preset_files
 from tools import readme_tables
 
@@ -44,8 +42,3 @@ def test_its_own_preset_is_one():
 def test_the_files_it_names_exist():
     for name in re.findall(r"`((?:resnet_tf|docs|examples|presets)/[\w/.]*)`", TEXT):
         assert (ROOT / name).exists(), name
-
-
-def test_code_and_package_have_one_version():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == resnet_tf.__version__

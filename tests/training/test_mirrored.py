@@ -23,7 +23,7 @@ processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 import functools
-import train
+from resnet_tf.cli import train
 from resnet_tf.cli import command
 from resnet_tf.training import train as training
 

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from resnet_tf.cli.schedule_plot import PlannedPhase, plot_schedule
 from resnet_tf.presets.schedule import CosineRestarts, Exponential, Plateau, Warmup
+from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
 
 
 def drawn(phases: list[PlannedPhase], path) -> np.ndarray:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from resnet_tf.errors import UserError
 from resnet_tf.format import as_text, large, narrowest, table, thousands
+from resnet_tf.log import logger
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
@@ -19,12 +20,22 @@ SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order
 
 
 def print_presets() -> None:
-    """Prints one line a preset: name, network, cost, data, schedule, reference, best recorded result."""
+    """Prints one line a preset: name, network, cost, data, schedule, reference, best recorded result.
+
+    The presets of the working directory's folder presets/ come last.
+    """
     try:
         width = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:
         width = None  # a pipe or a file
-    print(preset_table([preset_line(preset_files.load_preset(name)) for name in preset_files.names()], width))
+    presets = [preset_files.load_preset(name) for name in preset_files.names()]
+    for name in preset_files.names(preset_files.OWN_FOLDER):
+        if name not in preset_files.names():
+            try:
+                presets.append(preset_files.load_preset(name))
+            except UserError as error:  # perhaps not meant as a preset: the folder may be another program's
+                logger.warning(f"{error}")
+    print(preset_table([preset_line(preset) for preset in presets], width))
 
 
 def preset_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:

@@ -1,0 +1,71 @@
+"""Predicts the classes of your photos: python predict.py photo.jpg"""
+
+from pathlib import Path
+
+from resnet_tf import installation, log, plots
+from resnet_tf.cli import command
+from resnet_tf.errors import UserError, try_each
+from resnet_tf.runs.choose import choose_run
+
+EXAMPLES = """\
+  python predict.py cat.jpg dog.png                       predict with your best run, or pretrained weights
+  python predict.py --preset 4 holiday/ --figure sheet.png
+  python predict.py --preset 4 "photos/*.jpg" --top 5 --csv classes.csv
+  python predict.py --preset 4 --json photos/ > classes.json"""
+
+
+def parser() -> command.Parser:
+    """Returns the parser of this command's options."""
+    options = command.Parser("predict", "Predict the classes of your own photos.", EXAMPLES)
+    options.add_argument("photos", metavar="PHOTO", nargs="*", help="image file, folder or quoted pattern")
+    command.add_network_options(options)
+    what = options.add_argument_group("output")
+    what.add_argument("--top", type=int, metavar="K", help="number of classes per photo (default: 3, or both of two)")
+    what.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    what.add_argument("--csv", metavar="FILE", help="also write a CSV file")
+    what.add_argument("--figure", metavar="FILE", help="also plot a contact sheet (.png, .pdf, .svg)")
+    command.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the command line."""
+    options = parser().parse_args(arguments)
+    if not options.photos:
+        call = installation.call("predict")
+        raise UserError(f"name at least one photo, folder or pattern: {call} photo.jpg", "no-photo-named")
+    if options.csv and not Path(options.csv).resolve().parent.is_dir():
+        raise UserError(f"The folder of {options.csv!r} does not exist.", "folder-not-found")
+    if options.figure:
+        plots.check_place(options.figure)
+    from resnet_tf.prediction import photos
+
+    paths = photos.find(options.photos)
+
+    log.print_handler.to_stderr = options.json
+    run = choose_run(options.preset, options.run, options.runs, "predict")
+    command.start_tensorflow()
+    from resnet_tf.prediction import plot, table
+    from resnet_tf.prediction.predict import predict_photos
+
+    rows, shown = [], []
+    with command.counting("predicting") as advance:
+        for row, photo in predict_photos(paths, run, options.top, options.weights, advance):
+            rows.append(row)
+            if options.figure and len(shown) < plot.MAX_TILES:
+                shown.append(photo)
+    about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
+    if published := run.published:
+        about += f"; pretrained ({published.top1:.2f} % on the test split)"
+    if options.json:
+        print(table.as_json(rows))
+    else:
+        table.print_table(rows)
+    log.logger.info(about)
+    writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
+    if options.figure:
+        writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, about))
+    try_each(writes)
+    if all(row["error"] for row in rows):
+        message = f"No photo could be read. {rows[0]['file']}: {rows[0]['error']}."
+        raise UserError(message, "no-readable-photo")

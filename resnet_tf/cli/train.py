@@ -1,0 +1,108 @@
+"""Trains a preset: python train.py --preset 4"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from resnet_tf import installation, plots
+from resnet_tf.cli import command
+from resnet_tf.errors import UserError
+from resnet_tf.listing import print_presets, print_summary
+from resnet_tf.presets import overrides, preset_files
+from resnet_tf.presets.schema import Preset
+from resnet_tf.runs.choose import find_run
+from resnet_tf.runs.run import RUNS
+
+EXAMPLES = """\
+  python train.py --list                                  list the presets with their sizes and results
+  python train.py --preset demo                           train a small network on built-in images, in two minutes
+  python train.py --preset 4 --data cifar10/              train preset 4 on your copy of its images
+  python train.py --preset 4 --resume                     resume after Ctrl-C or a crash, with the run's own recipe
+  python train.py --resume 4/20260101T120000Z-s0 --set train.epochs=120       make a run longer
+  python train.py --preset 3 --set train.epochs=3 --seed 1
+  python train.py --preset 4 --check                      check the recipe for known mistakes
+  python train.py --preset 4 --summary                    show the network, stage by stage
+  python train.py --preset 4 --dry-run                    show what a training would do and cost"""
+
+
+def parser() -> command.Parser:
+    """Returns the parser of this command's options."""
+    options = command.Parser("train", "Train a residual network from a preset.", EXAMPLES)
+    what = options.add_argument_group("what to train")
+    what.add_argument("--preset", metavar="NAME|PATH", help="preset to train: a name, or a .json or .pickle file")
+    what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key (repeatable)")
+    what.add_argument("--seed", type=int, help="random seed (default: 0)")
+    what.add_argument(
+        "--resume", metavar="RUN", nargs="?", const=True, help="resume RUN, or the preset's newest unfinished run"
+    )
+    what.add_argument("--distribute", action="store_true", help="use all devices and KERAS_DISTRIBUTION_* processes")
+    look = options.add_argument_group("inspect without training")
+    look.add_argument("--list", action="store_true", help="list all presets: network, cost, reference, best result")
+    look.add_argument("--summary", action="store_true", help="show output shapes, parameters and multiply-adds")
+    look.add_argument(
+        "--check", metavar="RUN", nargs="?", const="", help="find known mistakes; with RUN, replay its plateau rule"
+    )
+    look.add_argument("--dry-run", action="store_true", help="show network, steps, learning rates and expected time")
+    look.add_argument("--figure", metavar="FILE", help="with --dry-run: plot the learning rate (.png, .pdf, .svg)")
+    command.add_data_option(options)
+    command.add_run_options(options)
+    return options
+
+
+def main(arguments: list[str]) -> int | None:
+    """Runs the command line; returns an exit code other than 0, or None."""
+    options = parser().parse_args(arguments)
+    if options.list:
+        return print_presets()
+    looks = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
+    for look in (look for look, wanted in looks.items() if wanted and options.resume is not None):
+        raise UserError(f"{look} does not train. Received: {look} with --resume; leave one out.", "options-conflict")
+    preset, path = recipe(options)
+    if options.figure and not options.dry_run:
+        raise UserError("--figure needs --dry-run. Received: --figure without it.", "options-conflict")
+    if options.figure:
+        plots.check_place(options.figure)
+    if options.summary:
+        return print_summary(preset)
+    if options.check is not None:
+        from resnet_tf.lint import check
+
+        run = find_run(options.check, options.runs) if options.check else None
+        return check.print_check(preset, run, options.data)
+    if options.dry_run:
+        if options.distribute:
+            raise UserError("--dry-run times a single device. Received: --distribute with it.", "options-conflict")
+        command.start_tensorflow()
+        from resnet_tf.training.dry_run import dry_run
+
+        return dry_run(preset, options.data, options.seed or 0, options.figure)
+    command.start_tensorflow()
+    from resnet_tf.training import distributed
+    from resnet_tf.training.train import train
+
+    group = distributed.process_group(options.distribute)
+    run = train(
+        preset,
+        options.data,
+        options.runs,
+        options.seed,
+        False if options.resume is None else options.resume,
+        preset_file=path,
+        group=group,
+    )
+    if group.rank == 0:
+        given = {"--run": run.name, "--data": options.data, "--runs": options.runs}
+        words = [word for pair in given.items() if pair[1] not in (None, RUNS) for word in pair]
+        print(f"next: {installation.call('eval')} {shlex.join(words)}")
+
+
+def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:
+    """Returns what to train and the file of its preset; a named run brings its own recipe and needs no preset file."""
+    if options.preset is not None:
+        path = preset_files.find(options.preset)
+        return overrides.apply_settings(preset_files.load_preset(path), options.set), path.resolve()
+    if isinstance(options.resume, str):
+        return overrides.apply_settings(find_run(options.resume, options.runs).preset, options.set), None
+    if options.resume:
+        raise UserError("choose what to resume: --preset NAME (its newest unfinished run) or --resume RUN.", "no-run")
+    raise UserError("choose what to train with --preset NAME; see the names with --list.", "no-preset")
