@@ -22,7 +22,7 @@ FLOORS = [
     {"models", "optim", "datasets"},
     {"pipeline"},
     {"scoring", "runs"},
-    {"lint", "cli"},
+    {"lint", "cli", "transfer"},
     {"tensorboard"},
     {"training"},
     {"evaluation"},

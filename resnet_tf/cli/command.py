@@ -5,6 +5,7 @@ import difflib
 import errno
 import importlib.util
 import io
+import json
 import os
 import shlex
 import sys
@@ -64,6 +65,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         raise UserError(f"{message}. See: {self.prog} --help", "option-value")
+
+
+def add_init_option(group) -> None:
+    """Adds `--init NAME`, short for `--set train.init=NAME`, to a group with `--set`."""
+    group.add_argument(
+        "--init",
+        dest="set",
+        action="append",
+        type=lambda name: f"train.init={json.dumps(name)}",
+        metavar="NAME|RUN",
+        help="start from the weights of a run, or of a preset's best run",
+    )
 
 
 def _is_preset(name: str) -> bool:

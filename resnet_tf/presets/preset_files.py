@@ -48,6 +48,11 @@ def find(name: str, folder: Path = PRESETS_FOLDER) -> Path:
     raise unknown("preset", name, names(folder), "See them all: python train.py --list", "preset-not-found")
 
 
+def path_of(preset: str | os.PathLike) -> Path:
+    """Returns the file of a preset: a text is its name or path, a `Path` the file itself; errors as `find`."""
+    return Path(preset) if isinstance(preset, os.PathLike) else find(preset)
+
+
 def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> Preset:
     """Loads a preset by name, path or plain dict, with changes as keywords: `load_preset("4", train={"epochs": 2})`.
 
@@ -64,7 +69,7 @@ def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> P
             message = f"a preset holds only dict, list, str and numbers. Received: {error}."
             raise UserError(message, "preset-not-plain") from error
     elif not isinstance(preset, Preset):
-        path = Path(preset) if isinstance(preset, os.PathLike) else find(preset)
+        path = path_of(preset)
         preset = schema.from_dict({"name": path.stem, **read(path)})
     return overrides.override(preset, changes)
 
