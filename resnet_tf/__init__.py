@@ -5,11 +5,14 @@
     run = resnet_tf.train(preset)
     result = resnet_tf.evaluate(run)
 
-Neither Keras nor TensorFlow is imported until one of these needs it.
+Neither Keras nor TensorFlow is imported until one of these needs it. Once Keras is imported, by whomever, it knows the
+layers, optimizers and losses of this package, and `keras.models.load_model` reads a .keras file that has some.
 """
 
-import importlib
+import importlib.util
 import os
+import sys
+from types import ModuleType
 from typing import Any
 
 from resnet_tf import log
@@ -22,6 +25,7 @@ _HOMES = {
     "load_preset": "resnet_tf.presets.preset_files",
     "build_network": "resnet_tf.models.build",
     "resnet": "resnet_tf.models.resnet",
+    "from_pretrained": "resnet_tf.transfer",
     "train": "resnet_tf.training.train",
     "evaluate": "resnet_tf.evaluation.evaluate",
     "predict": "resnet_tf.prediction.predict",
@@ -33,7 +37,42 @@ __all__ = list(_HOMES)
 __version__ = "0.4.0"
 
 
+# The modules whose classes are registered with Keras when they are imported.
+_REGISTERED = ("resnet_tf.models.layers", "resnet_tf.optim.losses", "resnet_tf.optim.optimizers")
+
+
+def _register() -> None:
+    for module in _REGISTERED:
+        importlib.import_module(module)
+
+
+class _AfterKeras:
+    """Registers our classes right after the import of Keras: Keras finds no class that nobody has imported.
+
+    An entry of `sys.meta_path`, which is asked for every module before it is imported.
+    """
+
+    def find_spec(self, name: str, path=None, target: ModuleType | None = None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            import_keras = spec.loader.exec_module
+
+            def import_and_register(module: ModuleType) -> None:
+                import_keras(module)
+                _register()
+
+            spec.loader.exec_module = import_and_register
+        return spec
+
+
 log.start()
+if "keras" in sys.modules:
+    _register()
+else:
+    sys.meta_path.insert(0, _AfterKeras())
 
 
 def __getattr__(name: str) -> Any:

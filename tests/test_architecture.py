@@ -22,7 +22,7 @@ FLOORS = [
     {"models", "optim", "datasets"},
     {"pipeline"},
     {"scoring", "runs"},
-    {"lint", "listing"},
+    {"lint", "listing", "transfer"},
     {"tensorboard"},
     {"training"},
     {"evaluation"},

@@ -1,6 +1,7 @@
 """Trains a preset: python train.py --preset 4"""
 
 import argparse
+import json
 import shlex
 from pathlib import Path
 
@@ -20,6 +21,7 @@ EXAMPLES = """\
   python train.py --preset 4 --resume                     resume after Ctrl-C or a crash, with the run's own recipe
   python train.py --resume 4/20260101T120000Z-s0 --set train.epochs=120       make a run longer
   python train.py --preset 3 --set train.epochs=3 --seed 1
+  python train.py --preset mine.json --init quick-long    fine-tune: start from the weights of a preset's best run
   python train.py --preset 4 --check                      check the recipe for known mistakes
   python train.py --preset 4 --summary                    show the network, stage by stage
   python train.py --preset 4 --dry-run                    show what a training would do and cost"""
@@ -31,6 +33,14 @@ def parser() -> command.Parser:
     what = options.add_argument_group("what to train")
     what.add_argument("--preset", metavar="NAME|PATH", help="preset to train: a name, or a .json or .pickle file")
     what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key (repeatable)")
+    what.add_argument(
+        "--init",
+        metavar="NAME|RUN",
+        dest="set",
+        action="append",
+        type=lambda name: f"train.init={json.dumps(name)}",
+        help="start from the weights of a run, or of a preset's best run; short for --set train.init=NAME",
+    )
     what.add_argument("--seed", type=int, help="random seed (default: 0)")
     what.add_argument(
         "--resume", metavar="RUN", nargs="?", const=True, help="resume RUN, or the preset's newest unfinished run"

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
 
 import keras
@@ -20,9 +21,10 @@ from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.views import evaluation_batches
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import comparison, ledger, predictions, pretrained
+from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.runs.records import Evaluation
-from resnet_tf.runs.run import Run
+from resnet_tf.runs.run import RUNS, Run
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
 from resnet_tf.tensorboard import TensorBoardLog
@@ -45,7 +47,7 @@ class Result(dict):
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | PathLike,
     split: str = "test",
     data: str | None = None,
     weights: str | None = None,
@@ -54,11 +56,12 @@ def evaluate(
     figures: bool = False,
     recalibrate: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    runs: str | Path = RUNS,
 ) -> Result:
     """Scores a run's network and returns the result, a dict of plain values; writes nothing.
 
     Args:
-        run: a finished or stopped run.
+        run: a finished or stopped run, or its name or folder; a preset's name or file stands for its best finished run.
         split: "test", or "validation" (the images held out of this run's training).
         data: where the images are; default: see `datasets.sources.load`.
         weights: "last" or "best"; default: as `against` says.
@@ -67,6 +70,7 @@ def evaluate(
         figures: also diagnose: confusion, calibration and the most confident mistakes, in numbers and as plots.
         recalibrate: measure batch norm's statistics again on the run's training images, see `models.recalibration`.
         advance: called with the images done and their total after every batch.
+        runs: the folder in which a named run is looked for.
 
     Returns:
         The row of the overall log; `runs.records.Evaluation` says what it holds.
@@ -74,6 +78,7 @@ def evaluate(
     Raises:
         UserError: no such weights or images.
     """
+    run = named_run(run, runs, "evaluate")
     preset, about = run.preset.in_phases[-1], run.about  # the last phase says how the network is tested
     reference = against or run.preset
     default = reference.in_phases[-1].evaluation
@@ -155,6 +160,7 @@ def _of_training(run: Run, loaded: dict) -> dict:
         "run": run.name,
         "preset": run.preset.name,
         **{key: about[key] for key in ("preset_hash", "seed", "steps_planned", "device")},
+        "init": about.get("init", {}).get("run"),
         "precision": about.get("precision"),  # runs of early versions do not say
         "steps": loaded.get("step"),
         "trained": about.get("step"),

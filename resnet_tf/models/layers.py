@@ -1,8 +1,13 @@
 """Layers and initial weights that Keras does not have, or not as a ResNet needs them."""
 
+import math
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import ops
+
+BLOCK = 500  # images measured at a time: their float64 copies stay small
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf", name="Drawn")  # its name in .keras files
@@ -29,10 +34,12 @@ class NumpyInitializer(keras.initializers.Initializer):
         return {"distribution": self.distribution, "scale": self.scale, "seed": self.seed}
 
 
+@keras.saving.register_keras_serializable(package="resnet_tf")
 class InputNormalization(keras.layers.Layer):
     """Subtracts a mean and divides by a deviation that are stored with the weights.
 
-    As part of the network it is the same in training, evaluation, prediction and export.
+    As part of the network it is the same in training, evaluation, prediction and export. At first the mean is 0 and the
+    deviation 1; `adapt` measures them on images.
 
     Args:
         statistics_shape: `(3,)` a value a channel, or `(height, width, 3)` a value a pixel.
@@ -50,6 +57,32 @@ class InputNormalization(keras.layers.Layer):
         self.mean = self.add_weight(name="mean", initializer="zeros", **constant)
         self.deviation = self.add_weight(name="deviation", initializer="ones", **constant)
 
+    def adapt(self, images: np.ndarray | Iterable) -> None:
+        """Stores the mean and deviation of images, as the layer `Normalization` of Keras does.
+
+        A deviation below one grey level is stored as 1, so that a channel without variation is not blown up.
+
+        Args:
+            images: [n, height, width, 3] in 0..255, or an iterable of such batches, for instance a `tf.data.Dataset`.
+        """
+        if not self.built:
+            self.build(None)
+        blocks = images
+        if hasattr(images, "shape"):
+            blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+        axes = tuple(range(4 - len(self.statistics_shape)))  # all images, and all pixels for a value a channel
+        total, squares, count = 0.0, 0.0, 0
+        for block in blocks:
+            pixels = np.asarray(block, np.float64)
+            total += pixels.sum(axes)
+            squares += np.square(pixels).sum(axes)
+            count += math.prod(pixels.shape[axis] for axis in axes)
+        if count == 0:
+            raise ValueError("`images` must hold at least one image. Received: none.")
+        mean = total / count
+        self.mean.assign(mean)
+        self.deviation.assign(np.maximum(np.sqrt(np.maximum(squares / count - mean**2, 0)), 1.0))
+
     def call(self, images):
         return ops.cast((images - self.mean) / self.deviation, self.compute_dtype)
 
@@ -57,13 +90,15 @@ class InputNormalization(keras.layers.Layer):
         return {**super().get_config(), "statistics_shape": self.statistics_shape}
 
 
+@keras.saving.register_keras_serializable(package="resnet_tf")
 class BatchNormalization(keras.layers.Layer):
     """Batch normalisation over batch, height and width, with torch's defaults and torch's running variance.
 
     The statistics are those of the global batch, also where several devices share it. With TensorFlow on one device the
     training step uses the fused `FusedBatchNormV3`: on a CPU about 1.4 times as many steps a second as with Keras's
     layer. Otherwise plain Keras operations do the same. The running variance is unbiased (Bessel's correction), as in
-    torch; in Keras's layer it is not.
+    torch; in Keras's layer it is not. A layer whose `trainable` is false uses its running statistics and keeps them, in
+    training too, as Keras's does.
 
     Args:
         momentum: weight of the old running statistics in a step's new ones; 0.9 is torch's `momentum=0.1`.
@@ -87,7 +122,7 @@ class BatchNormalization(keras.layers.Layer):
         self.running_variance = self.add_weight(name="running_variance", initializer="ones", trainable=False, **vector)
 
     def call(self, x, training=False):
-        if not training:
+        if not (training and self.trainable):
             return self._normalised(x, self.running_mean, self.running_variance)
         fused = keras.backend.backend() == "tensorflow" and _replicas() == 1
         y, mean, variance = self._fused(x) if fused else self._plain(x)
@@ -156,6 +191,7 @@ class GroupedConv2D(keras.layers.Conv2D):
         return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper())
 
 
+@keras.saving.register_keras_serializable(package="resnet_tf")
 class IdentityPad(keras.layers.Layer):
     """The shortcut without parameters: takes every `strides`-th pixel and adds channels of zeros.
 

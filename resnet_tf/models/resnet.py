@@ -40,6 +40,9 @@ def resnet(
 
     `resnet(num_residual_units=3)` is the paper's ResNet-20 for CIFAR; `resnet(network)` follows a preset's `model`.
 
+    The input's mean is 0 and its deviation 1 until they are measured on the training images:
+    `model.get_layer("normalization").adapt(images)`.
+
     Args:
         network: the shape of the network; see `presets.Network` for every key.
         image_size: height and width of the input in pixels; None: any.

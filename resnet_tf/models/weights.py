@@ -14,6 +14,7 @@ from resnet_tf.errors import UserError, shown
 from resnet_tf.format import first_line
 
 METADATA = "__about__"  # the array that holds it, as JSON
+HEAD = "head/"  # what the names of the last layer's arrays begin with
 
 
 def pack(model: keras.Model, metadata: dict) -> bytes:
@@ -27,16 +28,23 @@ def save(model: keras.Model, path: Path, metadata: dict) -> None:
     files.write_atomically(path, pack(model, metadata))
 
 
-def load(model: keras.Model, path: Path) -> dict:
+def load(model: keras.Model, path: Path, head: bool = True) -> dict:
     """Loads an .npz file's weights into a model and returns their metadata.
 
     Names, shapes and types must be the model's. They are compared before any array is read, so a file of another
     network takes no memory.
 
+    Args:
+        head: False leaves the last layer as it is; the file's may be of any number of classes.
+
     Raises:
         UserError: not a weight file, or one of another network. The message says what differs; nothing is loaded.
     """
-    variables = {variable.path: variable for variable in model.variables}
+
+    def is_loaded(name: str) -> bool:
+        return head or not name.startswith(HEAD)
+
+    variables = {variable.path: variable for variable in model.variables if is_loaded(variable.path)}
     wanted = {name: f"{variable.dtype} {tuple(variable.shape)}" for name, variable in variables.items()}
     try:
         if path.exists() and not path.is_file():
@@ -46,7 +54,8 @@ def load(model: keras.Model, path: Path) -> dict:
             shape, dtype = headers.pop(METADATA, ((), np.dtype("U1")))
             if shape != () or dtype.kind != "U" or dtype.itemsize > 1e6:
                 raise ValueError(f"{METADATA} is not one short text")
-            _check_arrays(path, {name: f"{dtype} {shape}" for name, (shape, dtype) in headers.items()}, wanted)
+            stored = {name: f"{dtype} {shape}" for name, (shape, dtype) in headers.items() if is_loaded(name)}
+            _check_arrays(path, stored, wanted)
             file.seek(0)
             arrays = files.unpack_arrays(file)
         metadata = json.loads(str(arrays.pop(METADATA, "{}")))

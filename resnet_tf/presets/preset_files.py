@@ -63,6 +63,11 @@ def _warn_of_two(taken: Path, other: Path) -> None:
     logger.warning(f"preset {taken.stem} is {taken}; name the other one by its path, {other}")
 
 
+def path_of(preset: str | os.PathLike) -> Path:
+    """Returns the file of a preset: a text is its name or path, a `Path` the file itself; errors as `find`."""
+    return Path(preset) if isinstance(preset, os.PathLike) else find(preset)
+
+
 def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> Preset:
     """Loads a preset by name, path or plain dict, with changes as keywords: `load_preset("4", train={"epochs": 2})`.
 
@@ -79,7 +84,7 @@ def load_preset(preset: str | os.PathLike | dict | Preset, **changes: dict) -> P
             message = f"a preset holds only dict, list, str and numbers. Received: {error}."
             raise UserError(message, "preset-not-plain") from error
     elif not isinstance(preset, Preset):
-        path = Path(preset) if isinstance(preset, os.PathLike) else find(preset)
+        path = path_of(preset)
         preset = schema.from_dict({"name": path.stem, **read(path)})
     return overrides.override(preset, changes)
 

@@ -61,6 +61,7 @@ class Train:
         precision: "float32", or "mixed_bfloat16": convolutions in bfloat16, weights and batch norm in float32. For
             GPUs and for processors that have bfloat16 instructions; on others it is slower.
         jit_compile: whether XLA compiles the step. For GPUs; on a processor its convolutions are slower.
+        init: a run (name or folder), or a preset for its best run, whose weights it starts from, see `transfer`.
         state_minutes: minutes after which the run's state is saved, besides the end of every epoch.
     """
 
@@ -70,6 +71,7 @@ class Train:
     repeats: PositiveInt = 1
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
+    init: str | None = None
     state_minutes: PositiveFloat = 10.0
 
     def __post_init__(self):
@@ -136,7 +138,7 @@ ALTERNATIVES = (
 UNHASHED = {"train": ("state_minutes",)}
 # Keys that were added when runs with hashes existed: at its default such a key is not hashed, so that a recipe without
 # it keeps its hash.
-LATER = {"model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"), "train": ("repeats",)}
+LATER = {"model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"), "train": ("repeats", "init")}
 Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))
 
 
@@ -306,9 +308,9 @@ def _phase(preset: Preset, number: int, changes: dict) -> Preset:
 def _check_phases(preset: Preset) -> None:
     """Raises UserError where the phases do not fit one another."""
     data = [phase.data for phase in preset.in_phases]
-    if len({(phase.dataset, phase.validation_size) for phase in data}) > 1:
+    if len({(phase.data.dataset, phase.data.validation_size, phase.train.init) for phase in preset.in_phases}) > 1:
         raise UserError(
-            f"all phases of preset {preset.name} must have the same data.dataset and data.validation_size.",
+            f"all phases of preset {preset.name} must have the same data.dataset, data.validation_size and train.init.",
             "preset-phases-differ",
         )
     sizes = sorted({phase.image_size for phase in data})

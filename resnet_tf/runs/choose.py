@@ -83,6 +83,30 @@ def find_run(name: str, runs: str | Path) -> Run:
     )
 
 
+def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str) -> Run:
+    """Returns a run by its name or folder, or the best one of a preset by the preset's name or file; logs which it is.
+
+    Args:
+        use: as for `choose_run`.
+
+    Raises:
+        UserError: it is neither, or the preset has no finished run.
+    """
+    if isinstance(name, Run):
+        return name
+    name = str(name)
+    try:
+        return choose_run(None, name, runs, use)
+    except UserError as error:
+        if error.code != "run-not-found":
+            raise
+    try:
+        preset_files.find(name)
+    except UserError as error:
+        raise UserError(f"a run or a preset must exist. Received: {shown(name)}: {error}", error.code) from None
+    return choose_run(name, None, runs, use)
+
+
 def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str) -> Run:
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 

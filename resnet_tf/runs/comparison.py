@@ -64,6 +64,8 @@ def differences(preset: Preset, result: Evaluation) -> list[str]:
     _, split = _reference(preset, result.split)
     if result.split != split:
         reasons.append(f"split: {result.split}, the reference's is {split}")
+    if result.init and "train.init" not in result.changed:  # in its preset too: a reference is of random weights
+        reasons.append(f"initial weights: those of {result.init}, not random ones")
     reasons += _training_differences(result)
     if preset.reference.protocol and result.protocol != preset.reference.protocol:
         reasons.append(f"protocol: {result.protocol}, the reference's is {preset.reference.protocol}")

@@ -23,6 +23,7 @@ class Training:
         status: "finished" or "diverged".
         data: name, title, fingerprint, official and source of the images.
         changed: where the recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
+        init: the run whose weights it started from; None: random ones.
         step: updates done up to the last row of the run's log.
         seconds: training time.
         last: the other figures of the last row of the run's log; in the stored row they stand among the rest.
@@ -36,6 +37,7 @@ class Training:
     seed: int
     data: dict
     changed: dict
+    init: str | None = None
     status: str
     step: int
     steps_planned: int
@@ -51,8 +53,9 @@ class Training:
 
     def to_row(self) -> dict:
         row = asdict(self)
-        last, diverged = row.pop("last"), row.pop("diverged")
-        return {**row, **last, **({} if diverged is None else {"diverged": diverged})}
+        last = row.pop("last")
+        unknown = [key for key in ("init", "diverged") if row[key] is None]
+        return {key: value for key, value in {**row, **last}.items() if key not in unknown}
 
     @classmethod
     def from_row(cls, row: dict) -> "Training | None":
@@ -75,6 +78,7 @@ class Evaluation:
 
     Attributes:
         changed: where the run's recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
+        init: the run whose weights the training started from; None: random ones.
         device, precision: what the run was trained on, and in what: "CPU: AMD EPYC, 2 threads", "float32".
         steps, epochs: how long the scored weights were trained; None where they do not say.
         trained: updates of the whole run; the best weights are from an earlier step.
@@ -99,6 +103,7 @@ class Evaluation:
     device: str | None = None
     precision: str | None = None
     changed: dict
+    init: str | None = None
     steps: int | None
     trained: int | None = None
     epochs: float | None
@@ -136,7 +141,7 @@ class Evaluation:
 
     def to_row(self) -> dict:
         row = {**asdict(self), "protocol": self.protocol}
-        unknown = [key for key in ("precision", "diagnosis") if row[key] is None]
+        unknown = [key for key in ("init", "precision", "diagnosis") if row[key] is None]
         return {key: value for key, value in row.items() if key not in unknown}
 
     @classmethod
@@ -149,6 +154,7 @@ class Evaluation:
         """Returns what a preset's file keeps of a test result."""
         return {
             **{_RESULT_KEYS.get(key, key): getattr(self, key) for key in _IN_RESULT},
+            **({} if self.init is None else {"init": self.init}),
             "version": self.versions["resnet_tf"],
             "data": {key: self.data[key] for key in ("title", "fingerprint", "official")},
         }

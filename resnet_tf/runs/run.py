@@ -4,7 +4,7 @@ runs/<preset>/<utc>-s<seed>/
     preset.json     the recipe as it was carried out
     run.json        seed, data, versions, device, status
     log.jsonl       a row an epoch
-    weights/        last.npz and best.npz
+    weights/        last.npz and best.npz; initial.npz where the training started from another run's weights
     state/          what `--resume` continues from
     tensorboard/    event files
     figures/        curves.png, and what eval.py draws
@@ -92,6 +92,7 @@ class Run:
     log = _path("log.jsonl")
     last = _path("weights", "last.npz")
     best = _path("weights", "best.npz")
+    initial = _path("weights", "initial.npz")
     state = _path("state")
     lock = _path("writer.lock")
     predictions = _path("predictions")

@@ -31,6 +31,8 @@ def dry_run(preset: Preset, data: str | None = None, seed: int = 0, figure: str 
     held_out = len(plans[0].validation.split) if plans[0].validation else 0
     print(f"images   {dataset.title}")
     print(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
+    if preset.train.init:
+        print(f"start    from the weights of {preset.train.init}")
     print(f"device   {device_description()}")
     warn_of_xla(preset)
     seconds, phases = 0.0, []

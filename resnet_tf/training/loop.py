@@ -20,6 +20,7 @@ from resnet_tf.training.checkpoint import State
 from resnet_tf.training.distributed import undistributed
 from resnet_tf.training.plan import Plan
 from resnet_tf.training.session import Session
+from resnet_tf.transfer import load_start
 
 
 def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> keras.Model:
@@ -69,6 +70,8 @@ class Phase:
             if inside:
                 for rule, state in zip(self.metric_rules, self.progress.watchers, strict=True):
                     rule.restore(state)
+        elif session.run.about.get("init"):
+            load_start(self.step.network, session.run)
 
     @property
     def steps_done(self) -> int:

@@ -23,6 +23,7 @@ from resnet_tf.training.plan import Plan
 from resnet_tf.training.progress import ProgressDisplay
 from resnet_tf.training.recalibration import recalibrate_if_lagging
 from resnet_tf.training.signals import StopSignal
+from resnet_tf.transfer import describe_start
 
 
 class Session:
@@ -85,6 +86,8 @@ class Session:
         logger.info(f"{self.preset.title}: {describe_network(self.preset, self.plans[0].dataset.classes)}")
         logger.info(f"images: {info['data']['title']}, {printable(info['data']['source'])}")
         device = f"{info['device']} ({info['backend']}, {info['precision']}{', XLA' * info['jit_compile']})"
+        if "init" in info:
+            logger.info(describe_start(info["init"]))
         phases = f" in {len(self.plans)} phases" if len(self.plans) > 1 else ""
         logger.info(f"on {device}, seed {info['seed']}, {self.total_steps:,} steps{phases}")
 
@@ -154,6 +157,7 @@ class Session:
             run=self.run.name,
             preset=self.preset.name,
             **{key: about[key] for key in (*keys, "backend", "precision", "jit_compile", "versions")},
+            init=about.get("init", {}).get("run"),
             status=status,
             step=last.get("step", progress.step),
             seconds=ending["seconds"],

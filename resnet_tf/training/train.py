@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
 
 import keras
@@ -9,11 +10,14 @@ import tensorflow as tf
 
 from resnet_tf import files
 from resnet_tf.datasets import sources
+from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.lint.check import check_on
 from resnet_tf.log import logger
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger
+from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import Run, create_run
 from resnet_tf.training import checkpoint
 from resnet_tf.training.device import warn_of_xla
@@ -22,10 +26,11 @@ from resnet_tf.training.loop import Phase, train_phases
 from resnet_tf.training.plan import make_plans
 from resnet_tf.training.resume import check_data, find_run, recipe_of, take_recipe
 from resnet_tf.training.session import Session
+from resnet_tf.transfer import Start, start_from
 
 
 def train(
-    preset: Preset,
+    preset: Preset | str | PathLike | dict,
     data: str | None = None,
     runs: str | Path = "runs",
     seed: int | None = None,
@@ -34,7 +39,7 @@ def train(
     group: ProcessGroup = SINGLE_PROCESS,
     on_step: Callable[[Phase], None] = lambda phase: None,
 ) -> Run:
-    """Trains a preset to its end, or resumes a run.
+    """Trains a preset, given as such or by name, file or plain values, to its end, or resumes a run.
 
     A resumed run keeps the recipe it began with. Of `preset` it takes only the overrides given to `load_preset`, which
     may make it longer: `train(load_preset("3", train={"epochs": 4}), resume=True)`.
@@ -54,7 +59,11 @@ def train(
         UserError: a mistake that the user can fix, in one line.
         Stopped: Ctrl-C or a TERM signal; the state is saved.
     """
+    if isinstance(preset, str | PathLike):
+        preset_file = preset_file or preset_files.path_of(preset).resolve()
+    preset = preset_files.load_preset(preset)
     run = find_run(preset, runs, resume, seed) if resume is not False else None
+    source = named_run(preset.train.init, runs, "start from") if run is None and preset.train.init is not None else None
     with group.workplace(run, runs) as (run, runs):
         if run is None:
             seed = seed or 0
@@ -64,8 +73,10 @@ def train(
         plans = make_plans(preset, dataset, seed)
         for plan in plans:
             group.check(plan.preset.train)
+        start = None if source is None else start_from(source, plans[0].network(), dataset.class_names)
         group.check_alike(
             preset=preset.hash,
+            init=None if start is None else start.about,
             images=dataset.fingerprint,
             seed=seed,
             run="a new one" if run is None else run.name,
@@ -74,15 +85,7 @@ def train(
         )
         resumed = run is not None
         if not resumed:
-            run = create_run(
-                preset,
-                seed,
-                runs,
-                preset_file=None if preset_file is None else str(preset_file),
-                data=ledger.describe_data(dataset),
-                class_names=list(dataset.class_names),
-                changed=preset.changed,
-            )
+            run = _new_run(preset, dataset, seed, runs, preset_file=preset_file, start=start)
         with _errors_in_one_line(run, preset), _sole_writer(run):
             saved = checkpoint.load(run.state)
             if resumed:
@@ -97,6 +100,32 @@ def train(
                 network = train_phases(session, on_step)
             session.finish(network)
             return run
+
+
+def _new_run(
+    preset: Preset,
+    dataset: Dataset,
+    seed: int,
+    runs: str | Path,
+    *,
+    preset_file: Path | None,
+    start: Start | None = None,
+) -> Run:
+    """Makes the run of a new training, with a copy of the weights that it starts from."""
+    about = {} if start is None else {"init": start.about}
+    run = create_run(
+        preset,
+        seed,
+        runs,
+        preset_file=None if preset_file is None else str(preset_file),
+        data=ledger.describe_data(dataset),
+        class_names=list(dataset.class_names),
+        changed=preset.changed,
+        **about,
+    )
+    if start is not None:
+        files.write_atomically(run.initial, start.content)
+    return run
 
 
 @contextlib.contextmanager

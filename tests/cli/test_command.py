@@ -208,3 +208,15 @@ def test_help_is_short_and_shows_examples(capsys):
     text = capsys.readouterr().out
     assert "  python train.py --preset 4" in text
     assert len(text.splitlines()) < 40
+
+
+def test_init_is_short_for_its_key_and_a_name_of_digits_stays_a_text():
+    from resnet_tf.cli import train as train_command
+
+    def recipe(*arguments):
+        return train_command.recipe(train_command.parser().parse_args(["--preset", "demo", *arguments]))[0]
+
+    assert recipe("--init", "4", "--set", "train.epochs=2").train.init == "4"
+    assert recipe("--set", "train.epochs=2").train.init is None
+    assert recipe("--init", "4").changed == {"train.init": ["4", None]}
+    assert user_error(recipe, "--init", "4", "--set", "train.init=quick").code == "set-conflict"

@@ -146,6 +146,39 @@ def test_input_normalization_a_channel_and_a_pixel():
         assert [tuple(weight.shape) for weight in layer.weights] == [shape, shape]
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((3,), -1), ((4, 4, 3), (1, 2, 3))])
+def test_adapt_measures_as_numpy_and_keras_do(shape, axis):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (700, 4, 4, 3)).astype(np.uint8)  # more than a block
+    theirs = keras.layers.Normalization(axis=axis)
+    theirs.adapt(x.astype(np.float32))
+    axes = (0, 1, 2) if len(shape) == 1 else 0
+    for given in (x, x.astype(np.float32), [x[:300], x[300:]], tf.data.Dataset.from_tensor_slices(x).batch(64)):
+        layer = InputNormalization(shape)
+        layer.adapt(given)
+        np.testing.assert_allclose(layer.mean, x.mean(axes), rtol=1e-6)
+        np.testing.assert_allclose(layer.deviation, x.std(axes), rtol=1e-6)
+        np.testing.assert_allclose(layer(x[:5]), theirs(x[:5].astype(np.float32)), atol=1e-4)
+
+
+def test_adapt_divides_by_no_deviation_of_nothing():
+    layer = InputNormalization()
+    layer.adapt(np.full((2, 4, 4, 3), 7, np.uint8))
+    np.testing.assert_array_equal(layer(np.full((1, 4, 4, 3), 8, np.uint8)), 1)
+    with pytest.raises(ValueError, match="at least one image"):
+        layer.adapt([])
+
+
+@pytest.mark.parametrize("kind", [BatchNormalization, PlainBatchNormalization])
+def test_a_frozen_batch_norm_keeps_its_statistics_as_keras_does(kind):
+    layer = moved(kind())
+    layer.trainable = False
+    before = [np.array(weight) for weight in layer.weights]
+    np.testing.assert_array_equal(layer(images(), training=True), layer(images(), training=False))
+    for weight, old in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
 def test_input_normalization_takes_the_mean_off_in_float32():
     """In bfloat16 the mean 125.3 would be 125.5, and grey level 200.4 would be 200."""
     layer = InputNormalization(dtype="mixed_bfloat16")

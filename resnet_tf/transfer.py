@@ -1,0 +1,106 @@
+"""A run's weights where another work starts: as a Keras model, or in the network of another training."""
+
+import hashlib
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from resnet_tf.errors import UserError
+from resnet_tf.models import weights
+from resnet_tf.models.build import build_network
+from resnet_tf.runs.choose import named_run
+from resnet_tf.runs.run import RUNS, Run
+
+
+def from_pretrained(
+    name_or_run: str | PathLike | Run,
+    classes: int | None = None,
+    include_top: bool = True,
+    *,
+    runs: str | Path = RUNS,
+    which: str | None = None,
+    seed: int = 0,
+) -> keras.Model:
+    """Returns a run's trained network as an ordinary Keras model: to predict with, as features, or to train on.
+
+    Args:
+        name_or_run: a run, its name or folder; or a preset's name or file, which stands for its best finished run and,
+            where there is none, for its published one ("quick-long").
+        classes: number of logits of a new head with fresh weights; None: the run's own head.
+        include_top: False: without a head, the model returns the features that it takes, averaged over the image.
+        runs: the folder in which runs are looked for.
+        which: "last" or "best" weights; default: as the preset says.
+        seed: of the fresh head's weights.
+
+    Returns:
+        A model from images [batch, image_size, image_size, 3] in 0..255, uint8 or float, in the size of the preset's
+        last phase, to float32 logits [batch, classes], or to features [batch, channels]. The normalisation inside is
+        that of the run's training images. Batch norm is not folded.
+
+    Raises:
+        UserError: no such run, or arguments that contradict each other.
+    """
+    if classes is not None and not include_top:
+        raise UserError(
+            f"a model without a head has no classes. Received: classes={classes}, include_top=False; leave one out.",
+            "options-conflict",
+        )
+    if classes is not None and classes < 1:
+        raise UserError(f"classes must be at least 1. Received: {classes}.", "classes-out-of-range")
+    run = named_run(name_or_run, runs, "load")
+    preset = run.preset.in_phases[-1]
+    model = build_network(preset, classes or len(run.about["class_names"]), seed=seed)
+    weights.load(model, run.weights(which or preset.evaluation.weights), head=classes is None)
+    if include_top:
+        return model
+    return keras.Model(model.input, model.get_layer("pool").output, name=f"{model.name}_features")
+
+
+class Start(NamedTuple):
+    """The weights that a training starts from.
+
+    Attributes:
+        content: of the weight file.
+        about: what run.json keeps: "run", "weights" ("last" or "best"), "sha256", "head" (whether it was loaded) and
+            "arrays" (how many were).
+    """
+
+    content: bytes
+    about: dict
+
+
+def start_from(source: Run, network: keras.Model, class_names: Sequence[str]) -> Start:
+    """Loads a run's weights into the network of a new training, all but the head where the classes are others.
+
+    Input normalisation and batch norm's running statistics are among them: the other weights expect these.
+
+    Args:
+        class_names: of the new training.
+
+    Raises:
+        UserError: the run has no weights, or they do not fit into the network.
+    """
+    which = source.preset.in_phases[-1].evaluation.weights
+    path, head = source.weights(which), list(class_names) == source.about["class_names"]
+    weights.load(network, path, head)
+    content, arrays = path.read_bytes(), len(network.variables) - (0 if head else 2)
+    digest = hashlib.sha256(content).hexdigest()
+    about = {"run": source.name, "weights": which, "sha256": digest, "head": head, "arrays": arrays}
+    return Start(content, about)
+
+
+def load_start(network: keras.Model, run: Run) -> None:
+    """Loads the weights that a run starts from, of which it holds a copy, into its network."""
+    weights.load(network, run.initial, run.about["init"]["head"])
+
+
+def describe_start(init: dict) -> str:
+    """Returns a line for people on what `start_from` did."""
+    head = "the head among them" if init["head"] else "all but head/kernel and head/bias, whose classes are others"
+    return (
+        f"starts from the {init['weights']} weights of {init['run']}: {init['arrays']} arrays, {head}; input "
+        "normalisation is that run's too"
+    )
