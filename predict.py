@@ -26,8 +26,8 @@ def parser() -> command.Parser:
     options.add_argument(
         "--frame",
         choices=FRAMES,
-        help="how a photo becomes a square: squeezed, cut to its middle, or padded (default: squash for CIFAR and STL-10, "
-        "else crop)",
+        help="how a photo becomes a square: squeezed, cut to its middle, or padded (default: squash for CIFAR and "
+        "STL-10, else crop)",
     )
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
     what.add_argument("--csv", metavar="FILE", help="also write a CSV file")

@@ -24,8 +24,9 @@ def serve(side: int, crop: int, frame: str, seconds: float) -> None:
     """Answers one line of JSON on standard input (a path) with one photo on standard output, until the input ends.
 
     An answer is a line of JSON, {"error"} or {"width", "height", "preview": [width, height]}, then for a good photo
-    the RGB bytes of its square (`squared`) and of its preview. No pickle: what comes from the process that read a stranger's file
-    is data. The kernel's alarm ends the process, whatever code it is in, when one photo takes longer than `seconds`.
+    the RGB bytes of its square (`squared`) and of its preview. No pickle: what comes from the process that read a
+    stranger's file is data. The kernel's alarm ends the process, whatever code it is in, when one photo takes longer
+    than `seconds`.
     """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing a library prints mixes with them
