@@ -82,9 +82,8 @@ def check_place(host: str, port: int) -> None:
             trial.bind((host, port))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"The page cannot be served at {host}:{port}: {reason}. Try another --port.", "address"
-        ) from None
+        message = f"The page cannot be served at {host}:{port}: {reason}. Try another --port."
+        raise UserError(message, "address-not-available") from None
 
 
 def launch(page, host: str, port: int) -> str:
@@ -137,14 +136,6 @@ def build(first: Run, runs: str | Path, uploads: Path):
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio
 
-    class Upload(gradio.Image):
-        """An image whose file is handed over as it came, not decoded here."""
-
-        is_template = True  # to the browser it is an Image
-
-        def preprocess(self, payload):
-            return None if payload is None else payload.path
-
     @lru_cache(_NETWORKS)
     def predictor(name: str):
         from resnet_tf.prediction.predict import Predictor
@@ -163,6 +154,8 @@ def build(first: Run, runs: str | Path, uploads: Path):
             return None, _error(str(error))
         finally:
             path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
     names = _names(first, runs)
     with gradio.Blocks(title="Predict a photo", analytics_enabled=False, delete_cache=(60, 600)) as page:
@@ -171,12 +164,10 @@ def build(first: Run, runs: str | Path, uploads: Path):
             with gradio.Column(scale=2, min_width=300):
                 choice = gradio.Dropdown(names, value=first.name, label="Network")
                 about = gradio.HTML(introduce(first, runs))
-                photo = Upload(
-                    sources=["upload", "clipboard", "webcam"],
-                    label="Drop, paste or take a photo",
-                    height=260,
-                    buttons=[],
-                )
+                sources = ["upload", "clipboard", "webcam"]
+                photo = gradio.Image(sources=sources, label="Drop, paste or take a photo", height=260, buttons=[])
+                # The file is handed over as it came; Gradio would decode it in this process.
+                photo.preprocess = lambda upload: None if upload is None else upload.path
             with gradio.Column(scale=3, min_width=300):
                 shown = gradio.HTML(_wrapped("<p class='faint'>The answer appears here.</p>"), elem_id="answer")
         choice.change(lambda name: introduce(find_run(name, runs), runs), choice, about, api_visibility="private")
