@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import signal
 import socket
 import tempfile
 from functools import lru_cache
@@ -36,11 +37,11 @@ _STYLE = """
 .answer {font-size: 16px; line-height: 1.45}
 .answer h2 {font-size: 26px; margin: 0 0 4px}
 .answer .unsure, .answer .error {color: #b42318; font-weight: 600}
-.answer .views {display: flex; flex-wrap: wrap; gap: 12px; margin: 12px 0}
-.answer figure {margin: 0; flex: 1 1 150px; max-width: 240px}
+.answer .views {display: grid; grid-template-columns: repeat(3, minmax(0, 240px)); gap: 12px; margin: 12px 0}
+.answer figure {margin: 0}
 .answer img {width: 100%; aspect-ratio: 1; object-fit: contain; background: #f5f6f8; border-radius: 6px}
 .answer img.pixels {image-rendering: pixelated}
-.answer figcaption, .answer .faint {color: var(--body-text-color-subdued); font-size: 14px}
+.answer figcaption, .answer .faint {opacity: 0.7; font-size: 14px}
 .answer .bar {display: grid; grid-template-columns: 8.5em 1fr 4em; gap: 10px; align-items: center; margin: 5px 0}
 .answer .bar span:first-child {overflow-wrap: anywhere}
 .answer .bar div {background: #e8edf4; border-radius: 4px; height: 18px; overflow: hidden}
@@ -61,6 +62,7 @@ def serve(runs: str, run: str | None, preset: str | None, host: str, port: int) 
         UserError: Gradio is not installed, there is no run, or the address cannot be listened at.
     """
     check_place(host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, must delete the folder of uploads
     first = choose_run(preset, run, runs, "predict")
     with tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
@@ -68,7 +70,8 @@ def serve(runs: str, run: str | None, preset: str | None, host: str, port: int) 
         page.queue(max_size=16)
         launch(page, host, port)
         logger.info(f"The page is at http://{host}:{port} (Ctrl-C stops it).")
-        page.block_thread()
+        with contextlib.redirect_stdout(io.StringIO()):
+            page.block_thread()
 
 
 def check_place(host: str, port: int) -> None:

@@ -17,7 +17,7 @@ MAX_CLASSES_WRITTEN = 20  # of more classes the matrix shows neither names nor c
 
 
 def draw(
-    diagnosis: Diagnosis, mistaken: np.ndarray, names: Sequence[str], title: str, temperature: float | None
+    diagnosis: Diagnosis, mistaken: np.ndarray, names: Sequence[str], title: str, temperature: float | None = None
 ) -> dict[str, bytes]:
     """Returns the PNGs of a diagnosis by name: "confusion", "calibration", "mistakes".
 

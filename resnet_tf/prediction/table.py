@@ -58,7 +58,7 @@ def as_json(rows: Sequence[dict]) -> str:
 
 
 def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
-    """Writes file, error, width, height, unsure, truth, class_1, probability_1, class_2 ... as UTF-8, a line a row.
+    """Writes file, error, width, height, class_1, probability_1, class_2 ... as UTF-8, a line a row.
 
     A text that a spreadsheet would take for a formula gets a ' in front.
 
@@ -66,15 +66,14 @@ def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
         UserError: the file cannot be written.
     """
     places = range(max((len(row["top"]) for row in rows), default=0))
-    names = ["file", "error", "width", "height", "unsure", "truth"]
+    names = ["file", "error", "width", "height"]
     names += [name for place in places for name in (f"class_{place + 1}", f"probability_{place + 1}")]
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
         guesses = [value for guess in row["top"] for value in (_cell(guess["class"]), guess["probability"])]
-        about = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"]]
-        cells = [*about, int(row["unsure"]), _cell(row["truth"] or ""), *guesses]
+        cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"], *guesses]
         writer.writerow(cells + [None] * (len(names) - len(cells)))
     files.save(path, text.getvalue())
 
