@@ -41,6 +41,7 @@ _STYLE = """
 .answer figure {margin: 0}
 .answer img {width: 100%; aspect-ratio: 1; object-fit: contain; background: #f5f6f8; border-radius: 6px}
 .answer img.pixels {image-rendering: pixelated}
+.answer figcaption, .answer p {overflow-wrap: anywhere}
 .answer figcaption, .answer .faint {opacity: 0.7; font-size: 14px}
 .answer .bar {display: grid; grid-template-columns: 8.5em 1fr 4em; gap: 10px; align-items: center; margin: 5px 0}
 .answer .bar span:first-child {overflow-wrap: anywhere}
@@ -139,6 +140,10 @@ def build(first: Run, runs: str | Path, uploads: Path):
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio
 
+    # Gradio would decode an upload in this process. The class is changed, as Gradio makes new objects of it for each
+    # browser and writes a stub file beside a class derived from it.
+    gradio.Image.preprocess = lambda self, upload: None if upload is None else upload.path
+
     @lru_cache(_NETWORKS)
     def predictor(name: str):
         from resnet_tf.prediction.predict import Predictor
@@ -147,7 +152,7 @@ def build(first: Run, runs: str | Path, uploads: Path):
 
     def answer(upload: str | None, name: str):
         if upload is None:  # it was cleared
-            return gradio.skip(), gradio.skip()
+            return None, gradio.skip()
         path = Path(os.path.realpath(upload))
         if uploads.resolve() not in path.parents:
             return None, _error("the file is no upload")
@@ -169,8 +174,6 @@ def build(first: Run, runs: str | Path, uploads: Path):
                 about = gradio.HTML(introduce(first, runs))
                 sources = ["upload", "clipboard", "webcam"]
                 photo = gradio.Image(sources=sources, label="Drop, paste or take a photo", height=260, buttons=[])
-                # The file is handed over as it came; Gradio would decode it in this process.
-                photo.preprocess = lambda upload: None if upload is None else upload.path
             with gradio.Column(scale=3, min_width=300):
                 shown = gradio.HTML(_wrapped("<p class='faint'>The answer appears here.</p>"), elem_id="answer")
         choice.change(lambda name: introduce(find_run(name, runs), runs), choice, about, api_visibility="private")
@@ -203,11 +206,11 @@ def describe(path: Path, predictor, runs: str | Path) -> str:
 
     ((row, photo),) = predictor.predict([path], min(_SHOWN, len(predictor.classes)))
     if row["error"]:
-        return _error(f"This file cannot be predicted: {row['error']}.")
+        return _error(f"{path.name} cannot be predicted: {row['error']}.")
     best = row["top"][0]
     verdict = "<span class='unsure'>unsure: perhaps none of the classes</span>" if row["unsure"] else "sure"
     figures = (
-        (photo.preview, "the photo", ""),
+        (photo.preview, path.name, ""),
         (photo.fitted, f"what the network saw: {photo.fitted.shape[0]} x {photo.fitted.shape[1]} pixels", "pixels"),
         (plot.coloured(photo.fitted, photo.activation), f"evidence for {best['class']}", "pixels"),
     )
