@@ -89,8 +89,8 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
     its last epoch; of equal ones it is the newest. Where there is none, a pretrained run takes its place (copied into
     `runs`), and where there is none of these either, the best trial by the same figure. The test split decides nothing.
 
-    Where no preset is named, pretrained runs and those of all presets compete, as far as they have the data set of the
-    newest finished run: accuracies on other images do not compare. Runs on built-in images are left out unless there
+    Where no preset is named, pretrained runs and those of all presets compete, as far as they have the images of the
+    newest finished run: accuracies on others do not compare. Runs on built-in images are left out unless there
     is nothing else, pretrained runs included.
 
     Args:
@@ -144,7 +144,7 @@ def _alternatives(preset: str | None, runs: str | Path) -> str:
 def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], list[Run], list[Run]]:
     """Returns, each oldest first, the finished runs of a preset's own recipe, its trials, and published runs.
 
-    Where no preset is given, all have the data set of the newest run on other than built-in images; runs on these count
+    Where no preset is given, all have the images of the newest run on other than built-in images; runs on these count
     only where there is nothing else.
     """
     name = written and written.name
@@ -161,9 +161,8 @@ def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], li
 
 
 def _task(run: Run) -> tuple:
-    """Returns what two runs must have in common so that their accuracies compare: the data set, its classes."""
-    dataset = run.preset.data.dataset
-    return dataset, run.about["class_names"] if dataset == "folder" else None
+    """Returns what two runs must have in common so that their accuracies compare: the data set and its very images."""
+    return run.preset.data.dataset, (run.about.get("data") or {}).get("fingerprint")
 
 
 def _changes(run: Run, written: Preset | None = None) -> dict:

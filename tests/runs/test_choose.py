@@ -13,6 +13,7 @@ from resnet_tf.runs.choose import all_runs, choose_run, find_run, latest_run, la
 from resnet_tf.runs.run import Run, create_run
 
 PRESET = schema.from_dict(MINE)
+PUBLISHED = pretrained.FOLDER
 
 
 def test_runs_are_found_by_name_and_by_path(tmp_path, clock, monkeypatch):
@@ -145,7 +146,8 @@ def test_a_pretrained_run_goes_before_a_trial_of_its_preset(tmp_path, clock):
     quick = preset_files.load_preset("quick-long")
     short = preset_files.load_preset("quick-long", train={"epochs": 1}, phases=())
     run = create_run(short, 0, tmp_path / "runs", changed={"phases": [[], list(quick.phases)]})
-    run.update(status="finished", last={"validation_top1": 99.0})
+    (published,) = all_runs(PUBLISHED)
+    run.update(status="finished", last={"validation_top1": 99.0}, data=published.about["data"])
     for preset in ("quick-long", None):
         found, line = chosen(tmp_path, preset)
         assert found.pretrained
@@ -175,7 +177,8 @@ def test_the_best_run_of_all_presets_answers_where_none_is_named(tmp_path, finis
 
 
 def test_a_weak_run_does_not_replace_the_pretrained_network(tmp_path, finished, monkeypatch):
-    weak = finished(52.0)
+    (published,) = all_runs(PUBLISHED)
+    weak = finished(52.0, data=published.about["data"])
     monkeypatch.undo()
     found, line = chosen(tmp_path)
     assert found.pretrained
