@@ -152,7 +152,7 @@ def build(first: Run, runs: str | Path, uploads: Path):
 
     def answer(upload: str | None, name: str):
         if upload is None:  # it was cleared
-            return None, gradio.skip()
+            return gradio.skip(), gradio.skip()  # None would clear an upload that came meanwhile
         path = Path(os.path.realpath(upload))
         if uploads.resolve() not in path.parents:
             return None, _error("the file is no upload")
