@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from resnet_tf import files
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import printable
+from resnet_tf.log import logger
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,15 @@ _STYLE = {
     "svg.fonttype": "none",  # text stays text: small, and selectable
     "svg.hashsalt": "resnet_tf",  # else each file would hold random identifiers
 }
+# For what DejaVu lacks, such as Chinese, Japanese and Korean: those of these fonts that are installed.
+_FURTHER_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+)
+_FURTHER_FONTS += ("Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Arial Unicode MS", "Noto Sans Devanagari")
 _NO_DATE = {"svg": {"Date": None, "Creator": None, "Format": None, "Type": None}, "pdf": {"CreationDate": None}}
 
 
@@ -69,11 +79,18 @@ def form_of(path: str | os.PathLike) -> str:
 def encode(figure: "Figure", form: str) -> bytes:
     """Returns a figure as the content of a file: `form` is "png", "pdf" or "svg". Equal figures give equal bytes."""
     import matplotlib
+    from matplotlib import font_manager
 
+    installed, (first, last) = {font.name for font in font_manager.fontManager.ttflist}, _STYLE["font.sans-serif"]
+    fonts = [first, *(name for name in _FURTHER_FONTS if name in installed), last]
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a character that the font lacks, which is shown as a box
+    with matplotlib.rc_context({**_STYLE, "font.sans-serif": fonts}), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(buffer, format=form, metadata=_NO_DATE.get(form))
+    codes = {int(found[1]) for one in caught if (found := re.match(r"Glyph (\d+)", str(one.message)))}
+    if codes and form != "svg":  # where the reader's fonts draw the text
+        some = printable("".join(map(chr, sorted(codes)[:10])))
+        logger.info(f"no installed font has {some}: drawn as boxes; install one that does, such as Noto Sans CJK")
     return buffer.getvalue()
 
 

@@ -227,3 +227,25 @@ def bombs():
 
 
 BOMBS = list(bombs())
+
+
+def mutated(rng, seeds):
+    """One picture file with bits flipped, its end or middle cut out, a stretch zeroed, or another spliced in."""
+    content = bytearray(seeds[rng.integers(len(seeds))])
+    start, stop = sorted(rng.integers(0, len(content) + 1, 2))
+    match rng.integers(6):
+        case 0:
+            for _ in range(rng.integers(1, 20)):
+                content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        case 1:
+            content[rng.integers(min(64, len(content)))] = rng.integers(256)  # headers are where the sizes are
+        case 2:
+            del content[start:]
+        case 3:
+            del content[start:stop]
+        case 4:
+            content[start:stop] = bytes(stop - start)
+        case 5:
+            other = seeds[rng.integers(len(seeds))]
+            content[start:] = other[rng.integers(len(other)) :]
+    return bytes(content)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "resnet_tf"
-COMMANDS = ("train", "eval", "predict", "export", "report", "sweep")
+COMMANDS = ("train", "eval", "predict", "export", "report", "sweep", "serve")
 
 # The rooms from the ground up. A room imports rooms of lower floors only, so no two rooms can import each other.
 FLOORS = [
@@ -27,6 +27,7 @@ FLOORS = [
     {"training"},
     {"evaluation"},
     {"prediction", "report", "sweeping", "export"},
+    {"serving"},
     {"cli"},
     {"__main__"},
 ]
@@ -39,7 +40,18 @@ NEVER_WITHIN_REACH = {
     "resnet_tf.pipeline": ("resnet_tf.models",),
 }
 # These take a second and more to import: nothing that a listing or a message needs may want them.
-HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "tensorboard", "jax", "torch", "scipy", "matplotlib", "ray"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "tensorflow_datasets",
+    "tensorboard",
+    "jax",
+    "torch",
+    "scipy",
+    "matplotlib",
+    "ray",
+    "gradio",
+}
 QUICK = (
     "resnet_tf",
     "resnet_tf.errors",

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from assertions import user_error
+from messages import listen
 
 from resnet_tf import plots
 
@@ -50,3 +51,12 @@ def test_svg_in_a_page_is_small_text_with_no_part_named_twice():
     assert len(names) == len(set(names))
     assert not any(name.startswith("figure") for name in names)
     assert len(element) < 15_000
+
+
+def test_characters_that_no_font_has_are_named_in_one_line(tmp_path):
+    said = listen()
+    for text, lines in (("cat \u00e9", 0), ("\U000f0000 and \U000f0001", 1)):  # private use: no font draws these
+        picture = plots.figure(2, 1)
+        picture.text(0, 0, text)
+        plots.save(picture, tmp_path / "x.png")
+        assert len(said) == lines

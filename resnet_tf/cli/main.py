@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": "predict the classes of your own photos",
     "report": "report every result beside its reference, or compare two runs",
     "export": "export a trained network to SavedModel, ONNX or LiteRT",
+    "serve": "serve a page that predicts the photo dropped on it",
     "sweep": "train many presets, seeds and settings",
 }
 HELP = """\

@@ -5,7 +5,8 @@ from pathlib import Path
 from resnet_tf import installation, log, plots
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
-from resnet_tf.runs.choose import choose_run
+from resnet_tf.prediction.sandbox import FRAMES
+from resnet_tf.runs.choose import choose_run, recorded_accuracy
 
 EXAMPLES = """\
   python predict.py cat.jpg dog.png                       predict with your best run, or pretrained weights
@@ -21,6 +22,12 @@ def parser() -> command.Parser:
     command.add_network_options(options)
     what = options.add_argument_group("output")
     what.add_argument("--top", type=int, metavar="K", help="number of classes per photo (default: 3, or both of two)")
+    options.add_argument(
+        "--frame",
+        choices=FRAMES,
+        help="how a photo becomes a square: squeezed, cut to its middle, or padded (default: squash for CIFAR and "
+        "STL-10, else crop)",
+    )
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
     what.add_argument("--csv", metavar="FILE", help="also write a CSV file")
     what.add_argument("--figure", metavar="FILE", help="also plot a contact sheet (.png, .pdf, .svg)")
@@ -46,25 +53,26 @@ def main(arguments: list[str]) -> None:
     run = choose_run(options.preset, options.run, options.runs, "predict")
     command.start_tensorflow()
     from resnet_tf.prediction import plot, table
-    from resnet_tf.prediction.predict import predict_photos
+    from resnet_tf.prediction.predict import Predictor
 
+    predictor = Predictor(run, options.weights, options.frame)
     rows, shown = [], []
     with command.counting("predicting") as advance:
-        for row, photo in predict_photos(paths, run, options.top, options.weights, advance):
+        for row, photo in predictor.predict(paths, options.top, advance):
             rows.append(row)
             if options.figure and len(shown) < plot.MAX_TILES:
                 shown.append(photo)
-    about = f"run {run.name}: {run.preset.title}, trained on {run.about['data']['title']}"
-    if published := run.published:
-        about += f"; pretrained ({published.top1:.2f} % on the test split)"
+    about = f"answered by {run.name}: {run.preset.title}, trained on {run.about['data']['title']}; "
+    about += f"{recorded_accuracy(run, options.runs)}; photos by {predictor.frame}, {predictor.view}"
+    title = "; ".join(filter(None, (about, table.score(rows))))
     if options.json:
         print(table.as_json(rows))
     else:
-        table.print_table(rows)
+        table.print_table(rows, predictor.rule)
     log.logger.info(about)
     writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
     if options.figure:
-        writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, about))
+        writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, title))
     try_each(writes)
     if all(row["error"] for row in rows):
         message = f"No photo could be read. {rows[0]['file']}: {rows[0]['error']}."

@@ -39,11 +39,14 @@ class Result(dict):
         record: the same values, typed.
         predictions: of every image scored.
         plots: PNGs of the diagnosis by name, where they were asked for.
+        calibration: see `Diagnosis.calibrated`, of the run's own validation images; None of others.
     """
 
-    def __init__(self, record: Evaluation, predictions: Predictions, plots: dict[str, bytes]):
+    def __init__(
+        self, record: Evaluation, predictions: Predictions, plots: dict[str, bytes], calibration: dict | None = None
+    ):
         super().__init__(record.to_row())
-        self.record, self.predictions, self.plots = record, predictions, plots
+        self.record, self.predictions, self.plots, self.calibration = record, predictions, plots, calibration
 
 
 def evaluate(
@@ -92,8 +95,10 @@ def evaluate(
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began = time.monotonic()
-    scores = score(model, batches, dataset.classes, advance, keep_all=figures)
+    scores = score(model, batches, dataset.classes, advance, keep_all=figures or split == "validation")
     diagnose = figures and math.isfinite(scores.loss)
+    calibration = run.calibration(weights or default.weights, batches.view) if split == "test" else None
+    temperature = calibration and calibration["temperature"]
     if figures and not diagnose:
         logger.info("no figures: there are images for which the network gives no number")
     record = Evaluation(
@@ -109,11 +114,13 @@ def evaluate(
         **_of_scores(scores, dataset.class_names),
         seconds=round(time.monotonic() - began, 2),
         versions=ledger.versions(keras.backend.backend()),
-        diagnosis=scores.diagnosis.figures() if diagnose else None,
+        diagnosis=scores.diagnosis.figures(temperature) if diagnose else None,
     )
     record = dataclasses.replace(record, verdict=comparison.verdict(reference, record))
     stored = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
-    return Result(record, stored, _plots(record, scores, batches, dataset.class_names) if diagnose else {})
+    plots = _plots(record, scores, batches, dataset.class_names) if diagnose else {}
+    own = split == "validation" and record.same_data_as_training and math.isfinite(scores.loss)
+    return Result(record, stored, plots, scores.diagnosis.calibrated() if own else None)
 
 
 def dataset_of(run: Run, data: str | None) -> Dataset:
@@ -192,7 +199,7 @@ def _plots(
     # The images as the network is shown them: uint8 [n, size, size, 3].
     shown = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
     images = [image for views, _ in shown.dataset() for image in views[:, 0].numpy().astype(np.uint8)]
-    return draw(scores.diagnosis, images, class_names, title)
+    return draw(scores.diagnosis, images, class_names, title, record.diagnosis["temperature"])
 
 
 def record(run: Run, result: Result, runs: str | Path) -> None:
@@ -218,6 +225,9 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
             write()
         except OSError as error:
             failures.append(f"{error.filename}: {error.strerror}")
+    if result.calibration is not None:
+        known, fitted = run.about.get("calibration") or {}, {**result.calibration, "trained": row.trained}
+        run.update(calibration={**known, f"{row.view}-{row.weights}": fitted})
     board = TensorBoardLog(run)
     board.write_pictures({" ".join((*which, name)): content for name, content in result.plots.items()})
     if row.split == "test":

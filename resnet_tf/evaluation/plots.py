@@ -16,17 +16,24 @@ MISTAKES = 40
 MAX_CLASSES_WRITTEN = 20  # of more classes the matrix shows neither names nor counts
 
 
-def draw(diagnosis: Diagnosis, mistaken: Sequence[np.ndarray], names: Sequence[str], title: str) -> dict[str, bytes]:
+def draw(
+    diagnosis: Diagnosis,
+    mistaken: Sequence[np.ndarray],
+    names: Sequence[str],
+    title: str,
+    temperature: float | None = None,
+) -> dict[str, bytes]:
     """Returns the PNGs of a diagnosis by name: "confusion", "calibration", "mistakes".
 
     Args:
         mistaken: the images at `diagnosis.mistakes(MISTAKES)`, each uint8 [size, size, 3].
         names: of the classes.
         title: what was evaluated.
+        temperature: fitted on other images; None: there is none.
     """
     figures = {
         "confusion": confusion_figure(diagnosis, names, title),
-        "calibration": calibration_figure(diagnosis, title),
+        "calibration": calibration_figure(diagnosis, title, temperature),
         "mistakes": mistakes_figure(diagnosis, mistaken, names, title),
     }
     return {name: plots.encode(figure, "png") for name, figure in figures.items()}
@@ -54,11 +61,13 @@ def confusion_figure(diagnosis: Diagnosis, names: Sequence[str], title: str) -> 
     return figure
 
 
-def calibration_figure(diagnosis: Diagnosis, title: str) -> "Figure":
-    """Returns accuracy over confidence, before and after temperature scaling, and the number of images below."""
+def calibration_figure(diagnosis: Diagnosis, title: str, temperature: float | None = None) -> "Figure":
+    """Returns accuracy over confidence, and the number of images below; also at a temperature, if one is given."""
     figure = plots.figure(9, 5.5, title)
-    panels = {"before scaling": 1.0, f"at temperature {diagnosis.temperature:.2f}": diagnosis.temperature}
-    rows = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
+    panels = {"before scaling": 1.0}
+    if temperature is not None:
+        panels[f"at temperature {temperature:.2f}"] = temperature
+    rows = figure.subplots(2, len(panels), sharex=True, height_ratios=(3, 1), squeeze=False)
     for (above, below), (name, temperature) in zip(rows.T, panels.items(), strict=True):
         bins = diagnosis.calibration(temperature)
         middles = (np.arange(len(bins.count)) + 0.5) / len(bins.count)

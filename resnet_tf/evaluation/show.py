@@ -11,14 +11,18 @@ def show(result: Evaluation) -> None:
     print(f"{result.run}, {result.weights} weights ({epochs}), {result.view}")
     print(f"{result.split} split of {result.data['title']}: {result.count:,} images at {result.resolution} px")
     print(f"  top-1  {result.top1:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
-    print(f"  top-5  {result.top5:6.2f} %")
+    if len(result.per_class_top1) > 5:  # of five classes it is always 100 %
+        print(f"  top-5  {result.top5:6.2f} %")
     print(f"  loss   {'not finite' if result.loss is None else format(result.loss, '7.4f')}")
     # A class of which the split has no image has no accuracy.
     rows = [[name, percent(value), "#" * round((value or 0) / 4)] for name, value in result.per_class_top1.items()]
     print(as_text(table(("class", "top-1", ""), rows, numbers=("top-1",))))
     if diagnosis := result.diagnosis:
-        before, after = (100 * diagnosis[key] for key in ("calibration_error", "calibration_error_at_temperature"))
-        print(f"calibration error {before:.2f} %, {after:.2f} % at temperature {diagnosis['temperature']:.2f}")
+        line, after = f"calibration error {100 * diagnosis['calibration_error']:.2f} %", diagnosis["temperature"]
+        if after is not None:
+            error = 100 * diagnosis["calibration_error_at_temperature"]
+            line += f", {error:.2f} % at temperature {after:.2f}, fitted on validation images"
+        print(line)
     if not result.same_data_as_training:
         print("note: these are not the images that the run was trained on")
     print(result.verdict)

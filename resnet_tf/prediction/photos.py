@@ -26,7 +26,7 @@ _DECODER = """
 import sys
 sys.path.insert(0, sys.argv[1])  # PYTHONPATH would split a root that has a colon
 from resnet_tf.prediction import sandbox
-sandbox.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+sandbox.serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5]))
 """
 _MAX_DECODERS = 4
 
@@ -38,7 +38,7 @@ class Photo:
     Attributes:
         error: one line; None for a good photo, and only then are the other fields set.
         width, height: of the upright photo, pixels.
-        fitted: uint8 [crop, crop, 3], RGB: what the network is shown (see `decode.ImageFile.middle`).
+        fitted: uint8 [crop, crop, 3], RGB: what the network is shown (see `sandbox.squared`).
         preview: uint8 [h, w, 3], RGB: the whole photo, its longest side at most `decode.PREVIEW`.
         activation: float32 [h, w] in 0..1, where in `fitted` the network saw the class put first; None before that.
     """
@@ -94,19 +94,24 @@ def _pictures_in(folder: str) -> list[Path]:
     return sorted(pictures + [Path(error.filename) for error in unread])
 
 
-def load_all(paths: Iterable[str | os.PathLike], side: int, crop: int, seconds: float = 5.0) -> Iterator[Photo]:
+def load_all(
+    paths: Iterable[str | os.PathLike], side: int, crop: int, frame: str = "crop", seconds: float = 5.0
+) -> Iterator[Photo]:
     """Decodes photos apart from this process, one `Photo` for each path, in order.
 
     Up to four decoders (`sandbox.serve`), fresh Python processes without TensorFlow and NumPy, work in turn.
     One that crashes, or that takes longer than `seconds` on a photo, costs that photo alone and is replaced.
 
     Args:
-        side: to which a photo's shorter side is resized, in pixels.
-        crop: side of the square in its middle that the network is shown, in pixels.
+        side: to which a photo is resized, in pixels.
+        crop: side of the square that the network is shown, in pixels.
+        frame: how a photo becomes a square: one of `sandbox.FRAMES`, see `sandbox.squared`.
         seconds: time limit for one photo.
     """
     paths = [Path(path) for path in paths]
-    decoders = [_Decoder(side, crop, seconds) for _ in range(min(len(paths), os.cpu_count() or 1, _MAX_DECODERS))]
+    decoders = [
+        _Decoder(side, crop, frame, seconds) for _ in range(min(len(paths), os.cpu_count() or 1, _MAX_DECODERS))
+    ]
     try:
         for decoder, path in zip(decoders, paths, strict=False):
             decoder.ask(path)
@@ -124,16 +129,16 @@ def load_all(paths: Iterable[str | os.PathLike], side: int, crop: int, seconds: 
 class _Decoder:
     """A process that decodes one photo at a time, started when asked and again after it died."""
 
-    def __init__(self, side: int, crop: int, seconds: float):
-        self._side, self._crop, self._seconds = side, crop, seconds
+    def __init__(self, side: int, crop: int, frame: str, seconds: float):
+        self._crop, self._seconds = crop, seconds
+        self._arguments = [str(value) for value in (side, crop, frame, seconds)]
         self._process: subprocess.Popen | None = None
 
     def ask(self, path: Path) -> None:
         """Sends a path; `answer` must be called before the next."""
         if self._process is None:
             # Not multiprocessing: a fork would copy TensorFlow's locks, a spawn would import the caller's main script.
-            numbers = map(str, (self._side, self._crop, self._seconds))
-            command = [sys.executable, "-P", "-c", _DECODER, _ROOT, *numbers]
+            command = [sys.executable, "-P", "-c", _DECODER, _ROOT, *self._arguments]
             pipe, null = subprocess.PIPE, subprocess.DEVNULL
             # Of numpy's threads one is enough: the idle ones would eat up the memory limit.
             variables = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -10,14 +10,14 @@ import numpy as np
 from resnet_tf import plots
 from resnet_tf.format import printable
 from resnet_tf.prediction.photos import Photo
-from resnet_tf.prediction.table import UNSURE, common_folder
+from resnet_tf.prediction.table import common_folder, is_right
 
 MAX_TILES = 120
 _MAX_BARS = 5
 _TILE_WIDTH, _TILE_HEIGHT = 5.35, 1.5  # inches, as all lengths below
 _MARGIN, _HEADER, _GAP = 0.25, 0.75, 0.1
 _PHOTO_WIDTH, _SIDE, _BARS_WIDTH = 1.3, 1.0, 1.45
-_ALARM = "#b42318"
+_ALARM, _RIGHT = "#b42318", "#067647"
 _BEST, _OTHER, _TRACK = "#9cc2f5", "#dbe3ee", "#f5f6f8"  # bars: the first, the others, what is left of the whole
 
 
@@ -54,7 +54,10 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
     folder = common_folder(rows)
     for i, (row, photo) in enumerate(zip(rows[:count], photos[:count], strict=True)):
         left, upper = _MARGIN + i % columns * _TILE_WIDTH, top + i // columns * _TILE_HEIGHT
-        _write(axes, left, upper, _tail(printable(row["file"].removeprefix(folder)), 52), size=8, va="top")
+        right, name = is_right(row), _tail(printable(row["file"].removeprefix(folder)), 40)
+        verdict = {None: "", True: " - right", False: f" - wrong: {printable(row['truth'] or '')}"}[right]
+        colour = {None: plots.INK, True: _RIGHT, False: _ALARM}[right]
+        _write(axes, left, upper, name + verdict, size=8, va="top", color=colour)
         _tile(axes, row, photo, left, upper + 0.2)
     plots.save(figure, path)
 
@@ -75,7 +78,7 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
     _image(axes, photo.fitted, (left, top, _SIDE, _SIDE), "nearest")
     left += _SIDE + _GAP
     if photo.activation is not None:
-        _image(axes, _coloured(photo.fitted, photo.activation), (left, top, _SIDE, _SIDE), "nearest")
+        _image(axes, coloured(photo.fitted, photo.activation), (left, top, _SIDE, _SIDE), "nearest")
     left += _SIDE + _GAP
     guesses = row["top"][:_MAX_BARS]
     step = min(_SIDE / len(guesses), 0.25)
@@ -84,12 +87,12 @@ def _tile(axes, row: dict, photo: Photo, left: float, top: float) -> None:
         _box(axes, (left, upper, _BARS_WIDTH, step - 0.03), _TRACK)
         _box(axes, (left, upper, _BARS_WIDTH * guess["probability"], step - 0.03), _OTHER if place else _BEST)
         style = {"size": 8, "color": plots.FAINT} if place else {"size": 8, "weight": "bold"}
-        name = printable(guess["class"]) + " ?" * (place == 0 and guess["probability"] < UNSURE)
+        name = printable(guess["class"]) + " ?" * (place == 0 and row["unsure"])
         _write(axes, left + 0.05, middle, name if len(name) <= 16 else f"{name[:15]}…", **style)
         _write(axes, left + _BARS_WIDTH - 0.05, middle, f"{guess['probability']:.1%}", ha="right", **style)
 
 
-def _coloured(fitted: np.ndarray, activation: np.ndarray) -> np.ndarray:
+def coloured(fitted: np.ndarray, activation: np.ndarray) -> np.ndarray:
     """Returns an image in grey, coloured where an activation is high: uint8 [size, size, 3]."""
     from matplotlib import colormaps
     from PIL import Image

@@ -1,5 +1,6 @@
 """The classes of the user's own photos, by a trained run."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -9,17 +10,22 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resnet_tf.errors import UserError
+from resnet_tf.errors import UserError, unknown
 from resnet_tf.models.build import load_network
+from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.views import photo_framing
-from resnet_tf.prediction import photos
+from resnet_tf.prediction import photos, sandbox
 from resnet_tf.prediction.photos import Photo
+from resnet_tf.presets.augmentation import VIEWS
+from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.runs.choose import choose_run
 from resnet_tf.runs.run import RUNS, Run
+from resnet_tf.scoring.diagnosis import UNSURE_MISTAKES, scaled
 from resnet_tf.scoring.metrics import log_softmax
 
 BATCH = 32
 SECONDS = 4.0  # for one photo
+UNSURE = 0.5  # a first class less probable than this is marked as a guess, where validation images say nothing better
 
 
 def predict(
@@ -29,6 +35,7 @@ def predict(
     runs: str | Path = RUNS,
     top: int | None = None,
     weights: str | None = None,
+    frame: str | None = None,
 ) -> list[dict]:
     """Predicts the classes of photos: files, folders and glob patterns.
 
@@ -37,63 +44,125 @@ def predict(
         preset: name or path of the preset whose best finished run predicts; or give `run`.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
+        frame: how a photo becomes a square, see `Predictor`.
 
     Returns:
         One row a photo, in order: `file`, `error` (None or the reason), `width`, `height`, `top`: a list of
-        {"class", "probability"}.
+        {"class", "probability"}, `unsure`: whether the first is a guess, `truth`: the class after which the photo's
+        folder is called, or None, and `run`: the name of the run that answered.
 
     Raises:
-        UserError: no such run, no photo found, or `top` out of range.
+        UserError: no such run or frame, no photo found, or `top` out of range.
     """
     if not isinstance(run, Run):
         run = choose_run(preset, run, runs, "predict")
-    return [row for row, _ in predict_photos(photos.find([str(name) for name in names]), run, top, weights)]
+    return [row for row, _ in Predictor(run, weights, frame).predict(photos.find([str(name) for name in names]), top)]
 
 
-def predict_photos(
-    paths: Sequence[Path],
-    run: Run,
-    top: int | None = None,
-    weights: str | None = None,
-    advance: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[tuple[dict, Photo]]:
-    """Yields each photo's row beside the photo itself, in order.
+class Predictor:
+    """A run's network, loaded once, which predicts photos.
 
-    Args:
-        advance: called with the photos done and their total after each batch.
+    A photo is shown in the views in which the preset's test images are, and their probabilities are averaged; instead
+    of ten crops, which miss parts of a photo, one is shown.
 
-    Raises:
-        UserError: the run has no such weights, or `top` is out of range.
+    Attributes:
+        frame: how a photo becomes a square, one of `sandbox.FRAMES`. Default: "squash" where the data set's images
+            are of one size, "crop" where evaluation, too, crops images of any shape.
+        unsure_below: a first class that is less probable is called unsure.
+        rule: where that limit comes from, in words.
     """
-    preset, classes = run.preset.in_phases[-1], run.about["class_names"]
-    top = min(3, len(classes)) if top is None else top
-    if not 1 <= top <= len(classes):
-        raise UserError(
-            f"--top must be 1 to {len(classes)}, the classes of {run.name}. Received: {top}.", "top-out-of-range"
-        )
-    which = weights or preset.evaluation.weights
-    side, crop = photo_framing(preset)
-    model, _ = load_network(preset, len(classes), run.weights(which), image_size=crop)
-    model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
-    head = np.asarray(model.get_layer("head").kernel)
-    loaded, done = photos.load_all(paths, side, crop, SECONDS), 0
-    while batch := list(islice(loaded, BATCH)):
-        good = [photo for photo in batch if photo.error is None]
-        # Always a full batch: one shape, one compiled function.
-        images = np.zeros((BATCH, *model.input_shape[1:]), np.float32)
-        for place, photo in enumerate(good):
-            images[place] = photo.fitted
-        logits, maps = model.predict_on_batch(images)
-        outputs = zip(np.exp(log_softmax(logits)), maps, strict=True)
-        for photo in batch:
-            if photo.error:
-                yield _row(photo, None, classes, top), photo
-            else:
-                probabilities, features = next(outputs)
-                activation = class_activation(features, head[:, probabilities.argmax()])
-                yield _row(photo, probabilities, classes, top), replace(photo, activation=activation)
-        done += len(batch)
-        advance(done, len(paths))
+
+    def __init__(self, run: Run, weights: str | None = None, frame: str | None = None):
+        """Loads the network.
+
+        Raises:
+            UserError: the run has no such weights, or there is no such frame.
+        """
+        preset = run.preset.in_phases[-1]
+        if frame is not None and frame not in sandbox.FRAMES:
+            raise unknown("frame", frame, sandbox.FRAMES, code="unknown-frame")
+        self.run, self.classes = run, list(run.about["class_names"])
+        self.frame = frame or ("crop" if DATASETS[preset.data.dataset].image_size is None else "squash")
+        which, self.view = weights or preset.evaluation.weights, preset.evaluation.view
+        if self.view == "10-crop":
+            self.view = "1-crop"
+        self._framing = photo_framing(preset)
+        model, _ = load_network(preset, len(self.classes), run.weights(which), image_size=self._framing[1])
+        self._model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
+        self._head = np.asarray(model.get_layer("head").kernel)
+        self._by_name = {name.casefold(): name for name in self.classes}
+        calibration = run.calibration(which, self.view)
+        if calibration:
+            self._temperature, self.unsure_below = calibration["temperature"], calibration["unsure_below"]
+            self.rule = (
+                f"below {self.unsure_below:.0%}, where {UNSURE_MISTAKES:.0%} of its mistakes on "
+                f"{calibration['images']:,} validation images lie; {calibration['right_if_sure']:.0%} of the others "
+                "were right"
+            )
+        else:
+            self._temperature, self.unsure_below = 1.0, UNSURE
+            self.rule = f"below {UNSURE:.0%}; eval.py --run {run.name} --split validation finds a better limit"
+
+    def predict(
+        self,
+        paths: Sequence[Path],
+        top: int | None = None,
+        advance: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[dict, Photo]]:
+        """Yields each photo's row (see `predict`) beside the photo itself, in order.
+
+        Args:
+            advance: called with the photos done and their total after each batch.
+
+        Raises:
+            UserError: `top` is out of range.
+        """
+        top = min(3, len(self.classes)) if top is None else top
+        if not 1 <= top <= len(self.classes):
+            raise UserError(
+                f"--top must be 1 to {len(self.classes)}, the classes of {self.run.name}. Received: {top}.",
+                "top-out-of-range",
+            )
+        loaded, done = photos.load_all(paths, *self._framing, self.frame, SECONDS), 0
+        size = min(BATCH, len(paths))
+        while batch := list(islice(loaded, BATCH)):
+            good = [photo for photo in batch if photo.error is None]
+            # Always a full batch: one shape, one compiled function.
+            images = np.zeros((size, *self._model.input_shape[1:]), np.float32)
+            for place, photo in enumerate(good):
+                images[place] = photo.fitted
+            outputs = zip(*self._network(images), strict=True)
+            for photo in batch:
+                if photo.error:
+                    yield self._row(photo, None, top), photo
+                else:
+                    probabilities, features = next(outputs)
+                    activation = class_activation(features, self._head[:, probabilities.argmax()])
+                    yield self._row(photo, probabilities, top), replace(photo, activation=activation)
+            done += len(batch)
+            advance(done, len(paths))
+
+    def _network(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the probabilities [n, classes] of images [n, size, size, 3] and the features of their first view."""
+        views = augment.views(images, self.view).numpy()
+        logits, features = self._model.predict_on_batch(views.reshape(-1, *images.shape[1:]))
+        each = log_softmax(logits).reshape(-1, VIEWS[self.view], len(self.classes))
+        mean = np.logaddexp.reduce(each, axis=1) - np.log(VIEWS[self.view])
+        return np.exp(scaled(mean, self._temperature)), features[:: VIEWS[self.view]]
+
+    def _row(self, photo: Photo, probabilities: np.ndarray | None, top: int) -> dict:
+        ranked = [] if probabilities is None else np.argsort(-probabilities, kind="stable")[:top]
+        folder = os.path.basename(os.path.dirname(os.path.abspath(photo.path)))
+        return {
+            "file": str(photo.path),
+            "error": photo.error,
+            "width": photo.width,
+            "height": photo.height,
+            "top": [{"class": self.classes[index], "probability": float(probabilities[index])} for index in ranked],
+            "unsure": bool(probabilities is not None and probabilities.max() < self.unsure_below),
+            "truth": self._by_name.get(folder.casefold()),
+            "run": self.run.name,
+        }
 
 
 def class_activation(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -110,14 +179,3 @@ def class_activation(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     evidence = np.maximum(features @ weights, 0.0)
     return (evidence / max(evidence.max(), 1e-12)).astype(np.float32)
-
-
-def _row(photo: Photo, probabilities: np.ndarray | None, classes: list[str], top: int) -> dict:
-    ranked = [] if probabilities is None else np.argsort(-probabilities, kind="stable")[:top]
-    return {
-        "file": str(photo.path),
-        "error": photo.error,
-        "width": photo.width,
-        "height": photo.height,
-        "top": [{"class": classes[index], "probability": float(probabilities[index])} for index in ranked],
-    }

@@ -1,7 +1,8 @@
 """Predictions as a table on the terminal, JSON and CSV, safe to look at whatever the photos' names are.
 
-A row is a dict: "file" (str, as named), "error" (one line, or None), "width" and "height" (pixels, or None), and "top",
-a list of {"class": str, "probability": 0 to 1}, the most likely first, empty where there is an error.
+A row is a dict: "file" (str, as named), "error" (one line, or None), "width" and "height" (pixels, or None), "top",
+a list of {"class": str, "probability": 0 to 1}, the most likely first, empty where there is an error, "unsure" (whether
+the first is a guess) and "truth" (the class after which the file's folder is called, or None).
 
 A file's name may hold anything. JSON keeps it exactly (`os.fsencode` of the value read back gives the name's bytes);
 the terminal, the CSV file and the figure show it as `printable` gives it.
@@ -16,8 +17,7 @@ from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.format import printable
-
-UNSURE = 0.5  # a first class less probable than this is marked as a guess
+from resnet_tf.runs.comparison import wilson_interval
 
 
 def common_folder(rows: Sequence[dict]) -> str:
@@ -31,6 +31,25 @@ def common_folder(rows: Sequence[dict]) -> str:
     shared = (folder for folder in files[0].parents if all(folder in file.parents for file in files))
     folder = next(shared, Path())
     return "" if folder in (Path(), Path("/")) else f"{folder}/"
+
+
+def is_right(row: dict) -> bool | None:
+    """Returns whether the first class is the one that the folder names; None where it names none, or on an error."""
+    return row["top"][0]["class"] == row["truth"] if row["top"] and row["truth"] is not None else None
+
+
+def score(rows: Sequence[dict]) -> str:
+    """Returns how many photos in folders called after a class were right: "24 of 34 right (71 %, ...)"; "" if none."""
+    known = [row for row in rows if is_right(row) is not None]
+    if not known:
+        return ""
+    right = sum(map(is_right, known))
+    low, high = wilson_interval(right, len(known))
+    line = f"{right:,} of {len(known):,} right ({right / len(known):.0%}, 95 % interval {low:.0f} to {high:.0f} %)"
+    if right < len(known):
+        marked = sum(row["unsure"] for row in known if not is_right(row))
+        line += f"; {marked:,} of the {len(known) - right:,} mistakes marked unsure"
+    return line
 
 
 def as_json(rows: Sequence[dict]) -> str:
@@ -65,10 +84,13 @@ def _cell(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
-def print_table(rows: Sequence[dict], console=None) -> None:
+def print_table(rows: Sequence[dict], rule: str = "", console=None) -> None:
     """Prints a line for each row: the photo, its most likely class, and the next ones or why it could not be read.
 
+    Where folders are called after classes, a column says what is right, and a last line how many are.
+
     Args:
+        rule: what is called unsure, see `Predictor.rule`.
         console: a `rich.console.Console`; standard output if None.
     """
     from rich.console import Console
@@ -90,17 +112,21 @@ def print_table(rows: Sequence[dict], console=None) -> None:
     table.add_column("photo", overflow="fold", width=max(len("photo"), min(longest, console.width * 2 // 5)))
     table.add_column("class", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
+    scored = score(rows)
+    if scored:
+        table.add_column("by its folder", overflow="fold")
     table.add_column("others", style="dim", overflow="fold")
     for name, row in zip(names, rows, strict=True):
         if row["error"] is not None:
-            table.add_row(name, cell("-", "red"), "", cell(row["error"], "red"))
+            table.add_row(name, cell("-", "red"), "", *[""] * bool(scored), cell(row["error"], "red"))
             continue
         best, *others = [(guess["class"], f"{guess['probability']:.1%}") for guess in row["top"]]
-        is_guess = row["top"][0]["probability"] < UNSURE
-        first = cell(f"{best[0]} ?", "yellow") if is_guess else cell(best[0], "bold")
-        table.add_row(name, first, best[1], cell(", ".join(" ".join(other) for other in others)))
+        first = cell(f"{best[0]} ?", "yellow") if row["unsure"] else cell(best[0], "bold")
+        verdict = {None: cell(""), True: cell("right", "green"), False: cell(f"wrong: {row['truth']}", "red")}
+        shown = [verdict[is_right(row)]] * bool(scored)
+        table.add_row(name, first, best[1], *shown, cell(", ".join(" ".join(other) for other in others)))
     console.print(table)
-    unsure = sum(bool(row["top"]) and row["top"][0]["probability"] < UNSURE for row in rows)
-    if unsure:
-        note = f"? below {UNSURE:.0%} ({unsure:,} of {len(rows):,}): perhaps none of the classes"
-        console.print(cell(note, "yellow"))
+    if unsure := sum(row["unsure"] for row in rows):
+        console.print(cell(f"? unsure ({unsure:,} of {len(rows):,}): {rule}", "yellow"))
+    if scored:
+        console.print(cell(scored, "bold"))

@@ -129,6 +129,14 @@ class Run:
         """Returns what results call its "last" or "best" weights: "last-recalibrated" where they are recalibrated."""
         return which + "-recalibrated" * (which == "last" and bool(self.about.get("recalibrated")))
 
+    def calibration(self, which: str, view: str) -> dict | None:
+        """Returns what the validation images say of its "last" or "best" weights' probabilities; None before that.
+
+        See `scoring.diagnosis.Diagnosis.calibrated`. What was measured before the run was trained on does not count.
+        """
+        stored = (self.about.get("calibration") or {}).get(f"{view}-{self.scored_as(which)}")
+        return stored if stored and stored["trained"] == self.about.get("step") else None
+
     def write_preset(self, preset: Preset) -> None:
         """Writes the recipe, without the results, which belong to the preset's own file."""
         values = {**schema.to_dict(preset), "results": []}

@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 
 BINS = 15
+UNSURE_MISTAKES = 0.8  # the part of the validation mistakes that are less probable than what is called sure
+_LARGEST_LOG_TEMPERATURE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,7 @@ class Diagnosis:
 
     def calibration(self, temperature: float = 1.0) -> Calibration:
         """Returns the calibration of the probabilities, as they are or with their logits divided by a temperature."""
-        confidence = np.exp(_scaled(self.log_probabilities, temperature).max(axis=1))
+        confidence = np.exp(scaled(self.log_probabilities, temperature).max(axis=1))
         bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
         count = np.bincount(bins, minlength=BINS)
         with np.errstate(invalid="ignore"):
@@ -84,36 +86,65 @@ class Diagnosis:
             )
 
     @cached_property
-    def temperature(self) -> float:
+    def temperature(self) -> float | None:
         """The temperature that minimises the cross entropy of these images; above 1: the network is overconfident.
+
+        None where there is no such minimum between exp(-3) and exp(3), as of a network that is never wrong.
 
         Source: Guo et al. 2017, section 4.2.
         """
         from scipy.optimize import minimize_scalar
 
         def loss(log_temperature: float) -> float:
-            scaled = _scaled(self.log_probabilities, np.exp(log_temperature))
-            return -float(scaled[np.arange(len(self.labels)), self.labels].mean())
+            divided = scaled(self.log_probabilities, np.exp(log_temperature))
+            return -float(divided[np.arange(len(self.labels)), self.labels].mean())
 
-        return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6}).x))
+        most = _LARGEST_LOG_TEMPERATURE
+        best = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-6}).x
+        return None if abs(best) > most - 1e-3 else float(np.exp(best))
+
+    def calibrated(self) -> dict | None:
+        """Returns what these validation images say of a network's probabilities; None without a temperature.
+
+        Returns:
+            "temperature": divides the logits. "unsure_below": a probability, after that, below which
+            `UNSURE_MISTAKES` of the mistakes lie. "right_if_sure": the part of the images above it that are right,
+            0..1. "images": their number.
+        """
+        right = self.predicted == self.labels
+        if self.temperature is None or right.all():
+            return None
+        confidence = np.exp(scaled(self.log_probabilities, self.temperature).max(axis=1))
+        limit = float(np.quantile(confidence[~right], UNSURE_MISTAKES))
+        return {
+            "temperature": round(self.temperature, 4),
+            "unsure_below": round(limit, 4),
+            "right_if_sure": round(float(right[confidence >= limit].mean()), 4),
+            "images": len(right),
+        }
 
     def mistakes(self, most: int) -> np.ndarray:
         """Returns the indices of up to `most` wrongly predicted images, the most confident first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:most]
 
-    def figures(self) -> dict:
-        """Returns what a row of the log holds: calibration errors in 0..1, precision and recall in percent by class."""
+    def figures(self, temperature: float | None) -> dict:
+        """Returns what a row of the log holds: calibration errors in 0..1, precision and recall in percent by class.
+
+        Args:
+            temperature: fitted on other images than these; None: there is none, and no error at it.
+        """
+        error = None if temperature is None else round(self.calibration(temperature).error, 5)
         return {
             "calibration_error": round(self.calibration().error, 5),
-            "temperature": round(self.temperature, 4),
-            "calibration_error_at_temperature": round(self.calibration(self.temperature).error, 5),
+            "temperature": temperature,
+            "calibration_error_at_temperature": error,
             "precision": [None if np.isnan(value) else round(float(value), 2) for value in self.precision],
             "recall": [None if np.isnan(value) else round(float(value), 2) for value in self.recall],
         }
 
 
-def _scaled(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def scaled(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns the log probabilities of logits divided by a temperature."""
     divided = log_probabilities / temperature
     return divided - np.logaddexp.reduce(divided, axis=1)[:, None]

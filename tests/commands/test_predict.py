@@ -14,10 +14,13 @@ from running import mistake, run_command
 import resnet_tf
 from resnet_tf.cli import predict as predict_command
 from resnet_tf.datasets import sources
+from resnet_tf.evaluation.evaluate import record
 from resnet_tf.models.build import load_network
+from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.views import evaluation_batches, photo_framing
+from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
-from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.choose import all_runs, find_run
 
 
 def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_path, capsys):
@@ -115,6 +118,58 @@ def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
         for image, share in zip(images, shares, strict=True):
             ours = predicted[image.astype(np.uint8).tobytes()]
             np.testing.assert_allclose([ours[name] for name in dataset.class_names], share, atol=1e-5)
+
+
+def test_folders_called_after_classes_are_scored(home, image_tree, tmp_path, capsys):
+    for name in ("cat", "Dog", "holiday"):  # the last is no class
+        shutil.copytree(image_tree / "test" / ("dog" if name == "Dog" else "cat"), tmp_path / "photos" / name)
+    rows = resnet_tf.predict([tmp_path / "photos"], run=all_runs(home / "runs")[0])
+    assert [row["truth"] for row in rows] == ["dog"] * 7 + ["cat"] * 7 + [None] * 7
+    right = sum(row["truth"] == row["top"][0]["class"] for row in rows)
+    run_command(predict_command, tmp_path / "photos", "--runs", home / "runs", code=0)
+    printed = capsys.readouterr().out
+    assert f"{right} of 14 right" in printed
+    assert f"answered by {all_runs(home / 'runs')[0].name}" in printed
+
+
+def test_validation_images_say_what_is_unsure(home, image_tree, tmp_path):
+    """The probabilities are those of the temperature that eval.py stored; a view of the preset's own is averaged."""
+    folder = tmp_path / "runs" / all_runs(home / "runs")[0].name
+    shutil.copytree(all_runs(home / "runs")[0].folder, folder)
+    run, photos = find_run(str(folder), tmp_path / "runs"), sorted((image_tree / "test" / "cat").iterdir())
+    before = resnet_tf.predict(photos, run=run, top=10)
+    result = resnet_tf.evaluate(run, "validation", data=str(image_tree))
+    record(run, result, tmp_path / "runs")
+    stored = run.calibration("last", "1-crop")
+    assert stored["images"] == 40
+    after = resnet_tf.predict(photos, run=run, top=10)
+    for plain, scaled in zip(before, after, strict=True):
+        raw = np.array([guess["probability"] for guess in plain["top"]])
+        expected = raw ** (1 / stored["temperature"]) / (raw ** (1 / stored["temperature"])).sum()
+        np.testing.assert_allclose([guess["probability"] for guess in scaled["top"]], expected, atol=1e-5)
+        assert scaled["unsure"] == (expected[0] < stored["unsure_below"])
+
+
+@pytest.mark.parametrize(("view", "images"), [("mirror", 2), ("mirror-shift", 6)])
+def test_a_photo_is_shown_in_the_views_of_the_evaluation(home, image_tree, view, images):
+    run = all_runs(home / "runs")[0]
+    predictor = Predictor(run)
+    predictor.view = view
+    files = sorted((image_tree / "test").rglob("*.png"))[:9]
+    rows = [row for row, _ in predictor.predict(files, 10)]
+    model, _ = load_network(run.preset, 10, run.last)
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    shown = augment.views(pixels, view).numpy().astype(np.float32)
+    assert shown.shape[1] == images
+    logits = model.predict_on_batch(shown.reshape(-1, 32, 32, 3))
+    shares = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).reshape(9, images, 10).mean(axis=1)
+    for row, share in zip(rows, shares, strict=True):
+        ours = {guess["class"]: guess["probability"] for guess in row["top"]}
+        np.testing.assert_allclose([ours[name] for name in run.about["class_names"]], share, atol=1e-5)
+
+
+def test_an_unknown_frame_is_refused(home):
+    assert user_error(Predictor, all_runs(home / "runs")[0], frame="stretch").code == "unknown-frame"
 
 
 def test_mistakes_in_prediction(home, tmp_path, capsys, monkeypatch):

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from assertions import user_error
-from pictures import MODES, NOISE, saved
+from pictures import MODES, NOISE, mutated, saved
 from PIL import Image
 
 from resnet_tf.datasets.decode import open_image
-from resnet_tf.prediction import photos
+from resnet_tf.prediction import photos, sandbox
 
 # A decoder that does to the photos of certain names what a broken codec might do to any.
 BROKEN_DECODER = """
@@ -25,7 +25,7 @@ sys.path.insert(0, sys.argv[1])
 from resnet_tf.datasets import decode
 from resnet_tf.prediction import sandbox
 answer = sandbox.answer
-def broken(path, side, crop):
+def broken(path, side, crop, frame):
     match os.path.basename(path).split(".")[0]:
         case "hang": sum(range(10**12))  # in C, where no Python signal handler would run
         case "crash": os.kill(os.getpid(), signal.SIGSEGV)
@@ -34,9 +34,9 @@ def broken(path, side, crop):
         case "noisy": os.write(1, b"to stdout" * 9999); os.write(2, b"to stderr" * 9999)
         case "modules": return {"error": " ".join([*sys.modules, *(path or "''" for path in sys.path)])}, b""
         case "greedy": decode.open_image = lambda *_, **__: bytearray(8 << 30)
-    return answer(path, side, crop)
+    return answer(path, side, crop, frame)
 sandbox.answer = broken
-sandbox.serve(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+sandbox.serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5]))
 """
 
 
@@ -113,6 +113,32 @@ def test_a_photo_has_its_size_its_fit_and_its_preview(tmp_path):
     np.testing.assert_array_equal(second.preview, NOISE)
     with open_image(str(plain)) as image:
         np.testing.assert_array_equal(second.fitted, image.show([[image.middle(16, 16)]])[0])
+
+
+def test_a_frame_shows_the_whole_photo_or_its_middle(tmp_path):
+    """Left half red, right half blue, three times as wide as high; edges of the halves against hand-worked places."""
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, :60], wide[:, 60:] = [200, 0, 0], [0, 0, 200]
+    wide[:, :20], wide[:, 100:] = [0, 200, 0], [0, 200, 0]  # green at both ends, which the middle square leaves out
+    path = write(tmp_path / "wide.png", saved(wide, "PNG"))
+    shown = {frame: next(photos.load_all([path], 24, 24, frame)).fitted.astype(int) for frame in sandbox.FRAMES}
+    assert {frame: image.shape for frame, image in shown.items()} == dict.fromkeys(sandbox.FRAMES, (24, 24, 3))
+    assert (shown["crop"][..., 1] == 0).all()
+    np.testing.assert_array_equal(shown["squash"][:, [0, 2, 21, 23], 1], 200)
+    np.testing.assert_array_equal(shown["squash"][:, 5:11], np.broadcast_to([200, 0, 0], (24, 6, 3)))
+    np.testing.assert_array_equal(shown["pad"][8:16, [0, 2, 21, 23], 1], 200)
+    mean = wide.reshape(-1, 3).mean(axis=0)
+    for edge in (shown["pad"][:8], shown["pad"][16:]):
+        np.testing.assert_allclose(edge, np.broadcast_to(mean, edge.shape), atol=1)
+
+
+def test_a_squeezed_photo_is_cut_as_a_square_one_of_the_same_content(tmp_path):
+    smooth = np.linspace(0, 255, 64).astype(np.uint8)
+    square = np.stack([np.tile(smooth, (64, 1)), np.tile(smooth[:, None], (1, 64)), np.zeros((64, 64), np.uint8)], 2)
+    wide = np.repeat(square, 3, axis=1)
+    paths = [write(tmp_path / f"{i}.png", saved(image, "PNG")) for i, image in enumerate((square, wide))]
+    first, second = (photo.fitted.astype(int) for photo in photos.load_all(paths, 32, 24, "squash"))
+    np.testing.assert_allclose(second, first, atol=2)
 
 
 def test_a_phones_108_megapixels_are_read_and_a_png_of_as_many_is_not(tmp_path):
@@ -228,28 +254,6 @@ def test_a_photo_that_is_slow_to_decode_for_real_meets_the_time_limit(tmp_path):
     slow, good = photos.load_all([bomb, write(tmp_path / "a.png")], 8, 8, seconds=0.5)
     assert slow.error == "decoding took longer than 0.5 s"
     assert good.error is None
-
-
-def mutated(rng, seeds):
-    """One picture file with bits flipped, its end or middle cut out, a stretch zeroed, or another spliced in."""
-    content = bytearray(seeds[rng.integers(len(seeds))])
-    start, stop = sorted(rng.integers(0, len(content) + 1, 2))
-    match rng.integers(6):
-        case 0:
-            for _ in range(rng.integers(1, 20)):
-                content[rng.integers(len(content))] ^= 1 << rng.integers(8)
-        case 1:
-            content[rng.integers(min(64, len(content)))] = rng.integers(256)  # headers are where the sizes are
-        case 2:
-            del content[start:]
-        case 3:
-            del content[start:stop]
-        case 4:
-            content[start:stop] = bytes(stop - start)
-        case 5:
-            other = seeds[rng.integers(len(seeds))]
-            content[start:] = other[rng.integers(len(other)) :]
-    return bytes(content)
 
 
 LONG = pytest.param(int(os.environ.get("RESNET_FUZZ", "10000")), marks=pytest.mark.slow)

@@ -15,10 +15,12 @@ from rich.console import Console
 from resnet_tf.prediction import table
 
 
-def row(file, *top, error=None):
+def row(file, *top, error=None, truth=None):
     size = (None, None) if error else (640, 480)
     guesses = [{"class": name, "probability": share} for name, share in top]
-    return {"file": file, "error": error, "width": size[0], "height": size[1], "top": guesses}
+    unsure = bool(guesses) and guesses[0]["probability"] < 0.5
+    about = {"file": file, "error": error, "width": size[0], "height": size[1], "top": guesses}
+    return {**about, "unsure": unsure, "truth": truth}
 
 
 ROWS = [
@@ -50,7 +52,7 @@ NASTY = [
 
 def printed(rows, width=100):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    table.print_table(rows, console)
+    table.print_table(rows, console=console)
     return console.file.getvalue()
 
 
@@ -111,9 +113,26 @@ def test_a_guess_is_marked_as_one():
     unsure = [*ROWS, row("photos/fog.jpg", ("cat", 0.499), ("dog", 0.4))]
     lines = printed(unsure).splitlines()
     assert lines[5].split()[:4] == ["fog.jpg", "cat", "?", "49.9%"]
-    assert lines[6].strip() == "? below 50% (1 of 4): perhaps none of the classes"
+    assert lines[6].startswith("? unsure (1 of 4): ")
     assert "?" not in printed(ROWS)
     assert "?" not in printed([row("a.jpg", ("cat", 0.5))])
+
+
+def test_folders_called_after_classes_score_the_photos():
+    """Three of four right: Wilson's interval is 30.06 to 95.44 % by hand."""
+    rows = [row(f"photos/cat/{i}.jpg", ("cat", 0.9), truth="cat") for i in range(3)]
+    rows += [row("photos/dog/a.jpg", ("cat", 0.4), truth="dog"), row("photos/more/b.jpg", ("cat", 0.9))]
+    rows.append(row("photos/dog/broken.jpg", error="cut short", truth="dog"))  # neither right nor wrong
+    assert [table.is_right(one) for one in rows] == [True, True, True, False, None, None]
+    line = table.score(rows)
+    assert line == "3 of 4 right (75%, 95 % interval 30 to 95 %); 1 of the 1 mistakes marked unsure"
+    lines = printed(rows).splitlines()
+    assert line in lines[-1]
+    assert "right" in lines[2]
+    assert "wrong: dog" in lines[5]
+    assert "right" not in lines[6]
+    assert table.score(ROWS) == ""
+    assert "right" not in printed(ROWS)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
@@ -124,7 +143,8 @@ def test_a_narrow_terminal_loses_nothing(width):
 
 
 def test_a_terminal_without_unicode_gets_escapes():
-    script = "from resnet_tf.prediction.table import *; print_table([{'file': '\\u65e5', 'error': 'x', 'top': []}])"
+    shown = "{'file': '\\u65e5', 'error': 'x', 'top': [], 'unsure': False, 'truth': None}"
+    script = f"from resnet_tf.prediction.table import *; print_table([{shown}])"
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     root = Path(table.__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, check=True)

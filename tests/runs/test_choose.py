@@ -13,6 +13,7 @@ from resnet_tf.runs.choose import all_runs, choose_run, find_run, latest_run, la
 from resnet_tf.runs.run import Run, create_run
 
 PRESET = schema.from_dict(MINE)
+PUBLISHED = pretrained.FOLDER
 
 
 def test_runs_are_found_by_name_and_by_path(tmp_path, clock, monkeypatch):
@@ -124,6 +125,8 @@ def test_of_equal_runs_and_of_runs_without_validation_the_newest_answers(tmp_pat
     assert chosen(tmp_path, mine)[0].name == second.name
     second.update(last={})
     assert chosen(tmp_path, mine)[0].name == first.name
+    first.update(status="stopped")
+    second.update(status="stopped")
     other = variant("bare")
     names = [finished(None, other).name for _ in range(3)]
     assert chosen(tmp_path)[0].name == names[-1]
@@ -143,7 +146,8 @@ def test_a_pretrained_run_goes_before_a_trial_of_its_preset(tmp_path, clock):
     quick = preset_files.load_preset("quick-long")
     short = preset_files.load_preset("quick-long", train={"epochs": 1}, phases=())
     run = create_run(short, 0, tmp_path / "runs", changed={"phases": [[], list(quick.phases)]})
-    run.update(status="finished", last={"validation_top1": 99.0})
+    (published,) = all_runs(PUBLISHED)
+    run.update(status="finished", last={"validation_top1": 99.0}, data=published.about["data"])
     for preset in ("quick-long", None):
         found, line = chosen(tmp_path, preset)
         assert found.pretrained
@@ -161,11 +165,26 @@ def test_a_network_on_built_in_images_answers_only_where_nothing_else_can(tmp_pa
     assert chosen(tmp_path)[0].pretrained
 
 
-def test_the_newest_runs_preset_decides_where_none_is_named(tmp_path, finished):
-    finished(99.0)
-    best = finished(60.0, variant("mine-too"))
-    finished(50.0, variant("mine-too"))
-    assert chosen(tmp_path)[0].name == best.name
+def test_the_best_run_of_all_presets_answers_where_none_is_named(tmp_path, finished):
+    best = finished(99.0)
+    finished(60.0, variant("mine-too"))
+    found, line = chosen(tmp_path)
+    assert found.name == best.name
+    assert "the best of 2" in line
+    assert "mine, mine-too" in line
+    newest = finished(50.0, variant("other", data={"dataset": "cifar100"}))  # its accuracy compares with none of them
+    assert chosen(tmp_path)[0].name == newest.name
+
+
+def test_a_weak_run_does_not_replace_the_pretrained_network(tmp_path, finished, monkeypatch):
+    (published,) = all_runs(PUBLISHED)
+    weak = finished(52.0, data=published.about["data"])
+    monkeypatch.undo()
+    found, line = chosen(tmp_path)
+    assert found.pretrained
+    assert "the best of 2" in line
+    weak.update(last={"validation_top1": 99.0})
+    assert chosen(tmp_path)[0].name == weak.name
 
 
 def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):

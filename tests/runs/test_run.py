@@ -99,3 +99,14 @@ def test_preset_file_is_known_as_long_as_it_is_there(tmp_path, clock):
     path.unlink()
     assert run.preset_file is None
     assert create_run(PRESET, 1, tmp_path / "runs", preset_file=None).preset_file is None
+
+
+def test_a_calibration_holds_for_the_weights_and_the_view_that_it_was_measured_with(tmp_path):
+    run = create_run(PRESET, 0, tmp_path)
+    stored = {"temperature": 0.5, "trained": 10}
+    run.update(step=10, calibration={"mirror-last": stored})
+    assert run.calibration("last", "mirror") == stored
+    assert run.calibration("best", "mirror") is None
+    assert run.calibration("last", "1-crop") is None
+    run.update(step=20)  # trained on since
+    assert run.calibration("last", "mirror") is None

@@ -75,6 +75,25 @@ def test_the_temperature_has_the_least_cross_entropy(found, logits, labels):
     assert found.calibration(found.temperature).error < found.calibration().error / 2
 
 
+def test_what_is_unsure_holds_four_of_five_mistakes(found, logits, labels):
+    stored = found.calibrated()
+    shares = np.exp(logits / stored["temperature"])
+    shares /= shares.sum(axis=1, keepdims=True)
+    sure, right = shares.max(axis=1) >= stored["unsure_below"], shares.argmax(axis=1) == labels
+    assert (~sure & ~right).sum() / (~right).sum() == pytest.approx(0.8, abs=0.01)
+    assert right[sure].mean() == pytest.approx(stored["right_if_sure"], abs=0.002)
+    assert stored["images"] == IMAGES
+
+
+def test_where_the_search_ends_at_its_bound_there_is_no_temperature(logits):
+    best = logits.argmax(axis=1)
+    for labels in (best, (best + 1) % CLASSES):  # never wrong, never right: the colder, or the hotter, the better
+        found = Diagnosis(labels.astype(np.int32), log_softmax(logits))
+        assert found.temperature is None
+        assert found.calibrated() is None
+        assert found.figures(None)["temperature"] is None
+
+
 def test_mistakes_are_the_surest_first(found, logits, labels):
     places = found.mistakes(10)
     certainty = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
@@ -89,8 +108,8 @@ def test_mistakes_are_the_surest_first(found, logits, labels):
 
 def test_a_class_without_images_or_predictions_has_no_share():
     found = Diagnosis(np.array([0, 0]), np.log([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
-    assert found.figures()["recall"] == [50.0, None, None]
-    assert found.figures()["precision"] == [100.0, 0.0, None]
+    assert found.figures(None)["recall"] == [50.0, None, None]
+    assert found.figures(None)["precision"] == [100.0, 0.0, None]
 
 
 def test_pictures_show_the_diagnosis(found):

@@ -1,0 +1,254 @@
+"""A page to drop a photo on: its classes, what the network saw of it, and where it looked. Gradio shows it.
+
+Uploads are a stranger's files: they are limited in size, decoded apart from this process (`prediction/sandbox.py`), and
+deleted as soon as they are read. The answer is HTML with its pictures inside, so nothing else is written.
+"""
+
+import base64
+import contextlib
+import importlib.util
+import io
+import os
+import signal
+import socket
+import tempfile
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from resnet_tf import installation
+from resnet_tf.errors import UserError
+from resnet_tf.format import printable
+from resnet_tf.log import logger
+from resnet_tf.runs import pretrained
+from resnet_tf.runs.choose import all_runs, choose_run, find_run, readable_runs, recorded_accuracy
+from resnet_tf.runs.run import Run
+
+MAX_UPLOAD = 20_000_000  # bytes
+_SHOWN = 5  # classes
+_NETWORKS = 3  # in memory at a time
+# The browser may ask no other server: Gradio's page would load fonts and a script from elsewhere.
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
+)
+_STYLE = """
+.answer {font-size: 16px; line-height: 1.45}
+.answer h2 {font-size: 26px; margin: 0 0 4px}
+.answer .unsure, .answer .error {color: #b42318; font-weight: 600}
+.answer .views {display: grid; grid-template-columns: repeat(3, minmax(0, 240px)); gap: 12px; margin: 12px 0}
+.answer figure {margin: 0}
+.answer img {width: 100%; aspect-ratio: 1; object-fit: contain; background: #f5f6f8; border-radius: 6px}
+.answer img.pixels {image-rendering: pixelated}
+.answer figcaption, .answer p {overflow-wrap: anywhere}
+.answer figcaption, .answer .faint {opacity: 0.7; font-size: 14px}
+.answer .bar {display: grid; grid-template-columns: 8.5em 1fr 4em; gap: 10px; align-items: center; margin: 5px 0}
+.answer .bar span:first-child {overflow-wrap: anywhere}
+.answer .bar div {background: #e8edf4; border-radius: 4px; height: 18px; overflow: hidden}
+.answer .bar div div {background: #3b7dd8}
+.answer .bar span:last-child {text-align: right; font-variant-numeric: tabular-nums}
+"""
+
+
+def serve(runs: str, run: str | None, preset: str | None, host: str, port: int) -> None:
+    """Serves the page until Ctrl-C.
+
+    Args:
+        runs: the folder of runs; these and the pretrained ones can be chosen on the page.
+        run, preset: which run is chosen at first, see `choose_run`.
+        host: address to listen at: 127.0.0.1 is reached from this machine only.
+
+    Raises:
+        UserError: Gradio is not installed, there is no run, or the address cannot be listened at.
+    """
+    check_place(host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, must delete the folder of uploads
+    first = choose_run(preset, run, runs, "predict")
+    with tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        page = build(first, runs, Path(uploads))
+        page.queue(max_size=16)
+        launch(page, host, port)
+        logger.info(f"The page is at http://{host}:{port} (Ctrl-C stops it).")
+        with contextlib.redirect_stdout(io.StringIO()):
+            page.block_thread()
+
+
+def check_place(host: str, port: int) -> None:
+    """Raises UserError where the page cannot be served: no Gradio, or the port is taken."""
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError(f"The page needs Gradio: {installation.install('page')}.", "gradio-not-installed")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        message = f"The page cannot be served at {host}:{port}: {reason}. Try another --port."
+        raise UserError(message, "address-not-available") from None
+
+
+def launch(page, host: str, port: int) -> str:
+    """Starts to serve a page in the background; returns its address."""
+    import gradio
+    from starlette.middleware import Middleware
+
+    theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    with contextlib.redirect_stdout(io.StringIO()):
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            run_history=False,
+            footer_links=[],
+            max_file_size=MAX_UPLOAD,
+            state_session_capacity=16,
+            app_kwargs={"middleware": [Middleware(_WithPolicy)]},
+            theme=theme,
+            css=_STYLE,
+        )
+    return address
+
+
+class _WithPolicy:
+    """Adds the content security policy to every answer."""
+
+    def __init__(self, app):
+        self._app = app
+
+    async def __call__(self, scope, receive, send):
+        async def with_policy(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", _POLICY.encode())]
+            await send(message)
+
+        await self._app(scope, receive, with_policy)
+
+
+def build(first: Run, runs: str | Path, uploads: Path):
+    """Returns the page, a `gradio.Blocks`.
+
+    Args:
+        first: the run that answers at first.
+        uploads: the only folder from which a file is read; each is deleted then.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio
+
+    # Gradio would decode an upload in this process. The class is changed, as Gradio makes new objects of it for each
+    # browser and writes a stub file beside a class derived from it.
+    gradio.Image.preprocess = lambda self, upload: None if upload is None else upload.path
+
+    @lru_cache(_NETWORKS)
+    def predictor(name: str):
+        from resnet_tf.prediction.predict import Predictor
+
+        return Predictor(find_run(name, runs))
+
+    def answer(upload: str | None, name: str):
+        if upload is None:  # it was cleared
+            return gradio.skip(), gradio.skip()  # None would clear an upload that came meanwhile
+        path = Path(os.path.realpath(upload))
+        if uploads.resolve() not in path.parents:
+            return None, _error("the file is no upload")
+        try:
+            return None, describe(path, predictor(name), runs)
+        except UserError as error:
+            return None, _error(str(error))
+        finally:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+    names = _names(first, runs)
+    with gradio.Blocks(title="Predict a photo", analytics_enabled=False, delete_cache=(60, 600)) as page:
+        gradio.Markdown("# What is in the photo?")
+        with gradio.Row():
+            with gradio.Column(scale=2, min_width=300):
+                choice = gradio.Dropdown(names, value=first.name, label="Network")
+                about = gradio.HTML(introduce(first, runs))
+                sources = ["upload", "clipboard", "webcam"]
+                photo = gradio.Image(sources=sources, label="Drop, paste or take a photo", height=260, buttons=[])
+            with gradio.Column(scale=3, min_width=300):
+                shown = gradio.HTML(_wrapped("<p class='faint'>The answer appears here.</p>"), elem_id="answer")
+        choice.change(lambda name: introduce(find_run(name, runs), runs), choice, about, api_visibility="private")
+        photo.change(answer, [photo, choice], [photo, shown], api_visibility="private")
+    predictor(first.name)  # so that the first photo need not wait for it
+    return page
+
+
+def _names(first: Run, runs: str | Path) -> list[str]:
+    """Returns the names of the finished and the pretrained runs, the first chosen ahead, then the newest."""
+    own = [run for run in readable_runs(all_runs(runs)) if run.about.get("status") == "finished"]
+    known = [first, *reversed(own), *all_runs(pretrained.FOLDER)]
+    return list(dict.fromkeys(run.name for run in known))
+
+
+def introduce(run: Run, runs: str | Path) -> str:
+    """Returns HTML that says what a run knows and how accurate it is."""
+    names = run.about["class_names"]
+    some = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+    about = f"{run.preset.title}. Trained on {run.about['data']['title']}: {recorded_accuracy(run, runs)}."
+    return _wrapped(
+        f"<p>{_text(about)}</p><p class='faint'>It knows only these classes: {_text(some)}. Whatever a photo shows, "
+        "the answer is one of them.</p>"
+    )
+
+
+def describe(path: Path, predictor, runs: str | Path) -> str:
+    """Returns HTML with the prediction of one photo, or with the reason why it cannot be read."""
+    from resnet_tf.prediction import plot
+
+    ((row, photo),) = predictor.predict([path], min(_SHOWN, len(predictor.classes)))
+    if row["error"]:
+        return _error(f"{path.name} cannot be predicted: {row['error']}.")
+    best = row["top"][0]
+    verdict = "<span class='unsure'>unsure: perhaps none of the classes</span>" if row["unsure"] else "sure"
+    figures = (
+        (photo.preview, path.name, ""),
+        (photo.fitted, f"what the network saw: {photo.fitted.shape[0]} x {photo.fitted.shape[1]} pixels", "pixels"),
+        (plot.coloured(photo.fitted, photo.activation), f"evidence for {best['class']}", "pixels"),
+    )
+    shown = "".join(
+        f"<figure><img class='{kind}' src='{_data_uri(pixels)}' alt='{_text(title)}'>"
+        f"<figcaption>{_text(title)}</figcaption></figure>"
+        for pixels, title, kind in figures
+    )
+    bars = "".join(
+        f"<div class='bar'><span>{_text(guess['class'])}</span>"
+        f"<div><div style='width: {100 * guess['probability']:.1f}%'></div></div>"
+        f"<span>{guess['probability']:.1%}</span></div>"
+        for guess in row["top"]
+    )
+    source = f"Answered by {row['run']} ({recorded_accuracy(predictor.run, runs)}). Unsure is a class {predictor.rule}."
+    return _wrapped(
+        f"<h2>{_text(best['class'])}</h2><p>{best['probability']:.1%}, {verdict}</p>{bars}"
+        f"<div class='views'>{shown}</div><p class='faint'>{_text(source)}</p>"
+    )
+
+
+def _error(message: str) -> str:
+    return _wrapped(f"<p class='error'>{_text(message)}</p>")
+
+
+def _wrapped(content: str) -> str:
+    return f"<div class='answer'>{content}</div>"
+
+
+def _text(text: str) -> str:
+    """Returns text from elsewhere as HTML: no tag, no attribute's end, nothing invisible."""
+    return escape(printable(text))
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,93 @@
+"""The page, without a browser and without Gradio; tests/test_serving_in_browser.py opens it in one."""
+
+import importlib.util
+import re
+import resource
+import socket
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from assertions import user_error
+from pictures import MODES, NOISE, mutated, saved
+
+from resnet_tf import serving
+from resnet_tf.prediction.predict import Predictor
+from resnet_tf.runs import pretrained
+from resnet_tf.runs.choose import all_runs
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    (run,) = all_runs(pretrained.FOLDER)
+    return Predictor(run)
+
+
+def test_a_photo_has_its_classes_its_views_and_the_run_that_answered(predictor, tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(saved(NOISE, "PNG"))
+    shown = serving.describe(path, predictor, tmp_path)
+    ((row, _),) = predictor.predict([path], 5)
+    assert re.findall(r"<span>(\w+)</span><div>", shown) == [guess["class"] for guess in row["top"]]
+    widths = [float(width) for width in re.findall(r"width: ([\d.]+)%", shown)]
+    assert widths == [round(100 * guess["probability"], 1) for guess in row["top"]]
+    assert shown.count("data:image/png;base64,") == 3
+    assert predictor.run.name in shown
+    assert ("class='unsure'" in shown) == row["unsure"]
+
+
+def test_what_is_no_picture_has_its_reason(predictor, tmp_path):
+    text = tmp_path / "<b>photo.jpg"
+    text.write_text("I am a text")
+    shown = serving.describe(text, predictor, tmp_path)
+    assert "class='error'" in shown
+    assert "<b>" not in shown
+
+
+def test_names_of_classes_are_text_and_no_markup(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(saved(NOISE, "PNG"))
+    row = {"error": None, "unsure": True, "run": "a/b", "top": [{"class": "<script>'\u202e", "probability": 0.5}]}
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    photo = SimpleNamespace(preview=pixels, fitted=pixels, activation=np.zeros((2, 2), np.float32))
+    (run,) = all_runs(pretrained.FOLDER)
+    fake = SimpleNamespace(predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", run=run)
+    shown = serving.describe(path, fake, tmp_path)
+    assert "<script>" not in shown
+    assert "\u202e" not in shown
+    assert "&lt;script&gt;&#x27;" in shown
+
+
+def test_hundreds_of_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
+    rng, seeds = np.random.default_rng(5), [content for _, content, _ in MODES]
+    answers = []
+    for number in range(100):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(mutated(rng, seeds))
+        answers.append(serving.describe(path, predictor, tmp_path))
+        if number == 20:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert all(("class='error'" in shown) != ("<h2>" in shown) for shown in answers)
+    assert 10 < sum("<h2>" in shown for shown in answers) < 90
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (200 << 10)  # KiB on Linux
+
+
+def test_the_introduction_names_the_classes_and_the_accuracy(tmp_path):
+    (run,) = all_runs(pretrained.FOLDER)
+    shown = serving.introduce(run, tmp_path)
+    assert all(name in shown for name in run.about["class_names"])
+    assert f"{run.published.top1:.2f} %" in shown
+
+
+def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert user_error(serving.check_place, "127.0.0.1", port).code == "address-not-available"
+    serving.check_place("127.0.0.1", port)
+    for host, number in (("127.0.0.1", 99999), ("no such host.invalid", 80)):
+        assert user_error(serving.check_place, host, number).code == "address-not-available"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert user_error(serving.check_place, "127.0.0.1", port).code == "gradio-not-installed"

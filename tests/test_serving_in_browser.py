@@ -1,0 +1,112 @@
+"""The page in a headless Chromium: pip install -r requirements-page.txt playwright, and Chromium on the PATH.
+
+Fails, and is not skipped, where one of them is missing; run with `python -m pytest -m slow`.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import MODES, NOISE, mutated, saved
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Starts serve.py; returns its address, its process and the folder of temporary files."""
+    temporary = tmp_path_factory.mktemp("served")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "serve.py", "--port", str(port), "--runs", str(temporary)]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)})
+    try:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline and process.poll() is None:
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.5)
+        assert process.poll() is None
+        yield f"http://127.0.0.1:{port}", process, temporary
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert not list(temporary.glob("resnet-page-*"))  # nothing is left
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path, "needs Chromium on the PATH"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def opened(browser, address, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("input[type=file]", state="attached", timeout=60_000)
+    return page, asked
+
+
+def uploads(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("resnet-page-*/**/*") if path.is_file()]
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_photo_is_answered_and_a_text_is_refused(served, browser, tmp_path, width):
+    address, _, temporary = served
+    page, asked = opened(browser, address, width)
+    for name, content, answer in (
+        ("photo.png", saved(NOISE, "PNG"), "#answer h2"),
+        ("notes.jpg", b"I am a text", "#answer .error"),
+        ("again.jpg", saved(NOISE, "JPEG"), "#answer h2"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        page.set_input_files("input[type=file]", tmp_path / name)
+        page.wait_for_selector(answer, timeout=60_000)
+        if answer.endswith("h2"):
+            assert page.locator("#answer .bar").count() == 5
+            page.wait_for_function("[...document.querySelectorAll('#answer img')].every(image => image.naturalWidth)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.split("/")[2]}
+    assert not uploads(temporary)
+    page.close()
+
+
+def test_hostile_uploads_are_answered_and_memory_stays_bounded(served, browser, tmp_path):
+    address, process, temporary = served
+    page, _ = opened(browser, address, 1280)
+    rng, seeds = np.random.default_rng(0), [content for _, content, _ in MODES]
+    status = Path(f"/proc/{process.pid}/status")
+
+    def memory() -> int:
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmRSS")).split()[1])
+
+    for number in range(int(os.environ.get("RESNET_UPLOADS", "500"))):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(mutated(rng, seeds) or b"x")
+        page.set_input_files("input[type=file]", path)
+        page.wait_for_selector(f"#answer :text('{path.name}')", timeout=60_000)
+        if number == 50:
+            before = memory()
+    print(f"memory {before >> 10} MiB after 50 uploads, {memory() >> 10} MiB at the end")
+    assert process.poll() is None
+    assert memory() < before + (200 << 10)
+    assert not uploads(temporary)
