@@ -68,7 +68,7 @@ stop = StopSignal()
 with stop.listening():
     signal.raise_signal(signal.SIGINT)
 assert stop.signal == signal.SIGINT
-sandbox.serve(8, 8, 1.0)
+sandbox.serve(8, 8, "crop", 1.0)
 """
     done = run(code, input=json.dumps(str(tmp_path / "red.png")).encode() + b"\n")
     assert done.returncode == 0, done.stderr.decode()

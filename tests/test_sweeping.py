@@ -25,7 +25,7 @@ from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
 from resnet_tf.training.train import train
 
-ROOT = Path(sweep_command.__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 def test_trials_are_every_combination():

@@ -50,7 +50,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     validation = ("--split", "validation", "--figures")
     run_command(eval_command, "--preset", preset, "--data", image_tree, "--runs", runs, *validation, code=0)
     assert re.search(r"calibration error \d+\.\d\d %\n", capsys.readouterr().out)  # no temperature of these very images
-    figures = sorted(path.name for path in (all_runs(runs)[0].folder / "figures").iterdir())
+    figures = sorted(path.name for path in (all_runs(runs)[0].folder / "figures").glob("validation*"))
     assert figures == [f"validation-1-crop-last-{name}.png" for name in ("calibration", "confusion", "mistakes")]
     logged = all_runs(runs)[0].rows[-1]
     row = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])

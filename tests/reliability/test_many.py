@@ -38,7 +38,8 @@ def test_rows_of_eight_processes_two_of_them_killed(data, tmp_path, count, round
     """RESNET_LEDGERS=N sets the rounds of the long form."""
     for attempt in range(rounds):
         path = tmp_path / f"{attempt}.jsonl"
-        processes = together(append, [(path, writer, count) for writer in range(8)])
+        # Those to be killed would go on for long.
+        processes = together(append, [(path, writer, count * (50 if writer < 2 else 1)) for writer in range(8)])
         for share, process in zip((0.3, 0.6), processes, strict=False):
             while not path.exists() or path.stat().st_size < share * count * 40_000:  # of all that they will write
                 time.sleep(0.0005)
