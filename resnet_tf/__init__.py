@@ -57,10 +57,12 @@ class _AfterKeras:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
+        sys.meta_path.insert(0, self)
         if spec is not None:
             import_keras = spec.loader.exec_module
 
             def import_and_register(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
                 import_keras(module)
                 _register()
 
