@@ -108,12 +108,15 @@ def _draw_unit(axes: "Axes", network: Network, columns: int) -> None:
     fork, above = start + 0.15, UNIT_AT + 0.3
     axes.plot([fork, fork, places[-2]], [UNIT_AT, above, above], color=plots.INK, lw=1.2)
     _arrow(axes, (places[-2], above), (places[-2], UNIT_AT + 0.06))
-    changed = {
-        "identity-pad": "strided, its new channels filled with zeros",
-        "projection": "a 1×1 convolution and batch norm",
-    }[network.shortcut]
+    shortcut = "shortcut: the input"
+    if network.transition == "strided":  # elsewhere no unit changes the shape
+        changed = {
+            "identity-pad": "strided, with zeros as new channels",
+            "projection": "a 1×1 conv and batch norm of it",
+        }
+        shortcut += f"; where the shape changes, {changed[network.shortcut]}"
     middle = (fork + places[-2]) / 2
-    axes.text(middle, above + 0.07, f"shortcut: unchanged; where the shape changes, {changed}", **style)
+    axes.text(middle, above + 0.07, shortcut, **style)
     widths = [network.inner_width(width) if network.unit == "bottleneck" else width for width in network.filters]
     note = (
         f"c, the channels: {', '.join(map(str, widths))} in stage{f's 1 to {len(widths)}' if len(widths) > 1 else ' 1'}"

@@ -60,4 +60,7 @@ def test_a_unit_is_drawn_as_the_preset_builds_it():
     basic, bottleneck = (words(draw_network(preset, 10)) for preset in map(load_preset, ("4", "stl10")))
     assert [line for line in basic if "conv, " in line] == ["3×3 conv, c", "3×3 conv, c"]
     assert [line for line in bottleneck if "conv, " in line] == ["1×1 conv, c", "3×3 conv, c", "1×1 conv, 4c"]
+    pooled = words(draw_network(load_preset("quick"), 10))
+    changing = [any("where the shape changes" in line for line in shown) for shown in (basic, bottleneck, pooled)]
+    assert changing == [True, True, False]
     assert ("ReLU" in basic, "leaky ReLU" in bottleneck) == (True, True)
