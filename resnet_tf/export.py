@@ -1,6 +1,6 @@
 """Exports a run's network as SavedModel, LiteRT or ONNX, with normalisation and softmax inside.
 
-An exported network is run by its own runtime on test images and compared with the Keras network before it is kept.
+An exported network is run by its own runtime on drawn images and compared with the Keras network before it is kept.
 """
 
 import importlib.util
@@ -9,45 +9,67 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
+from PIL import Image
 
 from resnet_tf import files, installation
+from resnet_tf.datasets import shapes10
 from resnet_tf.errors import UserError
-from resnet_tf.evaluation.evaluate import dataset_of
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
-from resnet_tf.pipeline.batches import EvaluationBatches
-from resnet_tf.pipeline.views import evaluation_batches, photo_framing
-from resnet_tf.runs.run import Run, not_writable
+from resnet_tf.pipeline.views import photo_frame, photo_framing
+from resnet_tf.runs.choose import recorded_accuracy
+from resnet_tf.runs.run import RUNS, Run, not_writable
 
-CHECKED = 1000  # images of the test split
+SHAPES, NOISE = 250, 50  # images on which an exported network is compared
+COMPARED = f"{SHAPES} images of shapes10, resized to the network's size, and {NOISE} of uniform random pixels"
+BATCH = 64
 TOLERANCE = 1e-4  # of probabilities: another runtime sums in another order
+TIE = 1e-3  # two classes whose probabilities differ by less than this part of the larger may change places
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images [batch, size, size, 3] to probabilities [batch, classes]
+
+
+def _write_saved_model(model: keras.Model, path: Path) -> None:
+    """Writes a SavedModel. `model.export` would store each weight twice: as Keras's variable and as TensorFlow's."""
+    import tensorflow as tf
+
+    specification = tf.TensorSpec(model.input_shape, tf.float32, name="images")
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    module.serve = tf.function(lambda images: model(images, training=False), input_signature=[specification])
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+def _write_by_keras(model: keras.Model, path: Path, form: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # tf2onnx is older than NumPy
+        model.export(str(path), format=form, verbose=False)
 
 
 def _saved_model(path: Path) -> Predict:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    return lambda images: loaded.serve(images).numpy()
+    return lambda images: loaded.serve(images)["probabilities"].numpy()
 
 
 def _litert(path: Path) -> Predict:
     from ai_edge_litert.interpreter import Interpreter
 
     run = Interpreter(str(path)).get_signature_runner()
-    return lambda images: next(iter(run(images=images).values()))
+    return lambda images: run(images=images)["probabilities"]
 
 
 def _onnx(path: Path) -> Predict:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images})[0]
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
 
 
 @dataclass(frozen=True)
@@ -55,46 +77,40 @@ class Format:
     """A format that a network is written in.
 
     Attributes:
-        keras_name: what Keras calls it.
         suffix: of the file's name; a SavedModel is a folder.
+        write: writes a model to a path.
         load: returns a function that predicts with the format's own runtime.
         needs: packages needed to write or run it, beyond requirements.txt.
     """
 
-    keras_name: str
     suffix: str
+    write: Callable[[keras.Model, Path], None]
     load: Callable[[Path], Predict]
     needs: tuple[str, ...] = ()
 
 
 FORMATS = {
-    "saved_model": Format("tf_saved_model", "", _saved_model),
-    "litert": Format("litert", ".tflite", _litert, ("ai_edge_litert",)),
-    "onnx": Format("onnx", ".onnx", _onnx, ("tf2onnx", "onnxruntime")),
+    "saved_model": Format("_saved_model", _write_saved_model, _saved_model),
+    "litert": Format(".tflite", partial(_write_by_keras, form="litert"), _litert, ("ai_edge_litert",)),
+    "onnx": Format(".onnx", partial(_write_by_keras, form="onnx"), _onnx, ("tf2onnx", "onnxruntime")),
 }
 
 
-def export(
-    run: Run,
-    to: str,
-    folder: Path,
-    weights: str | None = None,
-    data: str | None = None,
-) -> Path:
+def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: str | Path = RUNS) -> Path:
     """Writes a run's network for other programs, and a JSON file that says how to use it; returns the network's path.
 
-    The network maps `images`, float32 [batch, size, size, 3] in 0..255, of any batch size, to class probabilities,
-    float32 [batch, classes].
+    The network maps `images`, float32 [batch, size, size, 3] in 0..255, of any batch size, to `probabilities`, float32
+    [batch, classes].
 
     Args:
         to: one of `FORMATS`.
         folder: where it goes; a file of the same name is replaced.
         weights: "last" or "best"; default: as the preset says.
-        data: where the images are on which it is checked; default: see `datasets.sources.load`.
+        runs: the folder of runs, whose ledger knows how accurate the run is.
 
     Raises:
-        UserError: no such weights or images, a package is missing, photos cannot be cropped as the evaluation crops
-            images, or the exported network predicts otherwise.
+        UserError: no such weights, a package is missing, photos cannot be cropped as the evaluation crops images, or
+            the exported network predicts otherwise.
     """
     target_format = FORMATS[to]
     if keras.backend.backend() != "tensorflow":
@@ -116,24 +132,25 @@ def export(
     except OSError as error:
         raise not_writable("an export", folder, error) from error
     preset = run.preset.in_phases[-1]
-    photo_framing(preset)  # raises before any work where photos cannot be cropped as the evaluation crops images
-    dataset = dataset_of(run, data)
-    chosen = np.unique(np.linspace(0, len(dataset.test) - 1, CHECKED).astype(int))
-    batches = evaluation_batches(preset, dataset.test.take(chosen), "1-crop")
+    _, size = photo_framing(preset)  # raises where photos cannot be cropped as the evaluation crops images
     which = weights or preset.evaluation.weights
-    network, about = load_network(preset, dataset.classes, run.weights(which), batches.size)
-    model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(network.output))
-    model(np.zeros((1, batches.size, batches.size, 3), np.float32))  # Keras exports only what was called
-    target = folder / f"{which}{target_format.suffix or '_saved_model'}"
+    network, about = load_network(preset, len(run.about["class_names"]), run.weights(which), image_size=size)
+    probabilities = keras.layers.Softmax(name="probabilities")(network.output)
+    model = keras.Model(network.input, {"probabilities": probabilities})
+    model(np.zeros((1, size, size, 3), np.float32))  # Keras exports only what was called
+    target = folder / f"{which}{target_format.suffix}"
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         made = Path(aside) / target.name
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # tf2onnx is older than NumPy
-            model.export(str(made), format=target_format.keras_name, verbose=False)
-        difference = compare(model.predict_on_batch, target_format.load(made), batches)
-        logger.info(f"the same class for {len(chosen):,} images of the test split, probabilities to {difference:.1e}")
-        usage = _usage(run, batches.size, dataset.classes)
-        usage |= {"weights": which, **about, "checked": {"images": len(chosen), "largest_difference": difference}}
+        target_format.write(model, made)
+        images = drawn_images(size)
+        compared = compare(
+            lambda batch: model.predict_on_batch(batch)["probabilities"], target_format.load(made), images
+        )
+        logger.info(
+            f"compared on {COMPARED}: the same class for {compared['same_class']} of {compared['count']}, "
+            f"probabilities to {compared['largest_difference']:.1e}"
+        )
+        usage = {**_usage(run, which, runs), "weights": which, **about, "compared": {"images": COMPARED, **compared}}
         if target.exists():
             target.replace(Path(aside) / "before")
         made.replace(target)
@@ -141,39 +158,75 @@ def export(
     return target
 
 
-def _usage(run: Run, size: int, classes: int) -> dict:
+def _usage(run: Run, which: str, runs: str | Path) -> dict:
     """Returns all that is needed to use the exported network without this project."""
-    side, crop = photo_framing(run.preset.in_phases[-1])
-    side = side if crop == size else size
-    return {
+    preset, names = run.preset.in_phases[-1], run.about["class_names"]
+    side, size = photo_framing(preset)
+    frame = photo_frame(preset)
+    resized = {
+        "squash": f"resize both sides to {side} pixels",
+        "crop": f"resize the shorter side to {side} pixels (the longer one rounded down)",
+    }[frame]
+    middle = f", cut out the middle {size} x {size} (where it starts is rounded half to even)"
+    usage = {
         "run": run.name,
         "preset": run.preset.name,
         "title": run.preset.title,
         "trained_on": run.about["data"]["title"],
-        "images": f"float32 [batch, {size}, {size}, 3], RGB, 0 to 255; the network normalises them itself",
-        "photos": f"resize the shorter side to {side} pixels (the longer one rounded down), cut out the middle "
-        f"{size} x {size} (where it starts is rounded half to even)",
-        "probabilities": f"float32 [batch, {classes}], in the order of class_names",
-        "class_names": run.about["class_names"],
+        "accuracy": recorded_accuracy(run, runs),
+        "input": {"name": "images", "shape": [None, size, size, 3], "dtype": "float32", "channels": "RGB"},
+        "range": "0 to 255; the network normalises images itself",
+        "output": {"name": "probabilities", "shape": [None, len(names)], "dtype": "float32"},
+        "photos": {
+            "frame": frame,
+            "side": side,
+            "crop": size,
+            "filter": "bilinear",
+            "how": f"turn the photo upright, {resized} with a bilinear filter, widened where the photo shrinks "
+            f"(antialiased, as Pillow's BILINEAR)" + middle * (frame == "crop" or side != size),
+        },
+        "class_names": names,
     }
+    own = preset.evaluation.view
+    for view in dict.fromkeys(("1-crop", "1-crop" if own == "10-crop" else own)):
+        if calibration := run.calibration(which, view):
+            usage["calibration"] = {
+                "temperature": calibration["temperature"],
+                "unsure_below": calibration["unsure_below"],
+                "view": view,
+                "how": "divide the logarithms of the probabilities by the temperature and take their softmax; fitted "
+                "to validation images, each shown in this view",
+            }
+            break
+    return usage
 
 
-def compare(network: Predict, exported: Predict, batches: EvaluationBatches) -> float:
-    """Returns the largest difference between two networks' probabilities on the images of a split.
+def drawn_images(size: int) -> np.ndarray:
+    """Returns the images on which exported networks are compared, always the same: uint8 [n, size, size, 3]."""
+    _, _, shapes, _ = shapes10.draw(train_size=0, test_size=SHAPES)
+    resized = [np.asarray(Image.fromarray(each).resize((size, size), Image.Resampling.BILINEAR)) for each in shapes]
+    # RandomState's stream is frozen, unlike that of NumPy's newer generators.
+    noise = np.random.RandomState(0).randint(0, 256, (NOISE, size, size, 3), np.uint8)
+    return np.concatenate([np.stack(resized), noise])
+
+
+def compare(network: Predict, exported: Predict, images: np.ndarray) -> dict:
+    """Returns how far two networks agree: "count" of images, "same_class" and "largest_difference" of a probability.
 
     Raises:
-        UserError: they predict different classes for an image, or differ by more than `TOLERANCE`.
+        UserError: a probability differs by more than `TOLERANCE`, or they predict different classes for an image,
+            unless the first network itself gives the two classes the same probability, see `TIE`.
     """
-    largest, others = 0.0, 0
-    for views, _ in batches.dataset():
-        images = views[:, 0].numpy()
-        expected, actual = network(images), exported(images)
-        largest = max(largest, float(np.max(np.abs(expected - actual))))
-        others += int(np.sum(np.argmax(expected, -1) != np.argmax(actual, -1)))
-    if others or not largest <= TOLERANCE:  # nan is not close either
+    batches = [images[start : start + BATCH].astype(np.float32) for start in range(0, len(images), BATCH)]
+    expected, actual = (np.concatenate([predict(batch) for batch in batches]) for predict in (network, exported))
+    difference = float(np.max(np.abs(expected - actual)))
+    best, answers = expected.max(-1), actual.argmax(-1)
+    others = int(np.sum(expected[np.arange(len(images)), answers] < (1 - TIE) * best))
+    if others or not difference <= TOLERANCE:  # nan is not close either
         raise UserError(
-            f"The exported network predicts another class for {others:,} of {len(batches.split):,} images, and "
-            f"probabilities that differ by up to {largest:.1e} ({TOLERANCE:g} is allowed). Nothing was written.",
+            f"The exported network predicts another class for {others:,} of {len(images):,} images, and "
+            f"probabilities that differ by up to {difference:.1e} ({TOLERANCE:g} is allowed). Nothing was written.",
             "export-differs",
         )
-    return largest
+    same = int(np.sum(answers == expected.argmax(-1)))
+    return {"count": len(images), "same_class": same, "largest_difference": difference}

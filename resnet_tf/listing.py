@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 
+from resnet_tf import plots
 from resnet_tf.errors import UserError
 from resnet_tf.format import as_text, large, narrowest, table, thousands
 from resnet_tf.log import logger
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
+from resnet_tf.models.diagram import draw_network
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 
@@ -53,11 +55,14 @@ def preset_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str
         headings.remove(heading)
 
 
-def print_summary(preset: Preset) -> None:
+def print_summary(preset: Preset, figure: str | None = None) -> None:
     """Prints a preset's network stage by stage, for each image size in pixels at which its phases train it.
 
+    Args:
+        figure: a file in which the network is drawn, at the size of the last phase.
+
     Raises:
-        UserError: the number of classes depends on the images.
+        UserError: the number of classes depends on the images, or the figure cannot be written.
     """
     if preset.classes is None:
         raise UserError(
@@ -67,6 +72,9 @@ def print_summary(preset: Preset) -> None:
     for size in dict.fromkeys(phase.data.image_size for phase in preset.in_phases):
         print(describe_network(preset, preset.classes, size))
         print(describe_stages(network_size(preset.model, size, preset.classes)))
+    if figure:
+        plots.save(draw_network(preset, preset.classes), figure)
+        print(f"figure {figure}")
 
 
 def preset_line(preset: Preset) -> list[str]:

@@ -23,7 +23,6 @@ def parser() -> command.Parser:
     what = options.add_argument_group("output")
     what.add_argument("--to", choices=FORMATS, help="format; litert and onnx need more packages, which an error names")
     what.add_argument("--out", metavar="DIR", help="output folder (default: export/ in the run's folder)")
-    command.add_data_option(options)
     command.add_run_options(options)
     return options
 
@@ -38,5 +37,5 @@ def main(arguments: list[str]) -> None:
     from resnet_tf.export import export
 
     folder = Path(options.out) if options.out else pretrained.writable(run, options.runs).folder / "export"
-    path = export(run, options.to, folder, options.weights, options.data)
+    path = export(run, options.to, folder, options.weights, options.runs)
     print(f"{run.name} is in {path}; {path.name}.json says how to use it")

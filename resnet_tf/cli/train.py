@@ -24,6 +24,7 @@ EXAMPLES = """\
   python train.py --preset mine.json --init quick-long    fine-tune: start from the weights of a preset's best run
   python train.py --preset 4 --check                      check the recipe for known mistakes
   python train.py --preset 4 --summary                    show the network, stage by stage
+  python train.py --preset 4 --summary --figure network.png
   python train.py --preset 4 --dry-run                    show what a training would do and cost"""
 
 
@@ -45,6 +46,9 @@ def parser() -> command.Parser:
     what.add_argument(
         "--resume", metavar="RUN", nargs="?", const=True, help="resume RUN, or the preset's newest unfinished run"
     )
+    what.add_argument(
+        "--discard-state", action="store_true", help="keep no state of the finished run: it cannot be made longer then"
+    )
     what.add_argument("--distribute", action="store_true", help="use all devices and KERAS_DISTRIBUTION_* processes")
     look = options.add_argument_group("inspect without training")
     look.add_argument("--list", action="store_true", help="list all presets: network, cost, reference, best result")
@@ -53,7 +57,11 @@ def parser() -> command.Parser:
         "--check", metavar="RUN", nargs="?", const="", help="find known mistakes; with RUN, replay its plateau rule"
     )
     look.add_argument("--dry-run", action="store_true", help="show network, steps, learning rates and expected time")
-    look.add_argument("--figure", metavar="FILE", help="with --dry-run: plot the learning rate (.png, .pdf, .svg)")
+    look.add_argument(
+        "--figure",
+        metavar="FILE",
+        help="with --summary: draw the network; with --dry-run: plot the learning rate (.png, .pdf, .svg)",
+    )
     command.add_data_option(options)
     command.add_run_options(options)
     return options
@@ -68,12 +76,15 @@ def main(arguments: list[str]) -> int | None:
     for look in (look for look, wanted in looks.items() if wanted and options.resume is not None):
         raise UserError(f"{look} does not train. Received: {look} with --resume; leave one out.", "options-conflict")
     preset, path = recipe(options)
-    if options.figure and not options.dry_run:
-        raise UserError("--figure needs --dry-run. Received: --figure without it.", "options-conflict")
+    if options.figure and not (options.dry_run or options.summary):
+        raise UserError(
+            "--figure needs --summary (the network) or --dry-run (the learning rate). Received: --figure alone.",
+            "options-conflict",
+        )
     if options.figure:
         plots.check_place(options.figure)
     if options.summary:
-        return print_summary(preset)
+        return print_summary(preset, options.figure)
     if options.check is not None:
         from resnet_tf.lint import check
 
@@ -99,6 +110,7 @@ def main(arguments: list[str]) -> int | None:
         False if options.resume is None else options.resume,
         preset_file=path,
         group=group,
+        keep_state=not options.discard_state,
     )
     if group.rank == 0:
         given = {"--run": run.name, "--data": options.data, "--runs": options.runs}

@@ -58,6 +58,14 @@ def photo_framing(preset: Preset) -> tuple[int, int]:
     )
 
 
+def photo_frame(preset: Preset) -> str:
+    """Returns how a photo becomes a square by default, see `prediction.sandbox.squared`.
+
+    "squash" where the data set's images are of one size, "crop" where evaluation, too, crops images of any shape.
+    """
+    return "crop" if DATASETS[preset.data.dataset].image_size is None else "squash"
+
+
 def sample_images(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
     """Returns training images to measure, uint8 [n, height, width, 3]; None where no statistics are needed.
 

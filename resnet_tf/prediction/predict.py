@@ -13,11 +13,10 @@ import numpy as np
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.views import photo_framing
+from resnet_tf.pipeline.views import photo_frame, photo_framing
 from resnet_tf.prediction import photos, sandbox
 from resnet_tf.prediction.photos import Photo
 from resnet_tf.presets.augmentation import VIEWS
-from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.runs.choose import choose_run
 from resnet_tf.runs.run import RUNS, Run
 from resnet_tf.scoring.diagnosis import UNSURE_MISTAKES, scaled
@@ -66,8 +65,7 @@ class Predictor:
     of ten crops, which miss parts of a photo, one is shown.
 
     Attributes:
-        frame: how a photo becomes a square, one of `sandbox.FRAMES`. Default: "squash" where the data set's images
-            are of one size, "crop" where evaluation, too, crops images of any shape.
+        frame: how a photo becomes a square, one of `sandbox.FRAMES`; default: see `photo_frame`.
         unsure_below: a first class that is less probable is called unsure.
         rule: where that limit comes from, in words.
     """
@@ -82,7 +80,7 @@ class Predictor:
         if frame is not None and frame not in sandbox.FRAMES:
             raise unknown("frame", frame, sandbox.FRAMES, code="unknown-frame")
         self.run, self.classes = run, list(run.about["class_names"])
-        self.frame = frame or ("crop" if DATASETS[preset.data.dataset].image_size is None else "squash")
+        self.frame = frame or photo_frame(preset)
         which, self.view = weights or preset.evaluation.weights, preset.evaluation.view
         if self.view == "10-crop":
             self.view = "1-crop"

@@ -5,7 +5,7 @@ runs/<preset>/<utc>-s<seed>/
     run.json        seed, data, versions, device, status
     log.jsonl       a row an epoch
     weights/        last.npz and best.npz; initial.npz where the training started from another run's weights
-    state/          what `--resume` continues from
+    state/          what `--resume` continues from; may be missing in a finished run
     tensorboard/    event files
     figures/        curves.png, and what eval.py draws
     predictions/, export/               written by eval.py and export.py

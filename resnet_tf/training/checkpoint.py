@@ -6,7 +6,8 @@
 
 A folder is written under a name that starts with a dot, flushed to the disk, then renamed. The rename publishes it and
 is atomic: a folder with its final name is complete, and the highest step is the newest. (A separate pointer to the
-newest could itself be torn or out of date.) The two newest are kept, in case one is damaged later.
+newest could itself be torn or out of date.) While a run is trained the two newest are kept, in case one is damaged
+later; a finished run keeps one, see `keep_newest`.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from resnet_tf.errors import UserError
 from resnet_tf.format import first_line
 from resnet_tf.log import logger
 
-MAX_STATES = 2
+MAX_STATES = 2  # of a run that is trained
 
 
 @dataclass
@@ -135,6 +136,46 @@ def load(folder: Path) -> State | None:
     return None
 
 
+def keep_newest(folder: Path, best: Path) -> None:
+    """Reduces the states of a finished run to what it needs to be made longer; nothing, unless the newest is whole.
+
+    The states before are removed. The newest shares its best weights with the run's file of them: a hard link, where
+    the file system has them. Not before the run's end, when damage to that file must not reach a state.
+
+    Args:
+        best: the run's file of best weights.
+    """
+    newest = next(iter(saved_states(folder)), None)
+    if newest is None:
+        return
+    try:
+        state = _read(newest)
+    except Exception as error:  # as in `load`
+        logger.warning(f"all states are kept, as the newest cannot be read: {newest} ({first_line(error)})")
+        return
+    _remove_old(folder, 1)
+    with contextlib.suppress(OSError):
+        own, link = newest / "best.npz", newest / ".best.npz"
+        link.unlink(missing_ok=True)  # left by a kill
+        # The rename would leave `link` where both names are of one file already.
+        if state.best is not None and best.read_bytes() == state.best and not os.path.samefile(best, own):
+            os.link(best, link)
+            os.replace(link, own)
+
+
+def discard(folder: Path) -> None:
+    """Removes all states of a finished run, which can then not be made longer."""
+    removed = folder.with_name(f".{folder.name}")
+    shutil.rmtree(removed, ignore_errors=True)  # left by a kill
+    try:
+        os.rename(folder, removed)  # a state under its own name is complete, while it is removed too
+        shutil.rmtree(removed)
+    except FileNotFoundError:
+        pass  # only the first of several processes saves states
+    except OSError as error:
+        logger.warning(f"the state could not be removed: {error.filename}: {error.strerror}")
+
+
 def saved_states(folder: Path) -> list[Path]:
     """Returns the folders of the saved states, newest first."""
     states = [path for path in folder.glob("*") if re.fullmatch(r"\d+-\w+", path.name)]
@@ -162,10 +203,10 @@ def _read(saved: Path) -> State:
     return State(progress, arrays, contents.get("best.npz"), values["made_with"])
 
 
-def _remove_old(folder: Path) -> None:
-    """Removes the states before the two newest, and what a killed save or removal left behind."""
+def _remove_old(folder: Path, kept: int = MAX_STATES) -> None:
+    """Removes the states before the newest ones, and what a killed save or removal left behind."""
     with contextlib.suppress(OSError):
-        for old in saved_states(folder)[MAX_STATES:]:
+        for old in saved_states(folder)[kept:]:
             os.rename(old, folder / f".{old.name}")  # a state under its own name is complete, while it is removed too
         for left in folder.glob(".*"):  # nobody else writes here: this process holds the run's lock
             shutil.rmtree(left, ignore_errors=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_tf import files
+from resnet_tf import files, installation
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.log import logger
@@ -14,7 +14,7 @@ from resnet_tf.presets import overrides, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import choose
 from resnet_tf.runs.run import Run
-from resnet_tf.training.checkpoint import Progress
+from resnet_tf.training.checkpoint import Progress, saved_states
 from resnet_tf.training.plan import Plan
 
 UNHASHED = tuple(f"{section}.{key}" for section, keys in schema.UNHASHED.items() for key in keys)
@@ -27,7 +27,7 @@ def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | N
         seed: that the run must have; None: any.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or its state is gone.
     """
     if isinstance(resume, str):
         run = choose.find_run(resume, runs)
@@ -41,6 +41,13 @@ def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | N
                 "--resume.",
                 "run-not-found",
             )
+    if run.about["status"] in ("finished", "stopped") and not saved_states(run.state):
+        call = f"{installation.call('train')} --preset {run.preset.name}"
+        raise UserError(
+            f"{run.name} is {run.about['status']}, but the state from which it would go on was removed. Start a new run"
+            + (f", from its weights with {call} --init {run.name}." if run.about["status"] == "finished" else "."),
+            "run-state-removed",
+        )
     if seed not in (None, run.about["seed"]):
         raise UserError(
             f"a run goes on with the seed it began with. Received: seed {seed} for {run.name}; name another run with "

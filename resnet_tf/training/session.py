@@ -118,10 +118,14 @@ class Session:
             "training-diverged",
         )
 
-    def finish(self, network: keras.Model) -> None:
-        """Writes the last weights, and the end of the training into the run and the ledger.
+    def finish(self, network: keras.Model, keep_state: bool) -> None:
+        """Writes the last weights, and the end of the training into the run and the ledger; then frees its states.
 
-        After a kill in the middle the run is unfinished: the next start repeats this.
+        After a kill in the middle the run is unfinished: the next start repeats this. States are removed only once it
+        is marked as finished.
+
+        Args:
+            keep_state: keep one state, from which the run can be made longer, or none.
         """
         metadata = {key: self.last[key] for key in ("step", "epoch", "validation_top1") if key in self.last}
         weights.save(network, self.run.last, metadata)
@@ -131,6 +135,10 @@ class Session:
         self.run.figures.mkdir(exist_ok=True)
         files.write_atomically(self.run.curves, plots.encode(curves(self.run.name, self.progress.rows), "png"))
         self._close("finished")
+        if keep_state:
+            checkpoint.keep_newest(self.run.state, self.run.best)
+        else:
+            checkpoint.discard(self.run.state)
         logger.info(
             f"trained in {duration(self.progress.seconds)}; weights in {self.run.last.parent}, curves in "
             f"{self.run.curves}"

@@ -37,6 +37,7 @@ def train(
     resume: bool | str = False,
     preset_file: Path | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
+    keep_state: bool = True,
     on_step: Callable[[Phase], None] = lambda phase: None,
 ) -> Run:
     """Trains a preset, given as such or by name, file or plain values, to its end, or resumes a run.
@@ -50,6 +51,7 @@ def train(
         resume: True for the preset's newest unfinished run, or a run's name or folder.
         preset_file: the file of the preset, recorded in the run; its results are written there.
         group: this process's place among several, see `distributed.process_group`.
+        keep_state: whether the finished run keeps the state from which it can be made longer.
         on_step: called after every update, before it is checked, logged or saved.
 
     Returns:
@@ -98,7 +100,7 @@ def train(
                 logger.info(str(finding))
             with session.stop.listening():
                 network = train_phases(session, on_step)
-            session.finish(network)
+            session.finish(network, keep_state)
             return run
 
 

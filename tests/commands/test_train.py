@@ -27,6 +27,14 @@ def test_dry_run_prints_the_plan_and_writes_nothing(home, image_tree, tmp_path, 
     assert "train.jit_compile=false" in capsys.readouterr().out
 
 
+def test_a_summary_draws_the_network(home, tmp_path, capsys):
+    arguments = ("--preset", home / "tiny.json", "--summary", "--figure")
+    run_command(train_command, *arguments, tmp_path / "network.png", code=0)
+    assert Image.open(tmp_path / "network.png").format == "PNG"
+    assert "stage 2" in capsys.readouterr().out
+    assert "'network.jpg'" in mistake(capsys, train_command, *arguments, "network.jpg")
+
+
 def test_a_preset_may_be_a_pickle_of_plain_values(image_tree, tiny_preset, tmp_path, capsys):
     path = tmp_path / "mine.pickle"
     path.write_bytes(pickle.dumps({**tiny_preset, "name": "mine", "train": {"batch_size": 20, "epochs": 1}}))

@@ -1,5 +1,6 @@
 """A save cut off or refused by the disk at any of its operations: the old state loads or the new, never a mix."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -79,6 +80,35 @@ def test_killed_at_every_operation_of_a_save(two_states):
         published = moments[:moment].count("rename") > 0
         assert_goes_on(folder, (30,) if published else (20,))
     print(f"{len(moments)} crash points of a save: {', '.join(moments)}")
+
+
+def free(folder: Path, act, pipe) -> None:
+    """A process that reduces a finished run's states."""
+    moments, _ = watch_moments(folder, act)
+    checkpoint.keep_newest(folder, folder.parent / "best.npz")
+    pipe.send(moments)
+
+
+def test_killed_at_every_operation_while_a_finished_run_frees_its_states(two_states, tmp_path):
+    (tmp_path / "best.npz").write_bytes(made(20).best)
+    code, moment, names = -signal.SIGKILL, 0, []
+    while code == -signal.SIGKILL:
+        folder = two_states()
+        reader, writer = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=free, args=(folder, Send(signal.SIGKILL, moment), writer))
+        process.start()
+        writer.close()
+        with contextlib.suppress(EOFError):
+            names = reader.recv()
+        process.join()
+        code = process.exitcode
+        assert_whole(checkpoint.load(folder), (20,))
+        checkpoint.keep_newest(folder, tmp_path / "best.npz")
+        assert len(os.listdir(folder)) == 1
+        assert sorted(os.listdir(checkpoint.saved_states(folder)[0])) == ["arrays.npz", "best.npz", "state.json"]
+        moment += 1
+    assert code == 0
+    assert set(names) == {"rename", "remove", "rmdir"}
 
 
 @pytest.mark.parametrize(

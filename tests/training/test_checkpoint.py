@@ -143,6 +143,59 @@ def test_all_damaged_is_refused_with_the_list_and_nothing_is_touched(tmp_path):
     assert sorted(os.listdir(folder)) == ["000000010-0", "000000020-0"]
 
 
+@pytest.fixture
+def finished(tmp_path):
+    """The states of a finished run, and its best weights."""
+    for step in (10, 20):
+        checkpoint.save(tmp_path / "state", made(step))
+    (tmp_path / "best.npz").write_bytes(made(20).best)
+    return tmp_path / "state", tmp_path / "best.npz"
+
+
+def test_a_finished_run_keeps_one_state_which_shares_its_best_weights(finished):
+    folder, best = finished
+    checkpoint.keep_newest(folder, best)
+    (kept,) = folder.iterdir()
+    assert os.path.samefile(kept / "best.npz", best)
+    assert_is(load(folder)[0], 20)
+    files.write_atomically(best, b"other")  # of the longer run that it may become
+    assert_is(load(folder)[0], 20)
+    checkpoint.save(folder, made(30))
+    assert len(checkpoint.saved_states(folder)) == 2
+
+
+def test_other_best_weights_and_file_systems_without_links_leave_the_state_its_own(finished, monkeypatch):
+    folder, best = finished
+    best.write_bytes(b"other")
+    checkpoint.keep_newest(folder, best)
+    assert_is(load(folder)[0], 20)
+    best.write_bytes(made(20).best)
+    monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(PermissionError(1, "not permitted")))
+    checkpoint.keep_newest(folder, best)
+    (kept,) = folder.iterdir()
+    assert not os.path.samefile(kept / "best.npz", best)
+    assert_is(load(folder)[0], 20)
+
+
+@pytest.mark.parametrize("file", ["state.json", "arrays.npz", "best.npz"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_nothing_is_removed_while_the_newest_state_is_damaged(finished, damage, file):
+    folder, best = finished
+    damage(folder / "000000020-0" / file)
+    logged = listen()
+    checkpoint.keep_newest(folder, best)
+    assert sorted(os.listdir(folder)) == ["000000010-0", "000000020-0"]
+    assert logged[0].startswith("warning: ")
+    assert_is(load(folder)[0], 10)
+
+
+def test_discarded_states_are_gone(finished):
+    folder, best = finished
+    checkpoint.discard(folder)
+    checkpoint.discard(folder)
+    assert list(folder.parent.iterdir()) == [best]
+
+
 def test_memory_that_runs_out_is_not_taken_for_damage(tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "state", made(10))
     monkeypatch.setattr(files, "unpack_arrays", lambda content: (_ for _ in ()).throw(MemoryError))

@@ -127,6 +127,19 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     assert [(row["run"], row["step"]) for row in rows] == [(long.name, 20), (long.name, 30)]
 
 
+def test_a_finished_run_without_its_state_is_not_made_longer(train, image_tree, tiny_preset, tmp_path, assert_same_run):
+    kept = train(train={"epochs": 1})
+    assert len(checkpoint.saved_states(kept.state)) == 1
+    preset = load_preset(tiny_preset, train={"epochs": 1})
+    run = train_preset(preset, str(image_tree), tmp_path, 7, keep_state=False)
+    assert not run.state.exists()
+    assert run.last.read_bytes() == kept.last.read_bytes()
+    before = run.log.read_text()
+    assert user_error(train, resume=run.name, train={"epochs": 2}).code == "run-state-removed"
+    assert user_error(train, resume=run.name).code == "run-state-removed"
+    assert run.log.read_text() == before
+
+
 @pytest.fixture
 def stop_after_an_epoch(train):
     def start(**changes) -> None:
