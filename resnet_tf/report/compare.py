@@ -97,7 +97,8 @@ def as_text(sections: list[Section], ours: Run, theirs: Run, width: int | None =
     rows, notes = [], [section.nothing for section in sections if not section.rows]
     for section in filter(lambda section: section.rows, sections):
         rows += [[section.title, "", "", ""], *([f"  {what}", *cells] for what, *cells in section.rows)]
-    table = format.table(HEADINGS, rows, prose=("A", "B"))
+    table = format.table(HEADINGS, rows, prose=HEADINGS)
+    table.columns[0].min_width = max((2 + len(word) for what, *_ in rows for word in what.split()), default=0)
     notes += [HOW_TO_READ] if sections[-1].rows else []
     names = f"A  {ours.name}\nB  {theirs.name}\n"
     return "\n".join([names, format.as_text(table, width and max(width, format.narrowest(table))), "", *notes])
