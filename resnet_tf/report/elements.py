@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resnet_tf.format import printable
 
-NUMBER = re.compile(r"-|(\+/- |[+-])?[\d.,]+[kMG]?( %)?( to [\d.]+)?")
+NUMBER = re.compile(r"-?|(\+/- |[+-])?[\d.,]+[kMG]?( %)?( to [\d.]+)?")
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -23,9 +23,10 @@ details { margin: 0.6rem 0; border: 1px solid #dfe4ea; border-radius: 0.4rem; pa
 summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: 0.4rem 0; }
 table { border-collapse: separate; border-spacing: 0; min-width: 100%; font: 13px/20px system-ui, sans-serif; }
-th, td { text-align: left; vertical-align: top; padding: 4px 10px; border-bottom: 1px solid #dfe4ea; }
+th, td { text-align: left; vertical-align: top; padding: 4px 8px; border-bottom: 1px solid #dfe4ea; }
 thead th { background: #f5f7f9; white-space: nowrap; } tbody th { padding-top: 12px; }
-td > div { width: max-content; max-width: 19rem; overflow-wrap: anywhere; }
+td > div { width: max-content; max-width: 13rem; overflow-wrap: anywhere; }
+td:first-child > div { max-width: 18rem; }
 tr > :first-child { position: sticky; left: 0; background: #fff; font-weight: 600; }
 thead tr > :first-child { background: #f5f7f9; }
 .number { text-align: right; } .number > div { margin-left: auto; }
@@ -52,12 +53,13 @@ def escape(value: str) -> str:
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a table; where the screen is too narrow, it scrolls sideways beside its first column.
 
-    A row of one cell is a heading over those that follow. Columns in which most cells are numbers are set to the right.
+    A row of one cell is a heading over those that follow. In a table without these, columns of numbers are set to the
+    right, even with a few other cells.
     """
-    kinds = [""]
+    kinds, mixed = [""], any(len(cells) == 1 for cells in rows)
     for place in range(1, len(headings)):
         numbers = [NUMBER.fullmatch(cells[place]) is not None for cells in rows if len(cells) > 1]
-        kinds.append(' class="number"' if sum(numbers) > len(numbers) / 2 else "")
+        kinds.append(' class="number"' if not mixed and sum(numbers) > 0.9 * len(numbers) else "")
     lines = [f"<th{kind}>{escape(heading)}</th>" for kind, heading in zip(kinds, headings, strict=True)]
     lines = ["<thead><tr>", *lines, "</tr></thead><tbody>"]
     for cells in rows:
