@@ -1,5 +1,7 @@
 """Reports what was measured: python report.py --html report.html"""
 
+import shutil
+import sys
 from pathlib import Path
 
 from resnet_tf import files, log
@@ -40,7 +42,8 @@ def main(arguments: list[str]) -> None:
             )
         ours, theirs = (choose.find_run(name, options.runs) for name in options.compare)
         found = compare.compare(ours, theirs, options.runs)
-        print(compare.as_text(found, ours, theirs))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(compare.as_text(found, ours, theirs, width))
         if options.html:
             write(options.html, page.comparison_page(ours, theirs, found, Path(options.html)))
         return

@@ -15,6 +15,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.plots import MISTAKES, draw
+from resnet_tf.format import plural
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
@@ -25,6 +26,7 @@ from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import RUNS, Run
+from resnet_tf.scoring.diagnosis import FEW_IMAGES
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
 from resnet_tf.tensorboard import TensorBoardLog
@@ -99,6 +101,8 @@ def evaluate(
     diagnose = figures and math.isfinite(scores.loss)
     calibration = run.calibration(weights or default.weights, batches.view) if split == "test" else None
     temperature = calibration and calibration["temperature"]
+    if calibration and figures and calibration["images"] < FEW_IMAGES:
+        logger.info(f"the temperature is of {plural(calibration['images'], 'validation image')}, so it means little")
     if figures and not diagnose:
         logger.info("no figures: there are images for which the network gives no number")
     record = Evaluation(

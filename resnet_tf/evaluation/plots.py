@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from resnet_tf import plots
-from resnet_tf.format import printable
-from resnet_tf.scoring.diagnosis import Diagnosis
+from resnet_tf.format import plural, printable
+from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MISTAKES = 40
-MAX_CLASSES_WRITTEN = 20  # of more classes the matrix shows neither names nor counts
+MAX_CLASSES_WRITTEN = 20  # of more classes the matrix shows neither names nor counts, and bars name the worst pairs
+PAIRS = 20
+LONGEST_NAME = 24  # characters of a class's name beside a bar
 
 
 def draw(
@@ -40,30 +43,65 @@ def draw(
 
 
 def confusion_figure(diagnosis: Diagnosis, names: Sequence[str], title: str) -> "Figure":
-    """Returns the confusion matrix: each cell's share of its true class's images as a colour, their number as text."""
-    figure = plots.figure(8.5, 7.5, title)
-    axes = figure.subplots()
-    counts = diagnosis.confusion
+    """Returns the confusion matrix: each cell's share of its true class's images as a colour, their number as text.
+
+    Of many classes it orders them so that confused ones lie side by side, and names the most frequent mistakes in bars.
+    """
+    if len(names) <= MAX_CLASSES_WRITTEN:
+        figure = plots.figure(8.5, 7.5, title)
+        _matrix(figure.subplots(), diagnosis.confusion, [printable(name) for name in names])
+        return figure
+    order = diagnosis.confused_together
+    figure = plots.figure(14, 7.2, title)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _matrix(left, diagnosis.confusion[np.ix_(order, order)])
+    left.set_title(f"{len(names)} classes, ordered so that confused ones lie side by side", size=10)
+    _bars(right, diagnosis, [_shortened(printable(name)) for name in names])
+    return figure
+
+
+def _matrix(axes: "Axes", counts: np.ndarray, labels: Sequence[str] = ()) -> None:
+    """Draws a confusion matrix, with counts and names where there are labels."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # The square root makes the few mistakes visible beside the many hits.
     image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
-    if len(names) <= MAX_CLASSES_WRITTEN:
-        for row, column in np.argwhere(counts):
-            color = "white" if shares[row, column] > 0.3 else "black"
-            axes.text(column, row, counts[row, column], ha="center", va="center", size=8, color=color)
-        labels = [printable(name) for name in names]
-        axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", parse_math=False)
-        axes.set_yticks(range(len(names)), labels, parse_math=False)
+    for row, column in np.argwhere(counts) if labels else ():
+        color = "white" if shares[row, column] > 0.3 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", size=8, color=color)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set(xlabel="predicted class", ylabel="true class")
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]))
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]))
     bar.ax.set_yticklabels(["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
     bar.set_label("share of the true class's images")
-    return figure
+
+
+def _bars(axes: "Axes", diagnosis: Diagnosis, names: Sequence[str]) -> None:
+    """Draws how many images each of the most frequent mistakes has, "truth -> answer"."""
+    pairs = diagnosis.confused(PAIRS)
+    plots.tidy(axes)
+    axes.grid(False)
+    bars = axes.barh(range(len(pairs)), [count for *_, count in pairs], color="#9cc2f5")
+    axes.bar_label(bars, padding=3, size=9)
+    axes.set_yticks(
+        range(len(pairs)), [f"{names[true]} -> {names[answer]}" for true, answer, _ in pairs], parse_math=False
+    )
+    axes.margins(y=0.01)
+    axes.invert_yaxis()
+    axes.set_title(f"the {len(pairs)} most frequent mistakes, truth -> answer", size=10)
+    axes.set_xlabel("images")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
 
 
 def calibration_figure(diagnosis: Diagnosis, title: str, temperature: float | None = None) -> "Figure":
     """Returns accuracy over confidence, and the number of images below; also at a temperature, if one is given."""
+    count = len(diagnosis.labels)
+    few = f": fewer than {FEW_IMAGES}, so the calibration means little" if count < FEW_IMAGES else ""
     figure = plots.figure(9, 5.5, title)
+    figure.supxlabel(f"{plural(count, 'image')}{few}", size=10)
     panels = {"before scaling": 1.0}
     if temperature is not None:
         panels[f"at temperature {temperature:.2f}"] = temperature

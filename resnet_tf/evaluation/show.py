@@ -1,7 +1,8 @@
 """An evaluation as a person reads it: the figures, and how they compare."""
 
-from resnet_tf.format import as_text, percent, table
+from resnet_tf.format import as_text, percent, plural, table
 from resnet_tf.runs.records import Evaluation
+from resnet_tf.scoring.diagnosis import FEW_IMAGES
 
 
 def show(result: Evaluation) -> None:
@@ -23,6 +24,8 @@ def show(result: Evaluation) -> None:
             error = 100 * diagnosis["calibration_error_at_temperature"]
             line += f", {error:.2f} % at temperature {after:.2f}, fitted on validation images"
         print(line)
+        if result.count < FEW_IMAGES:
+            print(f"note: on {plural(result.count, 'image')}, fewer than {FEW_IMAGES}, the calibration means little")
     if not result.same_data_as_training:
         print("note: these are not the images that the run was trained on")
     print(result.verdict)

@@ -1,6 +1,6 @@
 """Two runs side by side: differing recipe, differing figures, and a paired test on the same images."""
 
-import textwrap
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,52 +54,63 @@ def paired(ours: Predictions, theirs: Predictions) -> Paired:
     return Paired(len(mine), int(np.sum(mine & ~others)), int(np.sum(others & ~mine)))
 
 
-def compare(ours: Run, theirs: Run, runs: str | Path) -> dict[str, list[list[str]]]:
-    """Returns what differs between two runs as tables by title; a row is [what, ours, theirs, more...]."""
-    evaluated = ledger.evaluations(runs)
-    return {
-        "recipe": [[key, *map(_shown, pair)] for key, pair in schema.changes(ours.preset, theirs.preset).items()],
-        "run": _differences(_about(ours), _about(theirs)),
-        "figures": _differences(_figures(ours, evaluated), _figures(theirs, evaluated), numbers=True),
-        "paired test": _paired_rows(ours, theirs),
-    }
+@dataclass(frozen=True)
+class Section:
+    """A part of a comparison.
+
+    Attributes:
+        rows: [what, of run A, of run B, difference].
+        nothing: what is said where there are no rows.
+    """
+
+    title: str
+    rows: list[list[str]]
+    nothing: str
 
 
-HEADINGS = {"recipe": "key", "run": "", "figures": "figure", "paired test": "images"}
-MORE = {"figures": ("difference",), "paired test": ("gap", "McNemar's p")}
+HEADINGS = ("", "A", "B", "difference")
 HOW_TO_READ = (
-    "Of the images that only one of the two gets right, each should have about half if both are equally good; p is the "
-    "probability of a difference at least as large by chance alone (McNemar, exact)."
+    "The paired test counts the images that only one of the two gets right: about half for each if both are equally "
+    "good. p is the probability of a difference at least as large by chance alone (McNemar, exact)."
 )
-NOTHING = {
-    "recipe": "The recipes are the same.",
-    "run": "Seed, images, device and versions are the same.",
-    "figures": "No figure differs.",
-    "paired test": "Both runs need stored predictions of the same images: "
-    f"{installation.call('eval')} --run RUN for each.",
-}
 
 
-def headings(table: str, ours: Run, theirs: Run) -> list[str]:
-    """Returns a table's headings. The paired test's two columns count the images that only that run gets right."""
-    names = [f"only {run.name}" if table == "paired test" else run.name for run in (ours, theirs)]
-    return [HEADINGS[table], *names, *MORE.get(table, ())]
+def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
+    """Returns what differs between two runs: recipe, run, figures, and a paired test."""
+    evaluated = ledger.evaluations(runs)
+    recipe = [[key, *map(_shown, pair), ""] for key, pair in schema.changes(ours.preset, theirs.preset).items()]
+    call = installation.call("eval")
+    return [
+        Section("recipe", recipe, "The recipes are the same."),
+        Section("run", _differences(_about(ours), _about(theirs)), "Seed, images, device and versions are the same."),
+        Section("figures", _differences(_figures(ours, evaluated), _figures(theirs, evaluated)), "No figure differs."),
+        Section(
+            "paired test",
+            _paired_rows(ours, theirs),
+            f"A paired test needs stored predictions of the same images: {call} --run RUN for each.",
+        ),
+    ]
 
 
-def as_text(tables: dict[str, list[list[str]]], ours: Run, theirs: Run) -> str:
-    """Returns the tables for a terminal."""
-    lines = []
-    for title, rows in tables.items():
-        text = format.as_text(format.table(headings(title, ours, theirs), rows)) if rows else NOTHING[title]
-        lines += [title, textwrap.indent(text, "  ")]
-    return "\n".join([*lines, *([HOW_TO_READ] if tables["paired test"] else [])])
+def as_text(sections: list[Section], ours: Run, theirs: Run, width: int | None = None) -> str:
+    """Returns a comparison as one table for a terminal of `width` characters; default: no cell is folded."""
+    rows, notes = [], [section.nothing for section in sections if not section.rows]
+    for section in filter(lambda section: section.rows, sections):
+        rows += [[section.title, "", "", ""], *([f"  {what}", *cells] for what, *cells in section.rows)]
+    table = format.table(HEADINGS, rows, prose=HEADINGS)
+    table.columns[0].min_width = max((2 + len(word) for what, *_ in rows for word in what.split()), default=0)
+    notes += [HOW_TO_READ] if sections[-1].rows else []
+    names = f"A  {ours.name}\nB  {theirs.name}\n"
+    return "\n".join([names, format.as_text(table, width and max(width, format.narrowest(table))), "", *notes])
 
 
 def _about(run: Run) -> dict:
     about = run.about
-    data = about.get("data", {})
+    data, init = about.get("data", {}), about.get("init") or {}
     plain = {key: about.get(key) for key in ("seed", "status", "step", "device", "backend", "precision")}
-    return {**plain, "images": data.get("title"), "fingerprint": data.get("fingerprint"), **about.get("versions", {})}
+    plain |= {"images": data.get("title"), "images, SHA-256": data.get("fingerprint")}
+    plain |= {"initial weights": init.get("run"), "initial weights, SHA-256": init.get("sha256")}
+    return {**plain, **about.get("versions", {})}
 
 
 def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
@@ -115,22 +126,22 @@ def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
     return figures
 
 
-def _differences(ours: dict, theirs: dict, numbers: bool = False) -> list[list[str]]:
-    """Returns a row for each value that differs; with `numbers`, also by how much."""
+def _differences(ours: dict, theirs: dict) -> list[list[str]]:
+    """Returns a row for each value that differs; of measured figures also by how much."""
     rows = []
     for key in {**ours, **theirs}:
         pair = ours.get(key), theirs.get(key)
-        if pair[0] == pair[1]:
-            continue
-        known = all(isinstance(value, int | float) for value in pair)
-        difference = [f"{pair[0] - pair[1]:+.4g}" if known else "-"] if numbers else []
-        rows.append([key, *map(_shown, pair), *difference])
+        if pair[0] != pair[1]:
+            known = all(isinstance(value, int | float) for value in pair) and key != "seed"
+            rows.append([key, *map(_shown, pair), f"{pair[0] - pair[1]:+.4g}" if known else ""])
     return rows
 
 
 def _shown(value) -> str:
     if value is None or value == "":
         return "-"
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return value[:12]  # of a SHA-256 enough to tell two apart
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -143,9 +154,9 @@ def _paired_rows(ours: Run, theirs: Run) -> list[list[str]]:
             continue
         mine, others = predictions.load(path), predictions.load(other)
         if mine.images != others.images:
-            rows.append([path.stem, "-", "-", "-", "not the same images"])
+            rows.append([path.stem, "-", "-", "not the same images"])
             continue
         test = paired(mine, others)
-        counts = f"{path.stem}, {test.count:,}"
-        rows.append([counts, f"{test.ours:,}", f"{test.theirs:,}", f"{test.gap:+.2f}", f"{test.p:.3g}"])
+        what = f"{path.stem}, {test.count:,} images: right in one alone"
+        rows.append([what, f"{test.ours:,}", f"{test.theirs:,}", f"{test.gap:+.2f} points, p = {test.p:.3g}"])
     return rows

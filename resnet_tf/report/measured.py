@@ -8,7 +8,7 @@ from pathlib import Path
 
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import LENGTH, Preset
-from resnet_tf.runs import choose, comparison, ledger
+from resnet_tf.runs import choose, comparison, ledger, pretrained
 from resnet_tf.runs.comparison import Comparison
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
@@ -22,15 +22,22 @@ class Measured:
         record: what was measured.
         preset: None where neither the package nor the run's folder has it any more.
         run: None where its folder does not exist here.
+        own: whether the user measured it: it is in the overall log, and not of a published run.
     """
 
     record: Evaluation
     preset: Preset | None
     run: Run | None
+    own: bool = True
 
     @property
     def comparison(self) -> Comparison:
         return Comparison("no reference") if self.preset is None else comparison.compare(self.preset, self.record)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a reference, where there is one, may stand beside it."""
+        return self.preset is None or not comparison.differences(self.preset, self.record)
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,14 @@ def shipped_presets() -> dict[str, Preset]:
 
 
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
-    """Returns all measurements: those of runs that are here first, then by preset in the order of `presets`, by date.
+    """Returns all measurements: the user's own first, then by preset in the order of `presets`, by date.
 
     A result in a preset's file is added where the overall log has not got it. Of a measurement made several times the
     latest counts. Rows of an older form, without what a comparison needs, are left out.
     """
     records = ledger.evaluations(runs, log_torn=True)
+    published = {run.name: run for run in choose.all_runs(pretrained.FOLDER)}
+    own = {record.measurement for record in records if record.run not in published}
     recorded = [Evaluation.from_result(name, result) for name, preset in presets.items() for result in preset.results]
     records += filter(None, recorded)
     latest: dict[tuple, Evaluation] = {}
@@ -88,18 +97,20 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
         if record.measurement not in latest or record.date > latest[record.measurement].date:
             latest[record.measurement] = record
     names = {record.run for record in latest.values()}
-    known = {run.name: run for run in choose.all_runs(runs) if run.name in names}
+    known = {**published, **{run.name: run for run in choose.all_runs(runs) if run.name in names}}
     recipes = {run.name: run.preset for run in choose.readable_runs(list(known.values()), lambda run: run.preset)}
     measured = []
     for record in latest.values():
         preset, recipe = presets.get(record.preset), recipes.get(record.run)
         if preset is not None and recipe is not None:  # a recipe of the user's own may have the preset's name
             record = replace(record, changed=comparison.training_changes(recipe, preset))
-        measured.append(Measured(record, preset or recipe, known.get(record.run)))
+        if record.device is None and record.run in published:  # a preset's file does not say it
+            record = replace(record, device=published[record.run].about.get("device"))
+        measured.append(Measured(record, preset or recipe, known.get(record.run), record.measurement in own))
     order = [*presets, *(record.preset for record in records)]
     return sorted(
         measured,
-        key=lambda one: (one.run is None, order.index(one.record.preset), one.record.split, one.record.date),
+        key=lambda one: (not one.own, order.index(one.record.preset), one.record.split, one.record.date),
     )
 
 
@@ -110,7 +121,7 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
         record = one.record
         # The best epoch varies from seed to seed.
         length = record.steps_planned if record.weights.startswith("best") else record.epochs
-        key = json.dumps([length, record.preset, record.changed, *record.measurement[1:]])
+        key = json.dumps([length, record.preset, record.changed, record.init, *record.measurement[1:]])
         members.setdefault(key, {})[record.seed] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 

@@ -45,22 +45,28 @@ def _plot(subject: str, lines: Sequence[dict[str, float]], presets: dict[str, Pr
     Args:
         lines: the subject's value by preset, for each line of the plot.
     """
-    figure = plots.figure(4.2, 2.9)
+    figure = plots.figure(4.2, 3.3)
     axes = figure.subplots()
     plots.tidy(axes)
     for values, colour in zip(lines, plots.COLOURS, strict=False):
         layers = f"{presets[next(iter(values))].model.depth} layers, " if len(lines) > 1 else ""
         known = [(value, top1) for name, value in values.items() if (top1 := presets[name].reference.test_top1)]
-        axes.plot(*zip(*known, strict=True), "--o", color=colour, mfc="white", label=f"{layers}reported")
+        axes.plot(*zip(*known, strict=True), "--x", color=colour, label=f"{layers}reported")
         groups = {value: group for name, value in values.items() if (group := leading(found, name))}
-        if groups:
-            means, intervals = zip(*((group.mean, group.interval) for group in groups.values()), strict=True)
-            axes.vlines(list(groups), *zip(*intervals, strict=True), color=colour)
-            line = "o" if differing(values, found) else "-o"
-            axes.plot(list(groups), means, line, color=colour, label=f"{layers}measured")
+        if len(groups) > 1 and not differing(values, found):
+            axes.plot(list(groups), [group.mean for group in groups.values()], color=colour)
+        drawn = set()
+        for value, group in groups.items():
+            comparable = all(member.comparable for member in group.members)
+            label = f"{layers}measured{'' if comparable else ', not comparable'}"
+            axes.vlines(value, *group.interval, color=colour)
+            # Each kind of point is named once in the legend.
+            fill = colour if comparable else "white"
+            axes.plot(value, group.mean, "o", color=colour, mfc=fill, label="_" * (label in drawn) + label)
+            drawn.add(label)
     axes.set_xticks(sorted({value for values in lines for value in values.values()}))
     axes.set(xlabel=subject, ylabel="test accuracy, %")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return plots.svg_element(figure, f"test accuracy over {subject}")
 
 

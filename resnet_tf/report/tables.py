@@ -5,12 +5,13 @@ import io
 import json
 from collections.abc import Sequence
 
-from resnet_tf.format import markdown_table, percent
+from resnet_tf.format import duration, markdown_table, percent
 from resnet_tf.report.measured import Group, Measured
 from resnet_tf.runs.comparison import display_name
 from resnet_tf.runs.records import Evaluation
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
+RESULTS += ("trained on",)
 SEEDS = ("preset", "seeds", "top-1, mean", "spread", "lowest to highest", "reference", "gap")
 SEEDS += ("epochs", "protocol", "images")
 
@@ -19,7 +20,7 @@ def result_cells(one: Measured) -> list[str]:
     """Returns the cells of a measurement under `RESULTS`."""
     record, comparison = one.record, one.comparison
     return [
-        display_name(record.preset, record.changed),
+        trained(record),
         percent(record.top1),
         "{:.2f} to {:.2f}".format(*record.top1_interval),
         *_beside_reference(record.top1, comparison.reference),
@@ -28,6 +29,7 @@ def result_cells(one: Measured) -> list[str]:
         str(record.seed),
         _protocol(record),
         record.data["title"],
+        _trained_on(one),
     ]
 
 
@@ -35,7 +37,7 @@ def seed_cells(group: Group) -> list[str]:
     """Returns the cells of measurements that differ in the seed alone, under `SEEDS`."""
     record = group.record
     return [
-        display_name(record.preset, record.changed),
+        trained(record),
         ", ".join(map(str, group.seeds)),
         percent(group.mean),
         f"+/- {group.spread:.2f}",
@@ -45,6 +47,20 @@ def seed_cells(group: Group) -> list[str]:
         _protocol(record),
         record.data["title"],
     ]
+
+
+def trained(record: Evaluation) -> str:
+    """Returns what was trained: the preset, what was changed in it, and whose weights it started from."""
+    changed = {key: pair for key, pair in record.changed.items() if key != "train.init" or not record.init}
+    return display_name(record.preset, changed) + (f", fine-tuned from {record.init}" if record.init else "")
+
+
+def _trained_on(one: Measured) -> str:
+    """Returns images, device, precision and time of a training, as far as they are known."""
+    record = one.record
+    images = record.data["title"] if record.same_data_as_training else one.preset and one.preset.data.dataset
+    time = None if record.training_seconds is None else duration(record.training_seconds)
+    return ", ".join(filter(None, (images, record.device, record.precision, time)))
 
 
 def _beside_reference(top1: float, reference: float | None) -> tuple[str, str]:
@@ -94,6 +110,7 @@ def _csv_line(one: Measured) -> dict:
         "standing": comparison.outcome,
         "reasons": "; ".join(comparison.reasons),
         "changed": json.dumps(record.changed),
+        "init": record.init,
         "images": record.data["title"],
         "official": int(record.data["official"]),
         "fingerprint": record.data["fingerprint"],

@@ -13,7 +13,7 @@ from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
-from resnet_tf.runs.comparison import training_changes
+from resnet_tf.runs.comparison import changes_in_words, training_changes
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import RUNS, Run
 
@@ -221,9 +221,9 @@ def _validation_top1(run: Run) -> float | None:
 
 def _log_choice(run: Run, reason: str, runs: str | Path) -> Run:
     """Logs which run is used, why, and how accurate it is; returns it."""
-    changed = ", ".join(_changes(run))
+    changed = ", ".join(changes_in_words(_changes(run)))
     accuracy = recorded_accuracy(run, runs)
-    logger.info(printable(f"run {run.name}, {reason}{f' (another {changed})' if changed else ''}: {accuracy}"))
+    logger.info(printable(f"run {run.name}, {reason}{f' ({changed})' if changed else ''}: {accuracy}"))
     return run
 
 

@@ -3,10 +3,13 @@
 import math
 from typing import NamedTuple
 
+from resnet_tf.format import plural
 from resnet_tf.presets import schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import Evaluation
 
+CHANGES_NAMED = 3
+LONGEST_VALUE = 30  # characters
 OTHER_DATA = "data: not those that the run was trained on"
 
 
@@ -113,8 +116,19 @@ def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
 
 
 def display_name(preset: str, changed: dict) -> str:
-    """Returns how a table names what was trained: the preset, and the changed keys of its recipe."""
-    return preset + (f", with another {', '.join(changed)}" if changed else "")
+    """Returns how a table names what was trained: "4, train.epochs 100 -> 3"."""
+    return ", ".join([preset, *changes_in_words(changed)])
+
+
+def changes_in_words(changed: dict[str, list]) -> list[str]:
+    """Returns what was changed, each key with the preset's value and ours; of many changes the first ones alone."""
+    words = []
+    for key, (ours, theirs) in list(changed.items())[:CHANGES_NAMED]:
+        values = ["none" if value is None else str(value) for value in (theirs, ours)]
+        readable = max(map(len, values)) <= LONGEST_VALUE
+        words.append(f"{key} {' -> '.join(values)}" if readable else f"other {key}")
+    more = len(changed) - len(words)
+    return [*words, *([plural(more, "more change")] if more else [])]
 
 
 def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:

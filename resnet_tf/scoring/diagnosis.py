@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 BINS = 15
+FEW_IMAGES = 500  # on fewer the calibration error is mostly chance: some points even for a perfectly calibrated network
 UNSURE_MISTAKES = 0.8  # the part of the validation mistakes that are less probable than what is called sure
 _LARGEST_LOG_TEMPERATURE = 3.0
 
@@ -72,6 +73,27 @@ class Diagnosis:
     def precision(self) -> np.ndarray:
         """Percent [classes] of the images predicted as a class that are of it; NaN where there are none."""
         return _percent(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    def confused(self, most: int) -> list[tuple[int, int, int]]:
+        """Returns up to `most` kinds of mistake as (true class, predicted class, images), the most frequent first."""
+        counts = self.confusion * ~np.eye(len(self.confusion), dtype=bool)
+        places = np.argsort(-counts, axis=None, kind="stable")[:most]
+        rows, columns = np.unravel_index(places[counts.flat[places] > 0], counts.shape)
+        return list(zip(rows.tolist(), columns.tolist(), counts[rows, columns].tolist(), strict=True))
+
+    @cached_property
+    def confused_together(self) -> np.ndarray:
+        """int [classes], the classes (two at least) in an order in which those that are confused lie side by side.
+
+        The leaves of average linkage; two classes are the nearer, the more of their images are taken for the other's.
+        """
+        from scipy.cluster.hierarchy import leaves_list, linkage
+        from scipy.spatial.distance import squareform
+
+        shares = self.confusion / np.maximum(self.confusion.sum(axis=1, keepdims=True), 1)
+        distances = 2 - (shares + shares.T)
+        np.fill_diagonal(distances, 0)
+        return leaves_list(linkage(squareform(distances), "average"))
 
     def calibration(self, temperature: float = 1.0) -> Calibration:
         """Returns the calibration of the probabilities, as they are or with their logits divided by a temperature."""

@@ -52,19 +52,53 @@ def two_runs(tmp_path, tiny_preset):
     return made
 
 
+def compared(runs, folder) -> dict[str, list[list[str]]]:
+    return {section.title: section.rows for section in compare.compare(*runs, folder)}
+
+
 def test_what_differs_is_named_and_nothing_else(two_runs, tmp_path):
-    tables = compare.compare(*two_runs, tmp_path)
-    assert tables["recipe"] == [["optimizer.learning_rate", "0.05", "0.1"]]
-    assert tables["run"] == [["seed", "0", "1"]]
+    tables = compared(two_runs, tmp_path)
+    assert tables["recipe"] == [["optimizer.learning_rate", "0.05", "0.1", ""]]
+    assert tables["run"] == [["seed", "0", "1", ""]]
     assert tables["figures"] == [
         ["last epoch, loss", "1.5", "2.5", "-1"],
         ["last epoch, learning_rate", "0.05", "0.1", "-0.05"],
     ]
     # Two images that only the first gets right: p = 2 * (1/2)**2.
-    assert tables["paired test"] == [["test-1-crop-last, 4", "2", "0", "+50.00", "0.5"]]
-    printed = compare.as_text(tables, *two_runs)
-    assert "optimizer.learning_rate  0.05" in printed
-    assert "McNemar" in printed
+    ((_, *counts, difference),) = tables["paired test"]
+    assert counts == ["2", "0"]
+    assert difference == "+50.00 points, p = 0.5"
+
+
+def test_all_values_of_a_run_stand_below_each_other(two_runs, tmp_path):
+    sections = compare.compare(*two_runs, tmp_path)
+    wide = compare.as_text(sections, *two_runs)
+    assert all(run.name in wide for run in two_runs)
+    (heading,) = [line for line in wide.splitlines() if line.split() == ["A", "B", "difference"]]
+    for section in sections:
+        for what, ours, theirs, _ in section.rows:
+            (line,) = [line for line in wide.splitlines() if line.strip().startswith(f"{what} ")]
+            assert line[heading.index("A") :].startswith(ours)
+            assert line[heading.index("B") :].startswith(theirs)
+
+
+def test_long_values_are_folded_within_the_terminal(two_runs, tmp_path):
+    for run, device in zip(two_runs, ("CPU: of some make, 2 threads, " * 3, "GPU: of another make " * 3), strict=True):
+        run.update(device=device)
+    sections = compare.compare(*two_runs, tmp_path)
+    table = compare.as_text(sections, *two_runs, 80).partition(compare.HOW_TO_READ)[0].splitlines()
+    assert max(map(len, table)) <= 80
+    (heading,) = [line for line in table if line.split() == ["A", "B", "difference"]]
+    assert any(line[heading.index("B") :].startswith("GPU: of") for line in table)
+
+
+def test_the_weights_that_two_trainings_started_from_are_told_apart(two_runs, tmp_path):
+    for run, digest in zip(two_runs, ("a" * 64, "b" * 64), strict=True):
+        run.update(init={"run": "quick/x", "weights": "last", "sha256": digest})
+    assert ["initial weights, SHA-256", "a" * 12, "b" * 12, ""] in compared(two_runs, tmp_path)["run"]
+    assert "initial weights" not in [cells[0] for cells in compared(two_runs, tmp_path)["run"]]
+    two_runs[1].update(init=None)
+    assert ["initial weights", "quick/x", "-", ""] in compared(two_runs, tmp_path)["run"]
 
 
 def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
@@ -92,10 +126,10 @@ def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
         )
         ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
     ledger.append(tmp_path, ledger.EVALUATED, {"run": two_runs[0].name, "top1": 5.0})  # of an older form
-    figures = [cells for cells in compare.compare(*two_runs, tmp_path)["figures"] if "top1" in cells[0]]
+    figures = [cells for cells in compared(two_runs, tmp_path)["figures"] if "top1" in cells[0]]
     assert figures == [
-        ["test of cifar10 (1-crop, last weights, 32 px), top1", "90", "-", "-"],
-        ["test of a copy (1-crop, last weights, 32 px), top1", "-", "90", "-"],
+        ["test of cifar10 (1-crop, last weights, 32 px), top1", "90", "-", ""],
+        ["test of a copy (1-crop, last weights, 32 px), top1", "-", "90", ""],
     ]
 
 
@@ -103,10 +137,8 @@ def test_other_images_are_not_paired(two_runs, tmp_path):
     path = predictions.path_of(two_runs[1], "test", "1-crop", "last")
     stored = predictions.load(path)
     predictions.save(path, Predictions("other", stored.labels, stored.predicted, stored.probability))
-    assert compare.compare(*two_runs, tmp_path)["paired test"] == [
-        ["test-1-crop-last", "-", "-", "-", "not the same images"]
-    ]
+    assert compared(two_runs, tmp_path)["paired test"] == [["test-1-crop-last", "-", "-", "not the same images"]]
     path.unlink()
-    tables = compare.compare(*two_runs, tmp_path)
-    assert tables["paired test"] == []
-    assert "python eval.py" in compare.as_text(tables, *two_runs)
+    sections = compare.compare(*two_runs, tmp_path)
+    assert sections[-1].rows == []
+    assert "python eval.py" in compare.as_text(sections, *two_runs)

@@ -16,7 +16,7 @@ from resnet_tf.cli import command
 from resnet_tf.cli import report as report_command
 from resnet_tf.presets import schema
 from resnet_tf.report import measured, studies, tables
-from resnet_tf.runs import comparison, ledger
+from resnet_tf.runs import comparison, ledger, pretrained
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import create_run
@@ -131,7 +131,7 @@ def test_page_holds_the_rows_of_the_ledger(runs):
     shown = [dict(zip(results[0], cells, strict=True)) for cells in results[1:]]
     assert len(shown) == len(ROWS)
     for one in ROWS:
-        name = one["preset"] + ", with another data.augment" * (one["preset"] == "2")  # the row that says so
+        name = comparison.display_name(one["preset"], one["changed"]).replace("->", "\N{RIGHTWARDS ARROW}")
         same = [cells for cells in shown if (cells["preset"], cells["seed"]) == (name, str(one["seed"]))]
         (cells,) = same
         assert cells["top-1"] == f"{one['top1']:.2f} %"
@@ -149,7 +149,8 @@ def test_verdicts_are_worked_out_by_hand(runs):
     assert shown["3", "0"]["verdict"].strip() == "above"
     assert shown["3", "2"]["verdict"].strip() == "within noise"
     assert shown["4", "0"]["verdict"] == f"not comparable data: {COPY}"
-    assert "data.augment" in shown["2, with another data.augment", "0"]["verdict"]
+    changed = "2, data.augment pad_crop(4) | flip_horizontal \N{RIGHTWARDS ARROW} pad_crop(4)"
+    assert "data.augment" in shown[changed, "0"]["verdict"]
     assert (shown["5", "0"]["reference"], shown["5", "0"]["verdict"].strip()) == ("-", "no reference")
 
 
@@ -264,10 +265,44 @@ def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path):
     shipped = measured.shipped_presets()["1"]
     carried = schema.from_dict({**schema.to_dict(shipped), "results": [Evaluation.from_row(one).to_result()]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
-    assert alone.run is None
+    assert (alone.run, alone.own) == (None, False)
     assert tables.result_cells(alone) == tables.result_cells(measured.Measured(Evaluation.from_row(one), shipped, None))
     ledger.append(tmp_path, ledger.EVALUATED, one)
-    assert len(measured.gather(tmp_path, {"1": carried})) == 1  # the same measurement is not told twice
+    (both,) = measured.gather(tmp_path, {"1": carried})  # the same measurement is not told twice
+    assert both.own
+
+
+def published(monkeypatch, folder) -> dict:
+    """Makes a published run in a folder, and returns the row of its result."""
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    run = create_run(measured.shipped_presets()["2"], 5, folder, pretrained=True, device="a published device")
+    return row("2", seed=5, run=run.name)
+
+
+def test_a_published_run_is_not_ones_own_and_says_what_it_was_trained_on(runs, tmp_path_factory, monkeypatch):
+    theirs = published(monkeypatch, tmp_path_factory.mktemp("pretrained"))
+    shipped = measured.shipped_presets()
+    shipped["2"] = replace(shipped["2"], results=(Evaluation.from_row(theirs).to_result(),))
+    monkeypatch.setattr(measured, "shipped_presets", lambda: shipped)
+    for _ in range(2):  # the second time also scored here
+        found = measured.gather(runs, shipped)
+        (one,) = [one for one in found if one.record.run == theirs["run"]]
+        assert (one.own, found[-1]) == (False, one)
+        own, others = [table for table in Page(written(runs)).tables if "verdict" in table[0]]
+        assert len(own) == 1 + len(ROWS)
+        (cells,) = others[1:]
+        assert dict(zip(others[0], cells, strict=True))["trained on"] == "cifar10, a published device, 1 h 30 min"
+        ledger.append(runs, ledger.EVALUATED, {**theirs, "date": "2026-02-01T00:00:00Z"})
+
+
+def test_trainings_from_other_weights_are_no_seeds_of_each_other():
+    rows = [row(seed=0), row(seed=1, init="quick/a"), row(seed=2, init="quick/b"), row(seed=3, init="quick/b")]
+    records = [Evaluation.from_row(one) for one in rows]
+    found = measured.groups([measured.Measured(record, None, None) for record in records])
+    assert [group.seeds for group in found] == [[0], [1], [2, 3]]
+    assert [tables.trained(record).rpartition(" ")[2] for record in records[1:3]] == ["quick/a", "quick/b"]
+    one = Evaluation.from_row(row(init="quick/a", changed={"train.init": ["quick", None]}))
+    assert tables.trained(one) == tables.trained(records[1])
 
 
 def test_csv_is_the_ledger(found):
@@ -303,19 +338,35 @@ def test_studies_report_what_the_author_did():
 
 
 def solid_lines(svg: str) -> int:
-    """Returns how many solid lines of the first colour join points, that is, have more than one segment."""
-    paths = re.findall(r'<path d="([^"]*)" [^>]*style="([^"]*)"', svg)
-    return sum("#0072b2" in style and "dash" not in style and path.count("L") > 1 for path, style in paths)
+    """Returns how many solid lines of the first colour are not vertical, as intervals are, that is, join points."""
+    paths = re.findall(r'<path d="M ([\d.]+) [\d.]+ \nL ([\d.]+) [^"]*" [^>]*style="([^"]*)"', svg)
+    return sum("#0072b2" in style and "dash" not in style and start != end for start, end, style in paths)
 
 
 def test_points_that_differ_in_more_than_the_study_are_not_joined(found):
-    groups, shipped = measured.groups(found), measured.shipped_presets()
+    shipped = measured.shipped_presets()
+    second = measured.Measured(Evaluation.from_row(row("2", seed=1)), shipped["2"], None)
+    groups = measured.groups([*found, second])
     assert studies.differing(studies.DEPTH, groups) == ["images"]
     assert "images" in studies.caution(studies.DEPTH, groups)
     alike = [group for group in groups if group.record.preset != "4"]
     assert studies.differing(studies.DEPTH, alike) == []
     solid = [solid_lines(studies.depth_plot(shipped, which)) for which in (groups, alike)]
     assert solid == [0, 1]
+
+
+def test_points_that_no_reported_one_may_stand_beside_are_hollow():
+    shipped = measured.shipped_presets()
+
+    def hollow(*rows) -> int:
+        found = measured.groups([measured.Measured(Evaluation.from_row(one), shipped["3"], None) for one in rows])
+        svg = studies.depth_plot(shipped, found)
+        assert ("not comparable" in svg) == ("fill: #ffffff; stroke: #0072b2" in svg)
+        return svg.count("fill: #ffffff; stroke: #0072b2")
+
+    assert hollow(row()) == 0
+    assert hollow(row(changed={"train.epochs": [3, 100]}, epochs=3)) == 2  # the point, and in the legend
+    assert hollow(row(), row(seed=1, steps=100, trained=100)) == 2
 
 
 def test_the_longest_training_speaks_for_a_preset(found):
@@ -336,8 +387,8 @@ def test_an_empty_folder_gives_a_page(tmp_path, capsys):
 def test_two_runs_on_a_page(runs, capsys):
     names = [run.name for run in all_runs(runs)]
     read = Page(written(runs, "--compare", *names))
-    recipe = read.tables[0]
-    assert ["model.num_residual_units", "3", "9"] in recipe or ["model.num_residual_units", "9", "3"] in recipe
+    recipe = read.tables[1]  # after the two runs
+    assert {"3", "9"} == set(*[cells[1:3] for cells in recipe if cells[0] == "model.num_residual_units"])
     assert read.tags.count("svg") == 3
     assert "num_residual_units" in capsys.readouterr().out
     assert command.run_command(report_command.main, ["--runs", str(runs), "--compare", names[0], "3/nothing"]) == 2

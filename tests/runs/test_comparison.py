@@ -126,3 +126,15 @@ def test_no_reference():
     assert comparison.verdict(preset(test_top1=None), result()) == "no reference to compare with"
     line = comparison.verdict(preset(test_top1=None, note="never published"), result())
     assert line == "no reference to compare with (never published)"
+
+
+def test_a_name_says_what_was_changed_and_to_what():
+    assert comparison.display_name("4", {}) == "4"
+    changed = {"train.epochs": [None, 100], "optimizer.learning_rate": [0.05, 0.1]}
+    assert comparison.display_name("4", changed) == "4, train.epochs 100 -> none, optimizer.learning_rate 0.1 -> 0.05"
+
+
+def test_a_name_stays_short():
+    many = {f"section.key{number}": [number, 0] for number in range(9)}
+    assert comparison.changes_in_words(many)[-2:] == ["section.key2 0 -> 2", "6 more changes"]
+    assert comparison.changes_in_words({"phases": [[{"train": {"epochs": 12}}] * 5, []]}) == ["other phases"]

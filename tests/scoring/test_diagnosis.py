@@ -1,13 +1,14 @@
 """A diagnosis against a second computation, image by image, in plain Python."""
 
 import io
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_tf.evaluation.plots import MISTAKES, draw
-from resnet_tf.scoring.diagnosis import Diagnosis
+from resnet_tf.evaluation.plots import MISTAKES, calibration_figure, confusion_figure, draw
+from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 from resnet_tf.scoring.metrics import Scores, log_softmax
 
 IMAGES, CLASSES = 600, 4
@@ -41,6 +42,49 @@ def test_confusion_precision_and_recall_are_counts(found, logits, labels):
         hits = pairs.count((true, true))
         assert found.recall[true] == pytest.approx(100 * hits / sum(pair[0] == true for pair in pairs))
         assert found.precision[true] == pytest.approx(100 * hits / sum(pair[1] == true for pair in pairs))
+
+
+@pytest.fixture(scope="module")
+def of_many_classes() -> Diagnosis:
+    """100 classes in 20 families of five (class c is of family c % 20). Mistakes stay within a family."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(100), 30)
+    answers = np.where(rng.random(3000) < 0.6, labels, (labels + 20 * rng.integers(1, 5, 3000)) % 100)
+    return Diagnosis(labels, np.log(0.9 * np.eye(100)[answers] + 0.001))
+
+
+def test_confused_classes_lie_side_by_side(of_many_classes):
+    order = of_many_classes.confused_together
+    assert sorted(order) == list(range(100))
+    families = (order % 20).reshape(20, 5)
+    assert (families == families[:, :1]).all()
+
+
+def test_the_most_frequent_mistakes_are_counted(of_many_classes):
+    pairs = zip(of_many_classes.labels.tolist(), of_many_classes.predicted.tolist(), strict=True)
+    counts = Counter(pair for pair in pairs if pair[0] != pair[1])
+    found = of_many_classes.confused(20)
+    assert [count for *_, count in found] == [count for _, count in counts.most_common(20)]
+    assert all(counts[true, answer] == count for true, answer, count in found)
+    assert len(of_many_classes.confused(10_000)) == len(counts)
+
+
+def test_many_classes_are_ordered_and_the_worst_pairs_named(of_many_classes):
+    names = [f"class $^${number} with a name too long for a bar" for number in range(100)]
+    matrix, bars, _ = confusion_figure(of_many_classes, names, "a run").axes
+    order = of_many_classes.confused_together
+    shares = of_many_classes.confusion[np.ix_(order, order)] / 30
+    assert np.asarray(matrix.images[0].get_array()) == pytest.approx(np.sqrt(shares))
+    assert not matrix.texts
+    assert [bar.get_width() for bar in bars.patches] == [count for *_, count in of_many_classes.confused(20)]
+    assert draw(of_many_classes, [], names, "a run")["confusion"]
+
+
+def test_of_few_images_it_is_said_that_calibration_means_little(found):
+    few = Diagnosis(found.labels[: FEW_IMAGES - 1], found.log_probabilities[: FEW_IMAGES - 1])
+    notes = [calibration_figure(one, "a run").get_supxlabel() for one in (found, few)]
+    assert [str(FEW_IMAGES) in note for note in notes] == [False, True]  # the number below which it is
+    assert all(str(len(one.labels)) in note for one, note in zip((found, few), notes, strict=True))
 
 
 def calibration_error(logits, labels, temperature: float) -> float:
