@@ -139,7 +139,15 @@ UNHASHED = {"train": ("state_minutes",)}
 # Keys that were added when runs with hashes existed: at its default such a key is not hashed, so that a recipe without
 # it keeps its hash.
 LATER = {
-    "model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"),
+    "model": (
+        "groups",
+        "width_per_group",
+        "norm_momentum",
+        "norm_epsilon",
+        "norm_scale",
+        "head_bias",
+        "logit_scale",
+    ),
     "train": ("repeats", "init"),
     "optimizer": ("filters", "norms", "head"),
 }
