@@ -3,7 +3,40 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from resnet_tf.presets.parsing import NonNegativeFloat, PositiveFloat, PositiveInt
+from resnet_tf.presets.parsing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+@dataclass(frozen=True, kw_only=True)
+class EMA:
+    """An exponential moving average of the weights, which is evaluated; the training does not see it.
+
+    Attributes:
+        decay: fraction of the average that a step keeps.
+    """
+
+    decay: Annotated[float, "(0, 1)"] = 0.999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookahead:
+    """Every few steps an average moves towards the weights, and training goes on from the average.
+
+    After step t of T the average keeps decay^every_steps x (t / T)^power of itself. At the end of an epoch the weights
+    are the average too. The defaults are those of airbench94.
+
+    Attributes:
+        decay: for each step, at the training's end.
+        every_steps: steps between two updates.
+        power: of the fraction of the training that is over; 0: the decay does not grow.
+        start_epoch: epochs before the first update.
+
+    Source: Zhang et al. 2019 (arXiv:1907.08610); github.com/KellerJordan/cifar10-airbench.
+    """
+
+    decay: Annotated[float, "(0, 1)"] = 0.95
+    every_steps: PositiveInt = 5
+    power: NonNegativeFloat = 3.0
+    start_epoch: NonNegativeInt = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +50,20 @@ class OptimizerSpec:
             Hutter 2017, arXiv:1711.05101; torch's AdamW).
         decay_on: "all" trainable variables, with scales and offsets of batch norm and biases (as torch), or "kernels"
             of convolutions and dense layers only.
+        ema: evaluate a moving average of the weights.
+        lookahead: train and evaluate from an average of the weights.
     """
 
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat = 0.0
     decay: Literal["coupled", "decoupled"] = "coupled"
     decay_on: Literal["all", "kernels"] = "all"
+    ema: EMA | None = None
+    lookahead: Lookahead | None = None
+
+    def __post_init__(self):
+        if self.ema is not None and self.lookahead is not None:
+            raise ValueError("give one of 'ema' and 'lookahead'.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +98,7 @@ class SGDSpec(OptimizerSpec):
     head: Group | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         if self.nesterov and self.momentum == 0:
             raise ValueError("'nesterov' needs a 'momentum' above 0. Received: momentum=0.")
         if self.decay_on == "kernels" and self.norms is not None and self.norms.weight_decay:

@@ -149,7 +149,7 @@ LATER = {
         "logit_scale",
     ),
     "train": ("repeats", "init"),
-    "optimizer": ("filters", "norms", "head"),
+    "optimizer": ("filters", "norms", "head", "ema", "lookahead"),
 }
 Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))
 
