@@ -60,7 +60,7 @@ class Transition(nn.Module):
 
 
 class TorchResNet(nn.Module):
-    """Input [batch, 3, height, width], normalised. `slope` 0 is ReLU; `pooled`: stages begin with `Transition`.
+    """Input [batch, 3, height, width], normalised. `slope` 0 is ReLU, None GELU; `pooled`: with each `Transition`.
 
     Args:
         unit: further arguments of every `Unit`: `groups`, `norm`; the norm is that of stem and transitions too.
@@ -97,7 +97,9 @@ class TorchResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def _activation(slope: float):
+def _activation(slope: float | None):
+    if slope is None:
+        return functional.gelu
     return partial(functional.leaky_relu, negative_slope=slope) if slope else functional.relu
 
 

@@ -86,7 +86,8 @@ def start_from(source: Run, network: keras.Model, class_names: Sequence[str]) ->
     which = source.preset.in_phases[-1].evaluation.weights
     path, head = source.weights(which), list(class_names) == source.about["class_names"]
     weights.load(network, path, head)
-    content, arrays = path.read_bytes(), len(network.variables) - (0 if head else 2)
+    content = path.read_bytes()
+    arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.variables)
     digest = hashlib.sha256(content).hexdigest()
     about = {"run": source.name, "weights": which, "sha256": digest, "head": head, "arrays": arrays}
     return Start(content, about)
@@ -99,7 +100,7 @@ def load_start(network: keras.Model, run: Run) -> None:
 
 def describe_start(init: dict) -> str:
     """Returns a line for people on what `start_from` did."""
-    head = "the head among them" if init["head"] else "all but head/kernel and head/bias, whose classes are others"
+    head = "the head among them" if init["head"] else "all but the head, whose classes are others"
     return (
         f"starts from the {init['weights']} weights of {init['run']}: {init['arrays']} arrays, {head}; input "
         "normalisation is that run's too"

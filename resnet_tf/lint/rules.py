@@ -21,7 +21,7 @@ from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.presets.catalogue import DATASETS
-from resnet_tf.presets.optimizer import AdamSpec
+from resnet_tf.presets.optimizer import AdamSpec, SGDSpec
 from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau
 
 
@@ -206,7 +206,7 @@ def decay_form(recipe: Recipe) -> Iterator[Problem]:
             "Adam divides coupled weight decay by the size of the gradients, so weights with large ones hardly decay.",
             "AdamW's is --set optimizer.decay=decoupled; the coupled one is torch's Adam.",
         )
-    if not isinstance(optimizer, AdamSpec) and optimizer.decay == "decoupled":
+    if type(optimizer) is SGDSpec and optimizer.decay == "decoupled":  # Muon's step does not grow with its buffer
         weaker = 1 / (1 - optimizer.momentum)
         yield (
             f"the paper's weight decay is part of the gradient, which the momentum adds up; decoupled, "

@@ -44,7 +44,7 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
     stem = network.stem_shape
     width = network.stem_width
     size = _output_size(image_size, stem.kernel, stem.strides, stem.padding)
-    parameters, multiply_adds = _convolution(stem.kernel, 3, stem.responses if stem.whitened else width, size)
+    parameters, multiply_adds = _convolution(network, stem.kernel, 3, stem.responses if stem.whitened else width, size)
     if stem.whitened:  # fixed filters, and no norm
         parameters = 0
     if stem.pool:
@@ -54,7 +54,7 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
         costs = []
         if network.transition == "pooled":
             outputs = filters * network.unit_expansion
-            costs = [_convolution(3, width, outputs, size)]
+            costs = [_convolution(network, 3, width, outputs, size)]
             width, size = outputs, size // 2
         for number in range(units):
             strides = 2 if network.transition == "strided" and stage > 1 and number == 0 else 1
@@ -63,7 +63,8 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
         sums = map(sum, zip(*costs, strict=True))
         # Every convolution has a norm.
         stages.append(StageSize(f"stage {stage} (x{units})", (size, size, width), *sums, norms=len(costs)))
-    stages.append(StageSize("head", (classes,), width * classes + classes, width * classes, 0))
+    head = width * classes
+    stages.append(StageSize("head", (classes,), head + network.head_bias * classes, head, 0))
     return NetworkSize(tuple(stages))
 
 
@@ -91,21 +92,23 @@ def _unit_convolutions(network: Network, inputs: int, filters: int, size: int, s
     small = -(-size // strides)
     outputs, inner = filters * network.unit_expansion, network.inner_width(filters)
     if network.unit == "basic":
-        costs = [_convolution(3, inputs, filters, small), _convolution(3, filters, filters, small)]
+        costs = [_convolution(network, 3, inputs, filters, small), _convolution(network, 3, filters, filters, small)]
     else:
         costs = [
-            _convolution(1, inputs, inner, size),
-            _convolution(3, inner, inner, small, network.groups),
-            _convolution(1, inner, outputs, small),
+            _convolution(network, 1, inputs, inner, size),
+            _convolution(network, 3, inner, inner, small, network.groups),
+            _convolution(network, 1, inner, outputs, small),
         ]
     if network.shortcut == "projection" and (strides > 1 or inputs != outputs):
-        costs.append(_convolution(1, inputs, outputs, small))
+        costs.append(_convolution(network, 1, inputs, outputs, small))
     return costs
 
 
-def _convolution(kernel: int, inputs: int, outputs: int, size: int, groups: int = 1) -> tuple[int, int]:
+def _convolution(
+    network: Network, kernel: int, inputs: int, outputs: int, size: int, groups: int = 1
+) -> tuple[int, int]:
     weights = kernel * kernel * (inputs // groups) * outputs
-    scale_and_offset = 2 * outputs
+    scale_and_offset = (1 + network.norm_scale) * outputs
     return weights + scale_and_offset, weights * size * size
 
 

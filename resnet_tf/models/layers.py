@@ -23,15 +23,40 @@ class NumpyInitializer(keras.initializers.Initializer):
         self.distribution, self.scale, self.seed = distribution, scale, seed
 
     def __call__(self, shape, dtype=None):
+        return ops.convert_to_tensor(self.draw(shape).astype(np.float32), dtype)
+
+    def draw(self, shape: tuple[int, ...]) -> np.ndarray:
         generator = np.random.Generator(np.random.Philox(self.seed))
         if self.distribution == "normal":
-            values = self.scale * generator.standard_normal(shape)
-        else:
-            values = generator.uniform(-self.scale, self.scale, shape)
-        return ops.convert_to_tensor(values.astype(np.float32), dtype)
+            return self.scale * generator.standard_normal(shape)
+        return generator.uniform(-self.scale, self.scale, shape)
 
     def get_config(self):
         return {"distribution": self.distribution, "scale": self.scale, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class Dirac(NumpyInitializer):
+    """Initial kernel [height, width, inputs, filters] whose filter i hands on the middle pixel of input i.
+
+    Filters beyond the number of inputs are uniform within 1 / sqrt(height x width x inputs), as torch's convolution
+    starts.
+
+    Source: Zagoruyko and Komodakis 2017 (arXiv:1706.00388); torch.nn.init.dirac_.
+    """
+
+    def __init__(self, scale: float, seed: int):
+        super().__init__("uniform", scale, seed)
+
+    def draw(self, shape: tuple[int, int, int, int]) -> np.ndarray:
+        height, width, inputs, filters = shape
+        kernel, same = super().draw(shape), np.arange(min(inputs, filters))
+        kernel[..., same] = 0
+        kernel[height // 2, width // 2, same, same] = 1
+        return kernel
+
+    def get_config(self):
+        return {"scale": self.scale, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
@@ -104,19 +129,28 @@ class BatchNormalization(keras.layers.Layer):
         momentum: weight of the old running statistics in a step's new ones; 0.9 is torch's `momentum=0.1`.
         epsilon: added to the variance.
         zero_scale: start the scale at 0 instead of 1 (the last norm of a residual unit: Goyal et al. 2017, 5.1).
+        train_scale: False leaves the scale as it starts.
 
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithms 1 and 2.
     """
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, zero_scale: bool = False, **kwargs):
+    def __init__(
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        zero_scale: bool = False,
+        train_scale: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.momentum, self.epsilon, self.zero_scale = momentum, epsilon, zero_scale
+        self.momentum, self.epsilon = momentum, epsilon
+        self.zero_scale, self.train_scale = zero_scale, train_scale
 
     def build(self, input_shape):
         # All stay float32 under mixed precision, as the fused operation requires.
         vector = {"shape": (input_shape[-1],), "autocast": False}
         scale = "zeros" if self.zero_scale else "ones"
-        self.scale = self.add_weight(name="scale", initializer=scale, **vector)
+        self.scale = self.add_weight(name="scale", initializer=scale, trainable=self.train_scale, **vector)
         self.offset = self.add_weight(name="offset", initializer="zeros", **vector)
         self.running_mean = self.add_weight(name="running_mean", initializer="zeros", trainable=False, **vector)
         self.running_variance = self.add_weight(name="running_variance", initializer="ones", trainable=False, **vector)
@@ -153,8 +187,8 @@ class BatchNormalization(keras.layers.Layer):
         return ops.cast(ops.cast(x, "float32") * factor + shift, x.dtype)
 
     def get_config(self):
-        config = {"momentum": self.momentum, "epsilon": self.epsilon, "zero_scale": self.zero_scale}
-        return {**super().get_config(), **config}
+        names = ("momentum", "epsilon", "zero_scale", "train_scale")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _replicas() -> int:

@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from resnet_tf.models.layers import (
     BatchNormalization,
+    Dirac,
     GroupedConv2D,
     IdentityPad,
     InputNormalization,
@@ -70,7 +71,7 @@ def resnet(
             x = unit(x, filters, strides, build, name=f"stage{stage}_unit{number}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
-        return keras.Model(images, _head(x, classes, seed), name=f"resnet{network.depth}")
+        return keras.Model(images, _head(x, classes, build), name=f"resnet{network.depth}")
 
 
 @contextmanager
@@ -119,17 +120,19 @@ def _pooled_transition(x, filters: int, build: "_Builder", name: str):
 
     Its norm is not folded into the convolution: a scale below 0 would turn the maxima into minima.
     """
-    kernel = build.he_normal(9 * x.shape[-1], 9 * filters, name)
+    kernel = build.initial_kernel(9 * x.shape[-1], 9 * filters, name)
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=kernel, name=name)(x)
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
     return build.activation(f"{name}_activation")(build.norm(name)(x))
 
 
-def _head(x, classes: int, seed: int):
+def _head(x, classes: int, build: "_Builder"):
     """The logits, in float32. Initial kernel and bias are torch's: uniform within +-1 / sqrt(inputs)."""
-    bound = 1 / math.sqrt(x.shape[-1])
-    kernel, bias = (NumpyInitializer("uniform", bound, _layer_seed(seed, name)) for name in ("head", "head_bias"))
-    return layers.Dense(classes, kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name="head")(x)
+    network, bound = build.network, 1 / math.sqrt(x.shape[-1])
+    kernel, bias = (NumpyInitializer("uniform", bound, _layer_seed(build.seed, name)) for name in ("head", "head_bias"))
+    start = {"kernel_initializer": kernel, "bias_initializer": bias}
+    x = layers.Dense(classes, use_bias=network.head_bias, **start, dtype="float32", name="head")(x)
+    return x if network.logit_scale == 1 else layers.Rescaling(network.logit_scale, dtype="float32", name="logits")(x)
 
 
 def _basic_unit(x, filters: int, strides: int, build: "_Builder", name: str):
@@ -194,7 +197,7 @@ class _Builder:
             padding="same" if same else "valid",
             groups=groups,
             use_bias=self.folded,
-            kernel_initializer=self.he_normal(kernel**2 * inputs, kernel**2 * filters, name),
+            kernel_initializer=self.initial_kernel(kernel**2 * inputs, kernel**2 * filters, name),
             name=name,
         )(x)
         return x if self.folded else self.norm(name, zero_scale)(x)
@@ -202,18 +205,23 @@ class _Builder:
     def norm(self, name: str, zero_scale: bool = False) -> BatchNormalization:
         """The batch norm after the convolution `name`."""
         network = self.network
-        return BatchNormalization(network.norm_momentum, network.norm_epsilon, zero_scale, name=norm_name(name))
+        settings = (network.norm_momentum, network.norm_epsilon, zero_scale, network.norm_scale)
+        return BatchNormalization(*settings, name=norm_name(name))
 
     def activation(self, name: str, leaky: type[layers.LeakyReLU] = layers.LeakyReLU):
         if self.network.activation == "relu":
             return layers.ReLU(name=name)
+        if self.network.activation == "gelu":
+            return layers.Activation("gelu", name=name)  # Keras's default is the exact form
         return leaky(negative_slope=self.network.negative_slope, name=name)
 
-    def he_normal(self, fan_in: int, fan_out: int, name: str) -> NumpyInitializer:
-        """He's normal initial values for a convolution before (leaky) ReLU (He et al. 2015, arXiv:1502.01852).
+    def initial_kernel(self, fan_in: int, fan_out: int, name: str) -> NumpyInitializer:
+        """The initial values of a convolution: He's normal ones before (leaky) ReLU (arXiv:1502.01852), or `Dirac`.
 
         For a convolution in groups, `fan_in` counts one group and `fan_out` all, as in torch.
         """
+        if self.network.initializer == "dirac":
+            return Dirac(1 / math.sqrt(fan_in), _layer_seed(self.seed, name))
         gain = 2.0 / (1.0 + self.network.negative_slope**2)
         fan = {"he_fan_in": fan_in, "he_fan_out": fan_out}[self.network.initializer]
         return NumpyInitializer("normal", math.sqrt(gain / fan), _layer_seed(self.seed, name))

@@ -1,4 +1,4 @@
-"""The optimizers of `presets.optimizer` for Keras: SGD and Adam in torch's form, on any backend.
+"""The optimizers of `presets.optimizer` for Keras: SGD and Adam in torch's form, and Muon, on any backend.
 
 TensorFlow's fused operations (ResourceApplyMomentum, ResourceApplyAdam) gain nothing: on a CPU an update of ResNet-20
 took 1.1 ms either way, of ResNet-56 3.3 ms fused and 4.2 ms so, in steps of 450 and 1,300 ms.
@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from resnet_tf.presets.optimizer import AdamSpec, OptimizerSpec, SGDSpec
+from resnet_tf.presets import parsing
+from resnet_tf.presets.optimizer import AdamSpec, MuonSpec, OptimizerSpec, SGDSpec
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
@@ -58,15 +59,14 @@ class SpecOptimizer(keras.optimizers.Optimizer):
         """The learning rate of the next step, scalar float32."""
         return super().learning_rate * self.learning_rate_scale
 
-    def apply_decay(self, gradient, variable, learning_rate):
+    def apply_decay(self, gradient, variable, learning_rate, weight_decay: float):
         """Applies weight decay, to the weight itself if decoupled; returns the gradient the update goes on with."""
-        spec = self.spec
         gradient = ops.cast(gradient, variable.dtype)
-        if spec.weight_decay == 0 or (spec.decay_on == "kernels" and len(variable.shape) < 2):
+        if weight_decay == 0 or (self.spec.decay_on == "kernels" and len(variable.shape) < 2):
             return gradient
-        if spec.decay == "coupled":
-            return gradient + spec.weight_decay * variable
-        self.assign_sub(variable, learning_rate * spec.weight_decay * variable)
+        if self.spec.decay == "coupled":
+            return gradient + weight_decay * variable
+        self.assign_sub(variable, learning_rate * weight_decay * variable)
         return gradient
 
     def get_config(self) -> dict:
@@ -75,7 +75,15 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None):
-        return super().from_config({**config, "spec": cls.spec_type(**config["spec"])}, custom_objects)
+        spec = parsing.build(cls.spec_type, config["spec"], "the optimizer's spec")
+        return super().from_config({**config, "spec": spec}, custom_objects)
+
+
+def kind_of(weight: keras.Variable) -> str:
+    """Returns the group that a weight is in: "filters", "norms" or "head"."""
+    if "head" in weight.path.split("/"):
+        return "head"
+    return "filters" if len(weight.shape) > 1 else "norms"
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
@@ -92,15 +100,56 @@ class SGD(SpecOptimizer):
         if not self.built:
             super().build(variables)
             self.buffers = self.add_optimizer_variables(variables, "momentum")
+            self.kinds = [kind_of(variable) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
-        learning_rate = ops.cast(learning_rate, variable.dtype)
-        gradient = self.apply_decay(gradient, variable, learning_rate)
-        buffer = self.buffers[self._get_variable_index(variable)]
-        momentum = self.spec.momentum
-        self.assign(buffer, momentum * buffer + gradient)
-        step = gradient + momentum * buffer if self.spec.nesterov else buffer
+        learning_rate, step = self.momentum_step(gradient, variable, learning_rate)
         self.assign_sub(variable, learning_rate * step)
+
+    def momentum_step(self, gradient, variable, learning_rate):
+        """Applies weight decay and updates the buffer; returns the weight's own learning rate, and its step."""
+        index = self._get_variable_index(variable)
+        buffer, group = self.buffers[index], self.spec.group(self.kinds[index])
+        learning_rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate_factor
+        gradient = self.apply_decay(gradient, variable, learning_rate, group.weight_decay)
+        self.assign(buffer, group.momentum * buffer + gradient)
+        return learning_rate, gradient + group.momentum * buffer if self.spec.nesterov else buffer
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
+class Muon(SGD):
+    """SGD whose step is orthogonalised for kernels of convolutions: weight -= learning rate x orthogonalised(step)."""
+
+    spec_type = MuonSpec
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        if self.kinds[self._get_variable_index(variable)] != "filters":
+            super().update_step(gradient, variable, learning_rate)
+            return
+        if self.spec.reset_filter_norm:
+            filters = variable.shape[-1]
+            self.assign(variable, variable * ops.sqrt(filters / ops.sum(ops.square(variable))))
+        learning_rate, step = self.momentum_step(gradient, variable, learning_rate)
+        self.assign_sub(variable, learning_rate * orthogonalised(step, self.spec.newton_schulz_steps))
+
+
+def orthogonalised(kernel, steps: int):
+    """Returns a kernel [..., filters] with the singular values of its matrix moved towards 1.
+
+    The matrix is filters x (inputs x height x width), or its transpose: both have the same result. Divided by their
+    root sum of squares, singular values from 0.02 come to lie between 0.68 and 1.21 in three steps, those from 0.003 in
+    five. It stays float32, where the published code rounds to bfloat16.
+
+    Source: Jordan et al. 2024, the quintic Newton-Schulz iteration and its coefficients.
+    """
+    matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = ops.transpose(matrix) if tall else matrix
+    x = x / (ops.sqrt(ops.sum(ops.square(x))) + 1e-7)
+    for _ in range(steps):
+        gram = ops.matmul(x, ops.transpose(x))
+        x = 3.4445 * x + ops.matmul(-4.7750 * gram + 2.0315 * ops.matmul(gram, gram), x)
+    return ops.reshape(ops.transpose(x) if tall else x, kernel.shape)
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
@@ -116,7 +165,7 @@ class Adam(SpecOptimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         learning_rate = ops.cast(learning_rate, variable.dtype)
-        gradient = self.apply_decay(gradient, variable, learning_rate)
+        gradient = self.apply_decay(gradient, variable, learning_rate, self.spec.weight_decay)
         index = self._get_variable_index(variable)
         mean, square = self.means[index], self.squares[index]
         beta_1, beta_2 = self.spec.beta_1, self.spec.beta_2
@@ -139,5 +188,5 @@ def build_optimizer(spec: OptimizerSpec, learning_rates: np.ndarray | None = Non
     Args:
         learning_rates: of every step, from `Schedule.rates`; None: the spec's own throughout.
     """
-    optimizer = {SGDSpec: SGD, AdamSpec: Adam}[type(spec)]
+    optimizer = {SGDSpec: SGD, MuonSpec: Muon, AdamSpec: Adam}[type(spec)]
     return optimizer(spec, None if learning_rates is None else LearningRateTable(learning_rates))

@@ -55,11 +55,17 @@ class Network:
             not in the first stage), or "pooled", with a convolution of its own and max-pooling before its units (every
             stage; Page 2018, "How to Train Your ResNet").
         shortcut: where the shape changes, "identity-pad" (the paper's option A) or "projection" (option B).
-        negative_slope: of leaky_relu, above 0 to 1; 0 for relu.
-        initializer: He's, by the inputs (the paper's) or the outputs (torchvision's) of each kernel.
+        activation: "relu", "leaky_relu", or "gelu" in its exact form, with the error function (torch's default).
+        negative_slope: of leaky_relu, above 0 to 1; 0 for others.
+        initializer: He's, by the inputs (the paper's) or the outputs (torchvision's) of each kernel; or "dirac": the
+            first filters hand on an input each, and the others are uniform within 1 / sqrt(values a filter), torch's
+            default.
         zero_last_scale: whether each unit's last batch-norm scale starts at 0.
+        norm_scale: whether batch norm's scales are trained; if not, they stay 1.
         norm_momentum: fraction of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
         norm_epsilon: added to the variance by batch norm.
+        head_bias: whether the last layer adds a bias.
+        logit_scale: multiplies the logits.
         parameter_limit: a network with more trainable parameters is refused.
     """
 
@@ -71,15 +77,18 @@ class Network:
     stem_filters: PositiveInt | None = None
     transition: Literal["strided", "pooled"] = "strided"
     shortcut: Literal["identity-pad", "projection"] = "identity-pad"
-    activation: Literal["relu", "leaky_relu"] = "relu"
+    activation: Literal["relu", "leaky_relu", "gelu"] = "relu"
     negative_slope: Annotated[float, "[0, 1]"] = 0.0
-    initializer: Literal["he_fan_in", "he_fan_out"] = "he_fan_in"
+    initializer: Literal["he_fan_in", "he_fan_out", "dirac"] = "he_fan_in"
     zero_last_scale: bool = False
+    norm_scale: bool = True
     expansion: PositiveInt = 4
     groups: PositiveInt = 1
     width_per_group: PositiveInt = 64
     norm_momentum: Annotated[float, "[0, 1)"] = 0.9
     norm_epsilon: PositiveFloat = 1e-5
+    head_bias: bool = True
+    logit_scale: PositiveFloat = 1.0
     parameter_limit: PositiveInt | None = None
 
     def __post_init__(self):
@@ -91,8 +100,13 @@ class Network:
             )
         if (self.activation == "leaky_relu") != (self.negative_slope > 0):
             raise ValueError(
-                f"'negative_slope' must be above 0 for leaky_relu and 0 for relu. Received: {self.negative_slope}."
+                "'negative_slope' must be above 0 for leaky_relu and 0 for others. "
+                f"Received: {self.negative_slope} for {self.activation}."
             )
+        if self.zero_last_scale and not self.norm_scale:
+            raise ValueError("'zero_last_scale' needs 'norm_scale': a scale that stays 0 silences its unit for good.")
+        if self.initializer == "dirac" and self.groups > 1:
+            raise ValueError(f"the initializer dirac is for convolutions without 'groups'. Received: {self.groups}.")
         if self.unit != "bottleneck" and (self.groups, self.width_per_group) != (1, 64):
             raise ValueError(f"'groups' and 'width_per_group' are for the unit bottleneck. Received: {self.unit}.")
         if any(self.inner_width(width) < 1 for width in self.filters):

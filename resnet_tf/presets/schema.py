@@ -138,7 +138,19 @@ ALTERNATIVES = (
 UNHASHED = {"train": ("state_minutes",)}
 # Keys that were added when runs with hashes existed: at its default such a key is not hashed, so that a recipe without
 # it keeps its hash.
-LATER = {"model": ("groups", "width_per_group", "norm_momentum", "norm_epsilon"), "train": ("repeats", "init")}
+LATER = {
+    "model": (
+        "groups",
+        "width_per_group",
+        "norm_momentum",
+        "norm_epsilon",
+        "norm_scale",
+        "head_bias",
+        "logit_scale",
+    ),
+    "train": ("repeats", "init"),
+    "optimizer": ("filters", "norms", "head", "ema", "lookahead"),
+}
 Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))
 
 
@@ -200,9 +212,9 @@ class Preset:
         """Twelve hex digits of a SHA-256 over everything that changes a run's numbers."""
         values = recipe(self)
         for section, keys in LATER.items():
-            defaults = {item.name: item.default for item in dataclasses.fields(SECTIONS[section])}
+            defaults = {item.name: item.default for item in dataclasses.fields(getattr(self, section))}
             for key in keys:
-                if values[section][key] == defaults[key]:
+                if key in defaults and values[section][key] == defaults[key]:
                     del values[section][key]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -16,6 +16,7 @@ from resnet_tf.models import weights
 from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.scoring.score import score
 from resnet_tf.training import checkpoint
+from resnet_tf.training.averaging import build_averaging
 from resnet_tf.training.checkpoint import State
 from resnet_tf.training.distributed import undistributed
 from resnet_tf.training.plan import Plan
@@ -41,6 +42,7 @@ def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> keras.
             raise session.stopped()
         if plan is not session.plans[-1]:
             arrays = checkpoint.copy_of(phase.step.variables)  # the next phase goes on with these weights
+    phase.averaging.load()
     return phase.step.network
 
 
@@ -52,6 +54,7 @@ class Phase:
 
     Attributes:
         step: trains `step.network` by one batch a call.
+        averaging: of its weights.
         last: mean loss and top-1 (percent) of the last step.
     """
 
@@ -64,14 +67,20 @@ class Phase:
         self.undistributed: keras.Model | None = None
         with session.group.scope():
             self.step = plan.build_step()
+            self.averaging = build_averaging(self.step, plan)
         if arrays:
-            inside, variables = self.steps_done > 0, self.step.variables.items()
+            inside, variables = self.steps_done > 0, self.variables.items()
             checkpoint.restore({name: each for name, each in variables if inside or name.startswith("model/")}, arrays)
             if inside:
                 for rule, state in zip(self.metric_rules, self.progress.watchers, strict=True):
                     rule.restore(state)
         elif session.run.about.get("init"):
             load_start(self.step.network, session.run)
+
+    @property
+    def variables(self) -> dict[str, keras.Variable]:
+        """What a checkpoint holds, by name."""
+        return self.step.variables | self.averaging.variables
 
     @property
     def steps_done(self) -> int:
@@ -118,6 +127,7 @@ class Phase:
                         session.board.write_images(images)
                     loss, correct = self.step(images, labels)
                     self._count(loss, correct)
+                    self.averaging.after_step(self.steps_done)
                     on_step(self)
                     self._check_finite("the loss", loss)
                     self._follow_metrics(self.last, each_step=True)
@@ -211,7 +221,7 @@ class Phase:
         if self.plan.validation is None:
             return {}
         group, network = self.session.group, self.step.network
-        with undistributed():  # every process scores all images by itself
+        with self.averaging.in_network(), undistributed():  # every process scores all images by itself
             if group.devices:
                 self.undistributed = self.undistributed or self.plan.network()
                 for variable, trained in zip(self.undistributed.variables, network.variables, strict=True):
@@ -226,7 +236,8 @@ class Phase:
         if top1 is not None and (self.progress.best_top1 is None or top1 > self.progress.best_top1):
             self.progress.best_top1 = top1
             metadata = {key: row[key] for key in ("step", "epoch", "validation_top1")}
-            session.best = weights.pack(self.step.network, metadata)
+            with self.averaging.in_network():
+                session.best = weights.pack(self.step.network, metadata)
             files.write_atomically(session.run.best, session.best)
 
     def _save(self) -> None:
@@ -236,13 +247,13 @@ class Phase:
         if session.group.rank == 0:
             self.step.synchronize()
             self.progress.watchers = [rule.state() for rule in self.metric_rules]
-            arrays = checkpoint.copy_of(self.step.variables)
+            arrays = checkpoint.copy_of(self.variables)
             checkpoint.save(session.run.state, State(self.progress, arrays, session.best, session.made_with))
 
     def _check_weights(self) -> None:
         """Ends the training where a variable is not finite. A loss shows that only a step later, if at all."""
         self.step.synchronize()
-        if found := checkpoint.not_finite(self.step.variables):
+        if found := checkpoint.not_finite(self.variables):
             self._check_finite(*found)
 
     def _check_finite(self, what: str, value: float) -> None:

@@ -165,6 +165,8 @@ def _obstacle(before: Preset, plans: list[Plan], step: int) -> str | None:
             learning_rates = old.schedule.rates(old.optimizer.learning_rate, total, plan.steps_per_epoch)
             if not np.array_equal(learning_rates[:done], plan.learning_rates[:done]):
                 return "the schedule stretches over the whole training"
+            if old.optimizer.lookahead is not None:
+                return "Lookahead stretches over the whole training"
         first += total
     return None
 

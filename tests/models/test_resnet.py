@@ -103,6 +103,13 @@ FORMS = {
         ("basic", (1, 1, 1), (8, 12, 20), "3x3", 8),
         {"pooled": True, "norm": {"momentum": 1.0, "eps": 1e-3}},
     ),
+    "GELU": (
+        {**CIFAR, "activation": "gelu"},
+        16,
+        10,
+        ("basic", (3, 3, 3), (16, 32, 64), "3x3", 16),
+        {"option_a": True, "slope": None},
+    ),
     "leaky before a padded pool": (
         {**LEAKY_POOL, "activation": "leaky_relu", "negative_slope": 0.3},
         33,
@@ -189,7 +196,9 @@ def test_recalibrated_statistics_equal_torch(reference):
     assert all(np.array_equal(weight, old) for weight, old in zip(model.trainable_weights, before, strict=True))
 
 
-@pytest.mark.parametrize(("form", "pixels"), [("ResNet-20 A", 16), ("ResNeXt, 8 groups", 24), ("other norms", 16)])
+@pytest.mark.parametrize(
+    ("form", "pixels"), [("ResNet-20 A", 16), ("ResNeXt, 8 groups", 24), ("other norms", 16), ("GELU", 16)]
+)
 def test_gradients_equal_torch(form, pixels, reference):
     """Cross entropy in training mode, by every trainable weight.
 

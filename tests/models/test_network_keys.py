@@ -1,0 +1,133 @@
+"""Kernels that start as the identity, norms without scale, heads without bias and with a factor: against torch."""
+
+import importlib
+
+import keras
+import numpy as np
+import pytest
+from assertions import user_error
+
+from resnet_tf.models.cost import network_size
+from resnet_tf.models.folding import folded
+from resnet_tf.models.layers import BatchNormalization, Dirac
+from resnet_tf.models.resnet import resnet
+from resnet_tf.presets.network import Network
+from resnet_tf.presets.parsing import build
+
+SMALL = {"num_residual_units": 1, "filters": (4, 6), "shortcut": "projection"}
+# The network of airbench94_muon has all of these.
+ALL = {
+    "num_residual_units": 1,
+    "filters": (32, 40),
+    "stem": "whitened-2x2",
+    "transition": "pooled",
+    "activation": "gelu",
+    "initializer": "dirac",
+    "norm_scale": False,
+    "head_bias": False,
+    "logit_scale": 0.125,
+}
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize(("inputs", "filters"), [(3, 8), (5, 5), (8, 3)])
+def test_dirac_is_torchs(kernel, inputs, filters):
+    """torch's is applied to the first filters of a kernel, as airbench94 does; the others are as its layer starts."""
+    torch = pytest.importorskip("torch")
+    theirs = torch.full((filters, inputs, kernel, kernel), 0.5)
+    torch.nn.init.dirac_(theirs[:inputs])
+    mine = np.transpose(np.array(Dirac(0.25, seed=1)((kernel, kernel, inputs, filters))), (3, 2, 0, 1))
+    np.testing.assert_array_equal(mine[:inputs], theirs[:inputs])
+    others = mine[inputs:]
+    assert others.size == max(0, filters - inputs) * inputs * kernel**2
+    assert np.all(np.abs(others) <= 0.25)
+    assert np.all(others != 0)
+
+
+def test_a_network_that_starts_as_the_identity():
+    """Every convolution hands on its first inputs; the others are spread as torch.nn.Conv2d starts them."""
+    model = resnet(num_residual_units=1, filters=(24, 48), transition="pooled", initializer="dirac", seed=1)
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert len(convolutions) == 7
+    for layer in convolutions:
+        height, width, inputs, filters = layer.kernel.shape
+        images = np.random.default_rng(0).normal(size=(2, 5, 6, inputs)).astype(np.float32)
+        handed_on = min(inputs, filters)
+        np.testing.assert_array_equal(np.array(layer(images))[..., :handed_on], images[..., :handed_on])
+        others, bound = np.array(layer.kernel)[..., handed_on:], (height * width * inputs) ** -0.5
+        if others.size:
+            assert 0.95 * bound < np.abs(others).max() <= bound
+            assert others.std() == pytest.approx(bound / 3**0.5, rel=5 / (2 * others.size) ** 0.5)
+    again = resnet(num_residual_units=1, filters=(24, 48), transition="pooled", initializer="dirac", seed=1)
+    for weight, same in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+def test_norms_without_scale_have_the_parameters_of_torchs():
+    pytest.importorskip("torch")
+    reference = importlib.import_module("benchmarks.torch_networks")
+    network = reference.TorchResNet("basic", (1, 1), (4, 6), "3x3", 4, 10)
+    for module in network.modules():
+        if isinstance(module, reference.nn.BatchNorm2d):
+            module.weight.requires_grad = False
+    model = resnet(**SMALL, norm_scale=False)
+    ours = {reference.torch_name(weight.path): int(np.prod(weight.shape)) for weight in model.trainable_weights}
+    theirs = {name: weight.numel() for name, weight in network.named_parameters() if weight.requires_grad}
+    assert ours == theirs
+    norms = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]
+    assert len(norms) == 6
+    assert all(np.array_equal(norm.scale, np.ones(norm.scale.shape)) for norm in norms)
+
+
+def test_a_head_without_bias_and_with_a_factor():
+    """The same kernel as with a bias; the logits by hand from the features."""
+    model, usual = resnet(**SMALL, head_bias=False, logit_scale=0.25, seed=2), resnet(**SMALL, seed=2)
+    kernel = np.array(model.get_layer("head").kernel)
+    np.testing.assert_array_equal(kernel, usual.get_layer("head").kernel)
+    assert [weight.path for weight in model.get_layer("head").weights] == ["head/kernel"]
+    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
+    features = np.array(keras.Model(model.input, model.get_layer("pool").output)(images))
+    logits = model(images)
+    np.testing.assert_allclose(logits, features @ kernel / 4, rtol=1e-4, atol=1e-4)
+    assert logits.dtype == usual(images).dtype
+
+
+@pytest.mark.parametrize("keys", [{"norm_scale": False}, {"head_bias": False, "logit_scale": 2.0}, ALL])
+def test_the_parameters_are_counted(keys):
+    network = Network(**{**SMALL, **keys})
+    model = resnet(network, classes=7)
+    counted = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert network_size(network, 32, 7).parameters == counted
+
+
+def test_folded_and_saved_it_computes_the_same(tmp_path):
+    network = Network(**ALL)
+    model, rng = resnet(network, image_size=16, seed=4), np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, BatchNormalization):
+            layer.offset.assign(rng.normal(0, 0.3, layer.offset.shape))
+            layer.running_mean.assign(rng.normal(0, 0.5, layer.offset.shape))
+            layer.running_variance.assign(rng.uniform(0.5, 2.0, layer.offset.shape))
+    images = rng.uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
+    expected = np.array(model(images, training=False))
+    size = np.abs(expected).max()
+    assert np.abs(folded(model, network).predict_on_batch(images) - expected).max() < 1e-4 * size
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.abs(np.array(loaded(images, training=False)) - expected).max() < 1e-6 * size
+    assert len(loaded.trainable_weights) == len(model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"activation": "gelu", "negative_slope": 0.1}, "negative_slope"),
+        ({"norm_scale": False, "zero_last_scale": True}, "norm_scale"),
+        ({"initializer": "dirac", "unit": "bottleneck", "groups": 2}, "groups"),
+        ({"logit_scale": 0}, "logit_scale"),
+    ],
+)
+def test_what_does_not_fit_is_refused(keys, named):
+    error = user_error(build, Network, {"num_residual_units": 1, **keys}, "'model'")
+    assert error.code == "preset-wrong-value"
+    assert named in str(error)

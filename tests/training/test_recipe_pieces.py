@@ -1,0 +1,48 @@
+"""Muon, groups and the keys of airbench's network in a whole training: stopped and resumed, in the same bits."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from resnet_tf.errors import Stopped
+from resnet_tf.training import checkpoint
+
+MUON = {
+    "name": "muon",
+    "learning_rate": 0.05,
+    "reset_filter_norm": True,
+    "norms": {"learning_rate_factor": 2.0, "momentum": 0.85},
+    "head": {"weight_decay": 1e-3},
+}
+NETWORK = {
+    "filters": [24],
+    "stem": "whitened-2x2",
+    "transition": "pooled",
+    "activation": "gelu",
+    "initializer": "dirac",
+    "norm_scale": False,
+    "head_bias": False,
+    "logit_scale": 0.125,
+}
+PIECES = {
+    "muon": {"optimizer": MUON},
+    "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
+    "network": {"optimizer": MUON, "model": NETWORK},
+}
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_stopped_and_resumed_it_ends_in_the_same_bits(piece, train, on_step, assert_same_run):
+    whole = train(**PIECES[piece])
+    for step in (4, 20):
+        on_step.acts = {step: lambda phase: os.kill(os.getpid(), signal.SIGINT)}
+        with pytest.raises(Stopped):
+            train(resume=step > 4, **PIECES[piece])
+    assert_same_run(whole, train(resume=True, **PIECES[piece]))
+    arrays = checkpoint.load(whole.state).arrays
+    if piece == "muon":  # each kernel's norm is that of its filters but for the last update
+        kernels = [value for name, value in arrays.items() if name.startswith("model/") and value.ndim == 4]
+        for kernel in kernels:
+            assert np.linalg.norm(kernel) == pytest.approx(kernel.shape[-1] ** 0.5, rel=0.1)
