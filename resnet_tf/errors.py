@@ -5,6 +5,8 @@ import reprlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+_MOST_LISTED = 40  # names in a message
+
 
 class UserError(Exception):
     """A mistake that the user can fix. The message is one line: the rule, what was received, what to do.
@@ -75,7 +77,7 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "", code: st
 
     Args:
         kind: what the name stands for ("preset", "key of 'train'").
-        known: the names that exist.
+        known: the names that exist; listed where none is similar and they are few.
         hint: what to do next, a whole sentence.
     """
     known = list(known)
@@ -83,6 +85,6 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "", code: st
     message = f"unknown {kind} {shown(name)}."
     if suggestion is not None:
         message += f" Did you mean {suggestion!r}?"
-    elif known:
+    elif 0 < len(known) <= _MOST_LISTED:
         message += f" Known: {', '.join(map(str, known))}."
     return UserError(f"{message} {hint}".rstrip(), code)

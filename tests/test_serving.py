@@ -58,17 +58,17 @@ def test_names_of_classes_are_text_and_no_markup(tmp_path):
     assert "&lt;script&gt;&#x27;" in shown
 
 
-def test_hundreds_of_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
+def test_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
     rng, seeds = np.random.default_rng(5), [content for _, content, _ in MODES]
     answers = []
-    for number in range(100):
+    for number in range(40):
         path = tmp_path / f"{number}.jpg"
         path.write_bytes(mutated(rng, seeds))
         answers.append(serving.describe(path, predictor, tmp_path))
-        if number == 20:
+        if number == 10:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert all(("class='error'" in shown) != ("<h2>" in shown) for shown in answers)
-    assert 10 < sum("<h2>" in shown for shown in answers) < 90
+    assert 4 < sum("<h2>" in shown for shown in answers) < 36
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (200 << 10)  # KiB on Linux
 
 

@@ -104,7 +104,9 @@ SHALLOW = {
 }
 
 
-@pytest.mark.parametrize("name", SHALLOW)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "imagenet-resnet34-exp0-3")) for name in SHALLOW]
+)
 def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
     preset = preset_files.load_preset(name)
     data = trees(preset.data.dataset)
