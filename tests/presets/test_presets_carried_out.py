@@ -103,10 +103,10 @@ SHALLOW = {
     "imagenet-resnet34-exp3": (224, 75.114),
 }
 
+LONG = {"resnet18-small-stem-cifar10", "imagenet-resnet34-exp0-3"}
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "imagenet-resnet34-exp0-3")) for name in SHALLOW]
-)
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SHALLOW])
 def test_one_of_each_kind_trains_and_is_scored(name, trees, tmp_path, capsys):
     preset = preset_files.load_preset(name)
     data = trees(preset.data.dataset)

@@ -82,7 +82,8 @@ def test_of_other_classes_the_head_is_fresh(fine_tune, trained, image_tree, tmp_
     assert (run.about["init"]["head"], run.about["init"]["arrays"]) == (False, len(before) - 2)
 
 
-@pytest.mark.parametrize("step", [4, 14])  # before the first checkpoint would be due, and after it
+# Before the first checkpoint would be due, and after it.
+@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 14])
 def test_stopped_and_resumed_it_is_the_unbroken_run(step, fine_tune, at_step, tmp_path, assert_same_run):
     whole = fine_tune(runs=tmp_path / "whole")
     at_step(step, lambda phase: os.kill(os.getpid(), signal.SIGINT))
