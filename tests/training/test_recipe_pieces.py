@@ -14,12 +14,17 @@ MUON = {
     "learning_rate": 0.05,
     "reset_filter_norm": True,
     "norms": {"learning_rate_factor": 2.0, "momentum": 0.85},
+    "stem_bias": {"learning_rate_factor": 2.0, "frozen_after_epoch": 2},
     "head": {"weight_decay": 1e-3},
 }
 NETWORK = {
     "filters": [24],
+    "unit": "single",
     "stem": "whitened-2x2",
+    "stem_bias": True,
     "transition": "pooled",
+    "shortcut": "none",
+    "head_pooling": "max",
     "activation": "gelu",
     "initializer": "dirac",
     "norm_scale": False,
@@ -29,7 +34,11 @@ NETWORK = {
 PIECES = {
     "muon": {"optimizer": MUON},
     "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
-    "network": {"optimizer": MUON, "model": NETWORK},
+    "network": {
+        "optimizer": MUON,
+        "model": NETWORK,
+        "data": {"augment": "pad_crop(2, padding_mode='reflect') | alternate_flip"},
+    },
 }
 
 
