@@ -70,7 +70,7 @@ _HUE = 3
 
 
 def light(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], statistics: Statistics | None) -> tf.Tensor:
-    """Applies `pca_lighting`; arguments as for `jitter`, and the training set's statistics where the step needs them."""
+    """Applies `pca_lighting`; arguments as for `jitter`, and the training set's statistics where the step needs any."""
     ((step,), (alphas,)) = steps, numbers
     source = IMAGENET if step.vectors == "imagenet" else statistics
     if source is None:
