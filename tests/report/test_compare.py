@@ -70,6 +70,33 @@ def test_what_differs_is_named_and_nothing_else(two_runs, tmp_path):
     assert difference == "+50.00 points, p = 0.5"
 
 
+PHASES = [{"train": {"epochs": 6}}, {"train": {"epochs": 5}, "optimizer": {"learning_rate": 0.01}}]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "rows"),
+    [
+        (PHASES, [{"train": {"epochs": 9}}, PHASES[1]], [["phases.1.train.epochs", "6", "9", ""]]),
+        (
+            PHASES,
+            PHASES[:1],
+            [
+                ["phases", "2", "1", ""],
+                ["phases.2.train.epochs", "5", "-", ""],
+                ["phases.2.optimizer.learning_rate", "0.01", "-", ""],
+            ],
+        ),
+        (PHASES[:1], [], [["phases.1.train.epochs", "6", "-", ""]]),
+    ],
+)
+def test_of_phases_the_keys_that_differ_are_named(tiny_preset, tmp_path, ours, theirs, rows):
+    runs = [
+        create_run(schema.from_dict({**tiny_preset, "phases": phases}), seed, tmp_path)
+        for seed, phases in enumerate((ours, theirs))
+    ]
+    assert compared(runs, tmp_path)["recipe"] == rows
+
+
 def test_all_values_of_a_run_stand_below_each_other(two_runs, tmp_path):
     sections = compare.compare(*two_runs, tmp_path)
     wide = compare.as_text(sections, *two_runs)

@@ -377,6 +377,14 @@ def test_the_longest_training_speaks_for_a_preset(found):
     assert measured.leading(groups, "demo") is None
 
 
+def test_a_preset_made_longer_still_speaks_for_itself_and_another_recipe_does_not():
+    longer = {"phases.1.train.epochs": [9, 6], "phases.2.train.steps": [40, 30]}
+    other = {**longer, "phases.2.optimizer.learning_rate": [0.1, 0.2]}
+    rows = [row(epochs=10), row(epochs=14, seed=1, changed=longer), row(epochs=20, seed=2, changed=other)]
+    groups = measured.groups([measured.Measured(Evaluation.from_row(one), None, None) for one in rows])
+    assert measured.leading(groups, "3").seeds == [1]
+
+
 def test_an_empty_folder_gives_a_page(tmp_path, capsys):
     read = Page(written(tmp_path))
     assert read.tags.count("svg") == 2  # the author's own figures
