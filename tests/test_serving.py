@@ -12,6 +12,7 @@ from assertions import user_error
 from pictures import MODES, NOISE, mutated, saved
 
 from resnet_tf import serving
+from resnet_tf.cli import command, serve
 from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs
@@ -91,3 +92,9 @@ def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
         assert user_error(serving.check_place, host, number).code == "address-not-available"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert user_error(serving.check_place, "127.0.0.1", port).code == "gradio-not-installed"
+
+
+def test_where_the_page_cannot_be_served_the_command_ends_before_it_loads_tensorflow(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    assert user_error(serve.main, []).code == "gradio-not-installed"
