@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from assertions import user_error
+from plain import AIRBENCH_NETWORK
 
 from resnet_tf.models.cost import network_size
 from resnet_tf.models.folding import folded
@@ -15,18 +16,7 @@ from resnet_tf.presets.network import Network
 from resnet_tf.presets.parsing import build
 
 SMALL = {"num_residual_units": 1, "filters": (4, 6), "shortcut": "projection"}
-# The network of airbench94_muon has all of these.
-ALL = {
-    "num_residual_units": 1,
-    "filters": (32, 40),
-    "stem": "whitened-2x2",
-    "transition": "pooled",
-    "activation": "gelu",
-    "initializer": "dirac",
-    "norm_scale": False,
-    "head_bias": False,
-    "logit_scale": 0.125,
-}
+ALL = {**AIRBENCH_NETWORK, "num_residual_units": 1, "filters": (32, 40)}
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 7])

@@ -16,15 +16,6 @@ RATES = np.linspace(0.24, 0.024, STEPS)
 SHAPES = {"narrow": (4, 3, 2, 2), "wide": (20, 2, 3, 3), "pointwise": (6, 6, 1, 1), "norm": (6,), "head": (10, 6)}
 
 
-@pytest.fixture
-def torch():
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch
-    torch.set_num_threads(threads)
-
-
 def drawn(shapes: dict[str, tuple], seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}

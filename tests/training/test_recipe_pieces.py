@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from plain import AIRBENCH_NETWORK
 
 from resnet_tf.errors import Stopped
 from resnet_tf.training import checkpoint
@@ -16,20 +17,10 @@ MUON = {
     "norms": {"learning_rate_factor": 2.0, "momentum": 0.85},
     "head": {"weight_decay": 1e-3},
 }
-NETWORK = {
-    "filters": [24],
-    "stem": "whitened-2x2",
-    "transition": "pooled",
-    "activation": "gelu",
-    "initializer": "dirac",
-    "norm_scale": False,
-    "head_bias": False,
-    "logit_scale": 0.125,
-}
 PIECES = {
     "muon": {"optimizer": MUON},
     "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
-    "network": {"optimizer": MUON, "model": NETWORK},
+    "network": {"optimizer": MUON, "model": {**AIRBENCH_NETWORK, "filters": [24]}},
 }
 
 
