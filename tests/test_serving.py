@@ -52,11 +52,14 @@ def test_names_of_classes_are_text_and_no_markup(tmp_path):
     pixels = np.zeros((8, 8, 3), np.uint8)
     photo = SimpleNamespace(preview=pixels, fitted=pixels, activation=np.zeros((2, 2), np.float32))
     (run,) = all_runs(pretrained.FOLDER)
-    fake = SimpleNamespace(predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", run=run)
+    fake = SimpleNamespace(
+        predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", caution="few images", run=run
+    )
     shown = serving.describe(path, fake, tmp_path)
     assert "<script>" not in shown
     assert "\u202e" not in shown
     assert "&lt;script&gt;&#x27;" in shown
+    assert "Note: few images." in shown
 
 
 def test_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
