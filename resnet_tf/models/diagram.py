@@ -88,7 +88,7 @@ def _draw_stage(axes: "Axes", place: int, height: float, slabs: int, colour: str
 
 def _draw_unit(axes: "Axes", network: Network, columns: int) -> None:
     """Draws a residual unit: its convolutions in a row, the shortcut above them, and what the letter c stands for."""
-    activation = "ReLU" if network.activation == "relu" else "leaky ReLU"
+    activation = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "gelu": "GELU"}[network.activation]
     convolutions = ["3×3 conv, c"] * CONVOLUTIONS[network.unit]
     if network.unit == "bottleneck":
         grouped = f"\nin {network.groups} groups" * (network.groups > 1)

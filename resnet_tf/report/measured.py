@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resnet_tf.presets import preset_files
-from resnet_tf.presets.schema import LENGTH, Preset
+from resnet_tf.presets.changes import is_length
+from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import choose, comparison, ledger, pretrained
 from resnet_tf.runs.comparison import Comparison
 from resnet_tf.runs.records import Evaluation
@@ -138,4 +139,4 @@ def leading(found: Sequence[Group], preset: str) -> Group | None:
         return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"
 
     own = [group for group in found if (group.record.preset, group.record.split) == (preset, "test")]
-    return max((group for group in own if set(group.record.changed) <= set(LENGTH)), key=weight, default=None)
+    return max((group for group in own if all(map(is_length, group.record.changed))), key=weight, default=None)

@@ -196,7 +196,7 @@ def _changes(run: Run, written: Preset | None = None) -> dict:
     if written is not None:
         return training_changes(run.preset, written)
     changed = run.about.get("changed") or {}
-    return {key: pair for key, pair in changed.items() if key not in SAID_BY_RESULT}
+    return {key: pair for key, pair in changed.items() if not key.endswith(SAID_BY_RESULT)}
 
 
 def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:

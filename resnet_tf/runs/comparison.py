@@ -116,7 +116,7 @@ def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
     bfloat16 does the same training in other arithmetic, as another processor or backend does. Its cost in accuracy is
     below the spread of seeds (docs/results.md).
     """
-    return {key: pair for key, pair in schema.changes(ours, theirs).items() if key not in SAID_BY_RESULT}
+    return {key: pair for key, pair in schema.changes(ours, theirs).items() if not key.endswith(SAID_BY_RESULT)}
 
 
 def display_name(preset: str, changed: dict) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from assertions import user_error
+from plain import AIRBENCH_NETWORK
 
 from resnet_tf.models.cost import network_size
 from resnet_tf.models.folding import folded
@@ -16,22 +17,7 @@ from resnet_tf.presets.network import Network
 from resnet_tf.presets.parsing import build
 
 SMALL = {"num_residual_units": 1, "filters": (4, 6), "shortcut": "projection"}
-# The network of airbench94_muon has all of these.
-ALL = {
-    "num_residual_units": 1,
-    "filters": (32, 40),
-    "unit": "single",
-    "stem": "whitened-2x2",
-    "stem_bias": True,
-    "transition": "pooled",
-    "shortcut": "none",
-    "activation": "gelu",
-    "initializer": "dirac",
-    "norm_scale": False,
-    "head_pooling": "max",
-    "head_bias": False,
-    "logit_scale": 0.125,
-}
+ALL = {**AIRBENCH_NETWORK, "num_residual_units": 1, "filters": (32, 40)}
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 7])

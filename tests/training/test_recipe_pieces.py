@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from plain import AIRBENCH_NETWORK
 
 from resnet_tf.errors import Stopped
 from resnet_tf.training import checkpoint
@@ -17,26 +18,12 @@ MUON = {
     "stem_bias": {"learning_rate_factor": 2.0, "frozen_after_epoch": 2},
     "head": {"weight_decay": 1e-3},
 }
-NETWORK = {
-    "filters": [24],
-    "unit": "single",
-    "stem": "whitened-2x2",
-    "stem_bias": True,
-    "transition": "pooled",
-    "shortcut": "none",
-    "head_pooling": "max",
-    "activation": "gelu",
-    "initializer": "dirac",
-    "norm_scale": False,
-    "head_bias": False,
-    "logit_scale": 0.125,
-}
 PIECES = {
     "muon": {"optimizer": MUON},
     "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
     "network": {
         "optimizer": MUON,
-        "model": NETWORK,
+        "model": {**AIRBENCH_NETWORK, "filters": [24]},
         "data": {"augment": "pad_crop(2, padding_mode='reflect') | alternate_flip"},
     },
 }
