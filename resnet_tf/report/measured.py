@@ -122,8 +122,8 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
         record = one.record
         # The best epoch varies from seed to seed.
         length = record.steps_planned if record.weights.startswith("best") else record.epochs
-        precision = record.precision or "float32"  # what early versions, which do not say, trained in
-        key = json.dumps([length, record.preset, record.changed, record.init, precision, *record.measurement[1:]])
+        trained = [length, record.preset, record.changed, record.init, record.computed_in]
+        key = json.dumps([*trained, *record.measurement[1:]])
         members.setdefault(key, {})[record.seed] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 
