@@ -14,11 +14,15 @@ MINE = {
 
 # The keys that make airbench94_muon's network, but for its size.
 AIRBENCH_NETWORK = {
+    "unit": "single",
     "stem": "whitened-2x2",
+    "stem_bias": True,
     "transition": "pooled",
+    "shortcut": "none",
     "activation": "gelu",
     "initializer": "dirac",
     "norm_scale": False,
+    "head_pooling": "max",
     "head_bias": False,
     "logit_scale": 0.125,
 }

@@ -76,9 +76,13 @@ class TrainingBatches:
         def steps_of(epoch):
             order = self._order(epoch)
             batches = tf.data.Dataset.range(per_epoch)
-            return batches.map(lambda i: (epoch * per_epoch + i, order[i * self.batch_size :][: self.batch_size]))
+            return batches.map(lambda i: (epoch, i, order[i * self.batch_size :][: self.batch_size]))
 
-        def batch(step, indices):
+        def batch(epoch, number, indices):
+            step, images = epoch * per_epoch + number, len(self.split)
+            place = tf.cast(number, tf.int32) * self.batch_size + tf.range(self.batch_size)
+            times = tf.cast(epoch, tf.int32) * self.repeats + place // images
+            shown = augment.Shown(indices, times, images)
             indices = indices[first_row : first_row + rows]
             images = augment.augment_batch(
                 tf.gather(source, indices),
@@ -89,6 +93,7 @@ class TrainingBatches:
                 first_row,
                 self.statistics,
                 upright,
+                shown,
             )
             return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
 

@@ -147,9 +147,11 @@ LATER = {
         "norm_scale",
         "head_bias",
         "logit_scale",
+        "stem_bias",
+        "head_pooling",
     ),
     "train": ("repeats", "init"),
-    "optimizer": ("filters", "norms", "head", "ema", "lookahead"),
+    "optimizer": ("filters", "norms", "stem_bias", "head", "ema", "lookahead"),
 }
 Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))
 

@@ -116,13 +116,14 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
 
 
 def groups(measured: Iterable[Measured]) -> list[Group]:
-    """Returns the measurements in groups that differ in the seed alone."""
+    """Returns the measurements in groups that differ in the seed alone; float32 and bfloat16 are groups apart."""
     members: dict[str, dict[int, Measured]] = {}
     for one in measured:
         record = one.record
         # The best epoch varies from seed to seed.
         length = record.steps_planned if record.weights.startswith("best") else record.epochs
-        key = json.dumps([length, record.preset, record.changed, record.init, *record.measurement[1:]])
+        trained = [length, record.preset, record.changed, record.init, record.computed_in]
+        key = json.dumps([*trained, *record.measurement[1:]])
         members.setdefault(key, {})[record.seed] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 

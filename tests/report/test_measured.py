@@ -42,6 +42,16 @@ def test_trainings_from_other_weights_are_no_seeds_of_each_other():
     assert tables.trained(one) == tables.trained(others[0].record)
 
 
+def test_trainings_in_bfloat16_are_no_seeds_of_those_in_float32():
+    """Rows of early versions, all of float32, do not say it."""
+    rows = [
+        row(seed=0),
+        *(row(seed=seed, precision="mixed_bfloat16") for seed in (1, 2)),
+        row(seed=3, precision="float32"),
+    ]
+    assert [group.seeds for group in grouped(*rows)] == [[0, 3], [1, 2]]
+
+
 def test_of_an_evaluation_made_twice_the_later_counts(runs, shipped):
     ledger.append(runs, ledger.EVALUATED, row(seed=0, correct=9100, date="2026-02-01T00:00:00Z"))
     found = measured.gather(runs, shipped)

@@ -15,13 +15,18 @@ MUON = {
     "learning_rate": 0.05,
     "reset_filter_norm": True,
     "norms": {"learning_rate_factor": 2.0, "momentum": 0.85},
+    "stem_bias": {"learning_rate_factor": 2.0, "frozen_after_epoch": 2},
     "head": {"weight_decay": 1e-3},
 }
 GROUPS = {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}
 PIECES = {
     "muon and a moving average": {"optimizer": {**MUON, "ema": {"decay": 0.9}}},
     "groups and lookahead": {"optimizer": {**GROUPS, "lookahead": {"every_steps": 3, "start_epoch": 0, "power": 1}}},
-    "network": {"optimizer": MUON, "model": {**AIRBENCH_NETWORK, "filters": [24]}},
+    "network": {
+        "optimizer": MUON,
+        "model": {**AIRBENCH_NETWORK, "filters": [24]},
+        "data": {"augment": "pad_crop(2, padding_mode='reflect') | alternate_flip"},
+    },
 }
 
 
