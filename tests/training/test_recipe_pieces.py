@@ -1,4 +1,4 @@
-"""Muon, groups and the keys of airbench's network in a whole training: stopped and resumed, in the same bits."""
+"""Muon, groups, averages and the keys of airbench's network in a training, stopped and resumed: the same bits."""
 
 import os
 import signal
@@ -18,9 +18,10 @@ MUON = {
     "stem_bias": {"learning_rate_factor": 2.0, "frozen_after_epoch": 2},
     "head": {"weight_decay": 1e-3},
 }
+GROUPS = {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}
 PIECES = {
-    "muon": {"optimizer": MUON},
-    "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
+    "muon and a moving average": {"optimizer": {**MUON, "ema": {"decay": 0.9}}},
+    "groups and lookahead": {"optimizer": {**GROUPS, "lookahead": {"every_steps": 3, "start_epoch": 0, "power": 1}}},
     "network": {
         "optimizer": MUON,
         "model": {**AIRBENCH_NETWORK, "filters": [24]},
@@ -32,13 +33,13 @@ PIECES = {
 @pytest.mark.parametrize("piece", [*list(PIECES)[:2], pytest.param("network", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_it_ends_in_the_same_bits(piece, train, on_step, assert_same_run):
     whole = train(**PIECES[piece])
-    for step in (4, 20):
+    for step in (4, 20):  # within an epoch, and at the end of one
         on_step.acts = {step: lambda phase: os.kill(os.getpid(), signal.SIGINT)}
         with pytest.raises(Stopped):
             train(resume=step > 4, **PIECES[piece])
     assert_same_run(whole, train(resume=True, **PIECES[piece]))
     arrays = checkpoint.load(whole.state).arrays
-    if piece == "muon":  # each kernel's norm is that of its filters but for the last update
+    if piece.startswith("muon"):  # each kernel's norm is that of its filters but for the last update
         kernels = [value for name, value in arrays.items() if name.startswith("model/") and value.ndim == 4]
         for kernel in kernels:
             assert np.linalg.norm(kernel) == pytest.approx(kernel.shape[-1] ** 0.5, rel=0.1)
