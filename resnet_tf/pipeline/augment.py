@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from resnet_tf.pipeline import crops
+from resnet_tf.pipeline import crops, random_erasing
 from resnet_tf.pipeline.read import read_batch
 from resnet_tf.pipeline.statistics import IMAGENET, Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, split_framing
@@ -25,6 +25,7 @@ from resnet_tf.presets.augmentation_steps import (
     FlipVertical,
     PadCrop,
     PcaLighting,
+    RandomErasing,
     RandomResizedCrop,
     Rotate,
 )
@@ -41,7 +42,8 @@ def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[
 
     Uniform numbers in [0, 1), multiples of 2**-23, the same on every machine and in every version (Philox). What needs
     exp, cos and the like is worked out here, for the whole batch: of part of a vector they may differ in the last bit.
-    So `random_resized_crop` has its aspects among the numbers, `rotate` cosine and sine, `pca_lighting` its alphas.
+    So `random_resized_crop` has its aspects among the numbers, `rotate` cosine and sine, `pca_lighting` its alphas,
+    `random_erasing` its heights and widths.
 
     Args:
         seed: of the run.
@@ -74,7 +76,7 @@ def augment_batch(
         images: rows `first_row` and on of the global batch: uint8 [batch, height, width, 3], or the paths of image
             files, string [batch], whose sizes may differ. The chain's first crops are done while a file is read.
         step, seed, global_batch: as in `draws`.
-        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")` and `random_erasing`.
         upright: how files are read, see `decode.open_image`.
     """
     rows = slice(first_row, first_row + tf.shape(images)[0])
@@ -164,7 +166,12 @@ def _decide_alphas(step: PcaLighting, uniform: tf.Tensor) -> tf.Tensor:
     return step.std * tf.math.ndtri(inside)
 
 
-_TRANSFORM_NUMBERS = {RandomResizedCrop: _decide_aspects, Rotate: _decide_turn, PcaLighting: _decide_alphas}
+_TRANSFORM_NUMBERS = {
+    RandomResizedCrop: _decide_aspects,
+    Rotate: _decide_turn,
+    RandomErasing: random_erasing.decide_rectangles,
+    PcaLighting: _decide_alphas,
+}
 
 
 def _frame(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
@@ -303,6 +310,7 @@ _APPLY = {
     FlipVertical: _shift_and_flip,
     Rotate: _rotate,
     Cutout: _cutout,
+    RandomErasing: random_erasing.erase,
     ColorJitter: _color_jitter,
     PcaLighting: _pca_lighting,
 }

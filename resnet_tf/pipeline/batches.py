@@ -31,7 +31,7 @@ class TrainingBatches:
         chain: the augmentations, in order.
         batch_size: rows of the global batch.
         seed: of order and augmentation.
-        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")` and `random_erasing`.
         repeats: passes over the split that make an epoch, one behind the other, each in an order of its own.
     """
 
