@@ -61,6 +61,8 @@ class Network:
             first filters hand on an input each, and the others are uniform within 1 / sqrt(values a filter), torch's
             default.
         zero_last_scale: whether each unit's last batch-norm scale starts at 0.
+        stochastic_depth: the chance that an image skips the residual branch of the last unit in a training step; it
+            grows linearly from the first unit to it, see `drop_rate`. 0: no unit is skipped.
         norm_scale: whether batch norm's scales are trained; if not, they stay 1.
         norm_momentum: fraction of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
         norm_epsilon: added to the variance by batch norm.
@@ -81,6 +83,7 @@ class Network:
     negative_slope: Annotated[float, "[0, 1]"] = 0.0
     initializer: Literal["he_fan_in", "he_fan_out", "dirac"] = "he_fan_in"
     zero_last_scale: bool = False
+    stochastic_depth: Annotated[float, "[0, 1)"] = 0.0
     norm_scale: bool = True
     expansion: PositiveInt = 4
     groups: PositiveInt = 1
@@ -123,6 +126,14 @@ class Network:
     def inner_width(self, filters: int) -> int:
         """Returns the channels of a bottleneck's 3x3 convolution in a stage of `filters` channels."""
         return filters * self.width_per_group // 64 * self.groups
+
+    def drop_rate(self, stage: int, unit: int) -> float:
+        """Returns the chance that an image skips a unit's residual branch; stages and units are counted from 1.
+
+        Source: Huang et al. 2016 (arXiv:1603.09382), equation 4: unit l of L survives with 1 - (l / L) (1 - p_L).
+        """
+        place = sum(self.units_per_stage[: stage - 1]) + unit
+        return self.stochastic_depth * place / sum(self.units_per_stage)
 
     @property
     def units_per_stage(self) -> tuple[int, ...]:

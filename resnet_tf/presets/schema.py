@@ -147,6 +147,7 @@ LATER = {
         "norm_scale",
         "head_bias",
         "logit_scale",
+        "stochastic_depth",
     ),
     "train": ("repeats", "init"),
     "optimizer": ("filters", "norms", "head", "ema", "lookahead"),

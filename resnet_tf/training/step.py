@@ -49,7 +49,7 @@ class Step(ABC):
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """What changes from step to step, by name: weights, running statistics, optimizer slots."""
+        """What changes from step to step, by name: weights, running statistics, numbers of draws, optimizer slots."""
         weights = {f"model/{variable.path}": variable for variable in self.network.variables}
         # Without the optimizer's own name, which Keras numbers: the second one of a process is "sgd_1".
         slots = {f"optimizer/{variable.path.partition('/')[2]}": variable for variable in self.optimizer.variables}

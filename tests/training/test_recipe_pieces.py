@@ -1,4 +1,4 @@
-"""Muon, groups and the keys of airbench's network in a whole training: stopped and resumed, in the same bits."""
+"""Muon, groups, stochastic depth and the keys of airbench's network in a whole training: resumed in the same bits."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_tf.errors import Stopped
+from resnet_tf.models.layers import StochasticDepth
 from resnet_tf.training import checkpoint
 
 MUON = {
@@ -29,11 +30,12 @@ NETWORK = {
 PIECES = {
     "muon": {"optimizer": MUON},
     "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
+    "stochastic depth": {"model": {"stochastic_depth": 0.5}, "optimizer": {"ema": {"decay": 0.8}}},
     "network": {"optimizer": MUON, "model": NETWORK},
 }
 
 
-@pytest.mark.parametrize("piece", [*list(PIECES)[:2], pytest.param("network", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("piece", [*list(PIECES)[:-1], pytest.param("network", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_it_ends_in_the_same_bits(piece, train, on_step, assert_same_run):
     whole = train(**PIECES[piece])
     for step in (4, 20):
@@ -46,3 +48,11 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(piece, train, on_step, ass
         kernels = [value for name, value in arrays.items() if name.startswith("model/") and value.ndim == 4]
         for kernel in kernels:
             assert np.linalg.norm(kernel) == pytest.approx(kernel.shape[-1] ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint32"])
+def test_the_number_of_a_layers_draws_is_restored_from_a_state_of_either_backend(dtype):
+    layer = StochasticDepth(0.5, seed=3)
+    state = np.array([2**32 - 1, 7], dtype)
+    checkpoint.restore({"model/numbers": layer.numbers.state}, {"model/numbers": state})
+    np.testing.assert_array_equal(layer.numbers.state, state)
