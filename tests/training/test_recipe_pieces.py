@@ -1,4 +1,4 @@
-"""Muon, groups, stochastic depth and the keys of airbench's network in a whole training: resumed in the same bits."""
+"""Muon, groups, stochastic depth, mixing and airbench's network in a whole training: resumed in the same bits."""
 
 import os
 import signal
@@ -31,6 +31,7 @@ PIECES = {
     "muon": {"optimizer": MUON},
     "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
     "stochastic depth": {"model": {"stochastic_depth": 0.5}, "optimizer": {"ema": {"decay": 0.8}}},
+    "mixing": {"train": {"mixup": 0.2, "cutmix": 1.0}, "loss": {"label_smoothing": 0.1}},
     "network": {"optimizer": MUON, "model": NETWORK},
 }
 
