@@ -2,7 +2,8 @@
 
 Every step of a chain draws its numbers for the whole global batch from (seed, step, its place in the chain), so that a
 host which takes some rows of the batch sees what one host would see in them, and a run resumed at a step sees what an
-unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32, and cut to that range.
+unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32 (`trivial_augment` does
+not), and cut to that range.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from resnet_tf.pipeline import crops, random_erasing
+from resnet_tf.pipeline import affine, crops, random_erasing, trivial_augment
 from resnet_tf.pipeline.read import read_batch
 from resnet_tf.pipeline.statistics import IMAGENET, Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, split_framing
@@ -28,6 +29,7 @@ from resnet_tf.presets.augmentation_steps import (
     RandomErasing,
     RandomResizedCrop,
     Rotate,
+    TrivialAugment,
 )
 from resnet_tf.presets.rounding import centred
 
@@ -211,20 +213,8 @@ def _shift_and_flip(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor
 def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
     ((step,), (of_step,)) = steps, numbers
     cos, sin = tf.unstack(of_step, num=2, axis=1)
-    zero = tf.zeros_like(cos)
     height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
-    x, y = (width - 1) / 2, (height - 1) / 2  # the centre, which stays where it is
-    # Output (i, j), in columns and rows, shows input (cos i - sin j + ..., sin i + cos j + ...): rows count downwards.
-    transforms = tf.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, zero, zero], axis=1)
-    rotated = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32),
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        fill_value=float(step.fill),
-        interpolation=step.interpolation.upper(),
-        fill_mode="CONSTANT",
-    )
-    return crops.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)
+    return affine.transform(images, affine.rotations(cos, sin, height, width), step.fill, step.interpolation)
 
 
 def _cutout(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
@@ -313,4 +303,5 @@ _APPLY = {
     RandomErasing: random_erasing.erase,
     ColorJitter: _color_jitter,
     PcaLighting: _pca_lighting,
+    TrivialAugment: trivial_augment.trivial_augment,
 }

@@ -281,8 +281,30 @@ class PcaLighting(Augmentation):
     vectors: Literal["imagenet", "training"] = "imagenet"
 
 
+@dataclass(frozen=True)
+class TrivialAugment(Augmentation):
+    """Each image gets one of 14 operations, all equally likely, at one of 31 magnitudes, all equally likely.
+
+    Identity, shears, translations, rotation, brightness, colour, contrast, sharpness, posterize, solarize, autocontrast
+    and equalize. It works on whole grey levels.
+
+    Attributes:
+        fill: the grey level of what appears at the border.
+        interpolation: of shears and rotation: "nearest", torchvision's default, or "bilinear".
+
+    Source: Müller and Hutter 2021 (arXiv:2103.10158), "TA (Wide)", by torchvision's TrivialAugmentWide.
+    """
+
+    name = "trivial_augment"
+    kind = "colour"
+    numbers = 3  # which operation, which magnitude, and its sign
+
+    fill: GreyLevel = 0
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+
+
 _FRAMING = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
-_OTHER = (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, FlipHorizontal, FlipVertical)
+_OTHER = (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, TrivialAugment, FlipHorizontal, FlipVertical)
 AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER}
 
 

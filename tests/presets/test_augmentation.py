@@ -22,6 +22,7 @@ from resnet_tf.presets.augmentation_steps import (
     Resize,
     Rotate,
     ShorterSide,
+    TrivialAugment,
 )
 
 CHAINS = {
@@ -50,6 +51,8 @@ CHAINS = {
     "resize(256) | resample | random_resized_crop(224)": (Resize(256), Resample(), RandomResizedCrop(224)),
     "random_resized_crop(256, width=480) | random_crop(224)": (RandomResizedCrop(256, width=480), RandomCrop(224)),
     "rotate(45, interpolation='nearest') | flip_horizontal": (Rotate(45.0, 0, "nearest"), FlipHorizontal()),
+    "random_crop(24) | trivial_augment": (RandomCrop(24), TrivialAugment()),
+    "trivial_augment(fill=128, interpolation='bilinear')": (TrivialAugment(128, "bilinear"),),
     "random_erasing | flip_vertical": (RandomErasing(0.5, (0.02, 0.33), (0.3, 3.3), None), FlipVertical()),
     "random_erasing(0.25, area=(0.02, 0.2), fill=128)": (RandomErasing(0.25, (0.02, 0.2), fill=128),),
     "pca_lighting(vectors='training')": (PcaLighting(0.1, "training"),),
@@ -98,6 +101,8 @@ def test_text_leaves_out_what_is_default():
         ("random_resized_crop(70, width=90, height=90)", "augment-wrong-arguments", "height"),
         ("random_resized_crop(256, width=200) | random_crop(224)", "augment-wrong-order", "random_crop(224) must not"),
         ("random_resized_crop(200, width=256) | random_crop(224)", "augment-wrong-order", "random_crop(224) must not"),
+        ("trivial_augment(interpolation='cubic')", "augment-wrong-arguments", "interpolation"),
+        ("trivial_augment | random_crop(24)", "augment-wrong-order", "framing must come before colour"),
         ("random_erasing(1.5)", "augment-wrong-arguments", "probability"),
         ("random_erasing(area=(0, 0.3))", "augment-wrong-arguments", "area"),
         ("random_erasing(aspect=(3.3, 0.3))", "augment-wrong-arguments", "aspect"),
@@ -245,6 +250,7 @@ def test_every_entry_of_the_table_states_its_kind_and_its_numbers():
         "random_erasing": 23,
         "color_jitter": 8,
         "pca_lighting": 3,
+        "trivial_augment": 3,
         "flip_horizontal": 1,
         "flip_vertical": 1,
     }

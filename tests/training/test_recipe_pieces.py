@@ -31,7 +31,11 @@ PIECES = {
     "muon": {"optimizer": MUON},
     "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
     "stochastic depth": {"model": {"stochastic_depth": 0.5}, "optimizer": {"ema": {"decay": 0.8}}},
-    "mixing": {"train": {"mixup": 0.2, "cutmix": 1.0}, "loss": {"label_smoothing": 0.1}},
+    "mixing": {
+        "data": {"augment": "flip_horizontal | trivial_augment | random_erasing"},
+        "train": {"mixup": 0.2, "cutmix": 1.0},
+        "loss": {"label_smoothing": 0.1},
+    },
     "network": {"optimizer": MUON, "model": NETWORK},
 }
 
