@@ -13,6 +13,7 @@ from resnet_tf.models.cost import describe_network, describe_stages, network_siz
 from resnet_tf.models.diagram import draw_network
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
+from resnet_tf.runs.comparison import changes_in_words
 
 DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
 HEADINGS = (*DESCRIBED, "best recorded")
@@ -136,5 +137,5 @@ def best_recorded(preset: Preset) -> str:
     apart = title.removeprefix(preset.data.dataset).strip(" ()").partition(",")[0]
     how = "" if by_own_protocol(best) else f", {best.get('view', '?')}, {best.get('weights', '?')} weights"
     if best.get("changed"):
-        how += f", another {', '.join(best['changed'])}"
+        how = ", ".join([how, *changes_in_words(best["changed"])])
     return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

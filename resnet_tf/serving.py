@@ -53,7 +53,7 @@ _STYLE = """
 
 
 def serve(runs: str, run: str | None, preset: str | None, host: str, port: int) -> None:
-    """Serves the page until Ctrl-C.
+    """Serves the page until Ctrl-C, at a place that `check_place` found free.
 
     Args:
         runs: the folder of runs; these and the pretrained ones can be chosen on the page.
@@ -61,9 +61,8 @@ def serve(runs: str, run: str | None, preset: str | None, host: str, port: int) 
         host: address to listen at: 127.0.0.1 is reached from this machine only.
 
     Raises:
-        UserError: Gradio is not installed, there is no run, or the address cannot be listened at.
+        UserError: there is no such run.
     """
-    check_place(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, must delete the folder of uploads
     first = choose_run(preset, run, runs, "predict")
     with tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads:
@@ -227,6 +226,7 @@ def describe(path: Path, predictor, runs: str | Path) -> str:
         for guess in row["top"]
     )
     source = f"Answered by {row['run']} ({recorded_accuracy(predictor.run, runs)}). Unsure is a class {predictor.rule}."
+    source += f" Note: {predictor.caution}." * bool(predictor.caution)
     return _wrapped(
         f"<h2>{_text(best['class'])}</h2><p>{best['probability']:.1%}, {verdict}</p>{bars}"
         f"<div class='views'>{shown}</div><p class='faint'>{_text(source)}</p>"

@@ -12,6 +12,7 @@ from assertions import user_error
 from pictures import MODES, NOISE, mutated, saved
 
 from resnet_tf import serving
+from resnet_tf.cli import command, serve
 from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs
@@ -51,11 +52,14 @@ def test_names_of_classes_are_text_and_no_markup(tmp_path):
     pixels = np.zeros((8, 8, 3), np.uint8)
     photo = SimpleNamespace(preview=pixels, fitted=pixels, activation=np.zeros((2, 2), np.float32))
     (run,) = all_runs(pretrained.FOLDER)
-    fake = SimpleNamespace(predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", run=run)
+    fake = SimpleNamespace(
+        predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", caution="few images", run=run
+    )
     shown = serving.describe(path, fake, tmp_path)
     assert "<script>" not in shown
     assert "\u202e" not in shown
     assert "&lt;script&gt;&#x27;" in shown
+    assert "Note: few images." in shown
 
 
 def test_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
@@ -91,3 +95,9 @@ def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
         assert user_error(serving.check_place, host, number).code == "address-not-available"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert user_error(serving.check_place, "127.0.0.1", port).code == "gradio-not-installed"
+
+
+def test_where_the_page_cannot_be_served_the_command_ends_before_it_loads_tensorflow(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    assert user_error(serve.main, []).code == "gradio-not-installed"

@@ -104,17 +104,17 @@ def speed_lines(results: dict) -> list[list[str]]:
 def result_line(preset: Preset, result: dict) -> list[str]:
     """Returns the cells of a recorded test result."""
     low, high = result["test_top1_interval"]
-    reference = preset.reference.test_top1
+    reference, record = preset.reference.test_top1, Evaluation.from_result(preset.name, result)
     return [
         display_name(preset.name, result["changed"]),
         percent(result["test_top1"]),
         f"{low:.2f} to {high:.2f}",
         percent(reference),
         "-" if reference is None else f"{result['test_top1'] - reference:+.2f}",
-        compare(preset, Evaluation.from_result(preset.name, result)).outcome,
+        compare(preset, record).outcome,
         str(result["epochs"]),
         "-" if result["training_seconds"] is None else duration(result["training_seconds"]),
-        result.get("precision") or "float32",  # what early versions, which do not say, trained in
+        record.computed_in,
         str(result["seed"]),
         f"{result['view']}, {result['weights']} weights",
         result["data"]["title"],

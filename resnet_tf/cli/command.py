@@ -60,6 +60,8 @@ class Parser(argparse.ArgumentParser):
             message = f"an argument must belong to an option. Received: {shown(argument)}.{hint} {see}"
             return UserError(message, "argument-without-option")
         option, equals, value = argument.partition("=")
+        if option == "--data" and option not in known:  # a habit from train.py and eval.py
+            return UserError(f"{self.prog} needs no data set: leave {option} out. {see}", "data-not-needed")
         keys = _keys_by_option() if "--set" in known else {}
         close = difflib.get_close_matches(option.replace("_", "-"), (*known, *keys), n=1, cutoff=0.7)
         if not close or close[0] in known:

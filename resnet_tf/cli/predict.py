@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> None:
                 shown.append(photo)
     about = f"answered by {run.name}: {run.preset.title}, trained on {run.about['data']['title']}; "
     about += f"{recorded_accuracy(run, options.runs)}; photos by {predictor.frame}, {predictor.view}"
+    about = "; ".join(filter(None, (about, predictor.caution)))
     title = "; ".join(filter(None, (about, table.score(rows))))
     if options.json:
         print(table.as_json(rows))

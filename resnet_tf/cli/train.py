@@ -94,9 +94,9 @@ def main(arguments: list[str]) -> int | None:
         if options.distribute:
             raise UserError("--dry-run times a single device. Received: --distribute with it.", "options-conflict")
         command.start_tensorflow()
-        from resnet_tf.training.dry_run import dry_run
+        from resnet_tf.training.dry_run import compare_precisions, dry_run
 
-        return dry_run(preset, options.data, options.seed or 0, options.figure)
+        return compare_precisions(dry_run(preset, options.data, options.seed or 0, options.figure))
     command.start_tensorflow()
     from resnet_tf.training import distributed
     from resnet_tf.training.train import train

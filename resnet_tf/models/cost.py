@@ -46,7 +46,7 @@ def network_size(network: Network, image_size: int, classes: int) -> NetworkSize
     size = _output_size(image_size, stem.kernel, stem.strides, stem.padding)
     parameters, multiply_adds = _convolution(network, stem.kernel, 3, stem.responses if stem.whitened else width, size)
     if stem.whitened:  # fixed filters, and no norm
-        parameters = 0
+        parameters = width * network.stem_bias
     if stem.pool:
         size = _output_size(size, stem.pool, stem.pool_strides, stem.pool_padding)
     stages = [StageSize("stem", (size, size, width), parameters, multiply_adds, 0 if stem.whitened else 1)]
@@ -91,7 +91,9 @@ def _unit_convolutions(network: Network, inputs: int, filters: int, size: int, s
     """Returns (parameters, multiply-adds) of each convolution of a residual unit, its shortcut's included."""
     small = -(-size // strides)
     outputs, inner = filters * network.unit_expansion, network.inner_width(filters)
-    if network.unit == "basic":
+    if network.unit == "single":
+        costs = [_convolution(network, 3, inputs, filters, small)]
+    elif network.unit == "basic":
         costs = [_convolution(network, 3, inputs, filters, small), _convolution(network, 3, filters, filters, small)]
     else:
         costs = [

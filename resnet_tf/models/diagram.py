@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from resnet_tf import plots
 from resnet_tf.format import large, plural
 from resnet_tf.models.cost import describe_network, network_size
+from resnet_tf.presets.network import CONVOLUTIONS
 from resnet_tf.presets.schema import Network, Preset
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def draw_network(preset: Preset, classes: int) -> "Figure":
         if stage is stem:
             column(place, ["stem", shape, *cost, *_stem(network)], stage.output_shape[0], 1, plots.INK)
         elif stage is head:
-            column(
-                place, ["head", f"{classes:,} classes", *cost, "global average pool,", "dense layer"], 1, 1, plots.INK
-            )
+            words = ["head", f"{classes:,} classes", *cost, f"global {network.head_pooling} pool,", "dense layer"]
+            column(place, words, 1, 1, plots.INK)
         else:
             number = place - 1
             words = [f"stage {number}", shape, *cost, *_stage(network, number)]
@@ -88,13 +88,14 @@ def _draw_stage(axes: "Axes", place: int, height: float, slabs: int, colour: str
 
 def _draw_unit(axes: "Axes", network: Network, columns: int) -> None:
     """Draws a residual unit: its convolutions in a row, the shortcut above them, and what the letter c stands for."""
-    activation = "ReLU" if network.activation == "relu" else "leaky ReLU"
-    convolutions = ["3×3 conv, c", "3×3 conv, c"]
+    activation = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "gelu": "GELU"}[network.activation]
+    convolutions = ["3×3 conv, c"] * CONVOLUTIONS[network.unit]
     if network.unit == "bottleneck":
         grouped = f"\nin {network.groups} groups" * (network.groups > 1)
         convolutions = ["1×1 conv, c", f"3×3 conv, c{grouped}", f"1×1 conv, {network.expansion}c"]
     boxes = [word for each in convolutions for word in (f"{each}\nbatch norm", activation)]
-    boxes[-1:] = ["+", activation]
+    if network.shortcut != "none":
+        boxes[-1:] = ["+", activation]
     left, right = 0.9, columns - 1.3
     places = [left + (right - left) * number / (len(boxes) - 1) for number in range(len(boxes))]
     style = {"ha": "center", "va": "center", "size": 9, "color": plots.INK}
@@ -105,6 +106,13 @@ def _draw_unit(axes: "Axes", network: Network, columns: int) -> None:
         _arrow(axes, (here, UNIT_AT), (there, UNIT_AT))
     for place, text in zip(places, boxes, strict=True):
         axes.text(place, UNIT_AT, text, bbox=frame, zorder=3, **style)
+    widths = [network.inner_width(width) if network.unit == "bottleneck" else width for width in network.filters]
+    stages = f"stage{f's 1 to {len(widths)}' if len(widths) > 1 else ' 1'}"
+    axes.text(
+        (left + right) / 2, UNIT_AT - 0.25, f"c, the channels: {', '.join(map(str, widths))} in {stages}", **style
+    )
+    if network.shortcut == "none":
+        return
     fork, above = start + 0.15, UNIT_AT + 0.3
     axes.plot([fork, fork, places[-2]], [UNIT_AT, above, above], color=plots.INK, lw=1.2)
     _arrow(axes, (places[-2], above), (places[-2], UNIT_AT + 0.06))
@@ -115,13 +123,7 @@ def _draw_unit(axes: "Axes", network: Network, columns: int) -> None:
             "projection": "a 1×1 conv and batch norm of it",
         }
         shortcut += f"; where the shape changes, {changed[network.shortcut]}"
-    middle = (fork + places[-2]) / 2
-    axes.text(middle, above + 0.07, shortcut, **style)
-    widths = [network.inner_width(width) if network.unit == "bottleneck" else width for width in network.filters]
-    note = (
-        f"c, the channels: {', '.join(map(str, widths))} in stage{f's 1 to {len(widths)}' if len(widths) > 1 else ' 1'}"
-    )
-    axes.text(middle, UNIT_AT - 0.25, note, **style)
+    axes.text((fork + places[-2]) / 2, above + 0.07, shortcut, **style)
 
 
 def _arrow(axes: "Axes", start: tuple[float, float], end: tuple[float, float]) -> None:

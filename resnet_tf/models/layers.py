@@ -116,6 +116,17 @@ class InputNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
+class Bias(keras.layers.Layer):
+    """Adds a trained value to each channel; all start at 0."""
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
+
+    def call(self, x):
+        return x + self.bias
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
 class BatchNormalization(keras.layers.Layer):
     """Batch normalisation over batch, height and width, with torch's defaults and torch's running variance.
 

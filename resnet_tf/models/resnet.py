@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from resnet_tf.models.layers import (
     BatchNormalization,
+    Bias,
     Dirac,
     GroupedConv2D,
     IdentityPad,
@@ -59,7 +60,7 @@ def resnet(
     """
     network = dataclasses.replace(network, **overrides) if network else Network(**overrides)
     build = _Builder(network, seed, folded)
-    unit = {"basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
+    unit = {"single": _single_unit, "basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
 
     images = keras.Input((image_size, image_size, 3), name="images")
     x = InputNormalization(statistics_shape, name="normalization")(images)
@@ -71,7 +72,8 @@ def resnet(
             strides = 2 if network.transition == "strided" and stage > 1 and number == 1 else 1
             build_unit = dataclasses.replace(build, drop_rate=network.drop_rate(stage, number))
             x = unit(x, filters, strides, build_unit, name=f"stage{stage}_unit{number}")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    pooling = {"average": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}[network.head_pooling]
+    x = pooling(name="pool")(x)
     with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
         return keras.Model(images, _head(x, classes, build), name=f"resnet{network.depth}")
 
@@ -105,6 +107,8 @@ def _stem(x, build: "_Builder"):
         fixed = {"use_bias": False, "trainable": False, "name": "whitening"}
         x = layers.Conv2D(stem.responses, stem.kernel, stem.strides, **fixed)(x)
         x = ops.concatenate([x, -x], axis=-1)
+        if network.stem_bias:
+            x = Bias(name="stem_bias")(x)
     else:
         x = build.conv_norm(x, network.stem_width, stem.kernel, stem.strides, "stem", padding=stem.padding)
     x = build.activation("stem_activation")(x)
@@ -137,6 +141,11 @@ def _head(x, classes: int, build: "_Builder"):
     return x if network.logit_scale == 1 else layers.Rescaling(network.logit_scale, dtype="float32", name="logits")(x)
 
 
+def _single_unit(x, filters: int, strides: int, build: "_Builder", name: str):
+    """One 3x3 convolution."""
+    return _add_shortcut(x, build.conv_norm(x, filters, 3, strides, f"{name}_conv1"), strides, build, name)
+
+
 def _basic_unit(x, filters: int, strides: int, build: "_Builder", name: str):
     """Two 3x3 convolutions (paper, figure 5 left)."""
     y = build.conv_norm(x, filters, 3, strides, f"{name}_conv1")
@@ -157,6 +166,8 @@ def _bottleneck_unit(x, filters: int, strides: int, build: "_Builder", name: str
 
 
 def _add_shortcut(x, y, strides: int, build: "_Builder", name: str):
+    if build.network.shortcut == "none":
+        return build.activation(f"{name}_out")(y)
     filters = y.shape[-1]
     if strides > 1 or x.shape[-1] != filters:
         if build.network.shortcut == "identity-pad":

@@ -36,6 +36,10 @@ class LearningRateTable(keras.optimizers.schedules.LearningRateSchedule):
 class SpecOptimizer(keras.optimizers.Optimizer):
     """An optimizer made from its spec: weight decay of both kinds, and a scale on the learning rate.
 
+    Args:
+        learning_rate: of every step, or their table; None: the spec's.
+        steps_per_epoch: needed where the spec counts in epochs.
+
     Attributes:
         learning_rate_scale: scalar variable, 1 at first, that multiplies the table's learning rate. A training sets it
             by the metric rules (`optim.plateau`) between steps. Saved among `variables`.
@@ -43,10 +47,12 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
     spec_type: type[OptimizerSpec]
 
-    def __init__(self, spec: OptimizerSpec, learning_rate=None, name: str | None = None):
+    def __init__(
+        self, spec: OptimizerSpec, learning_rate=None, steps_per_epoch: int | None = None, name: str | None = None
+    ):
         # Keras's own weight_decay stays off: it is always decoupled.
         super().__init__(spec.learning_rate if learning_rate is None else learning_rate, name=name)
-        self.spec = spec
+        self.spec, self.steps_per_epoch = spec, steps_per_epoch
         self.learning_rate_scale = self.add_variable(
             (),
             initializer="ones",
@@ -71,7 +77,13 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict:
         learning_rate = super().get_config()["learning_rate"]
-        return {"name": self.name, "learning_rate": learning_rate, "spec": dataclasses.asdict(self.spec)}
+        spec = dataclasses.asdict(self.spec)
+        return {
+            "name": self.name,
+            "learning_rate": learning_rate,
+            "steps_per_epoch": self.steps_per_epoch,
+            "spec": spec,
+        }
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None):
@@ -80,9 +92,10 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
 
 def kind_of(weight: keras.Variable) -> str:
-    """Returns the group that a weight is in: "filters", "norms" or "head"."""
-    if "head" in weight.path.split("/"):
-        return "head"
+    """Returns the group that a weight is in: "filters", "norms", "stem_bias" or "head"."""
+    for own in ("head", "stem_bias"):
+        if own in weight.path.split("/"):
+            return own
     return "filters" if len(weight.shape) > 1 else "norms"
 
 
@@ -111,6 +124,9 @@ class SGD(SpecOptimizer):
         index = self._get_variable_index(variable)
         buffer, group = self.buffers[index], self.spec.group(self.kinds[index])
         learning_rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate_factor
+        if group.frozen_after_epoch is not None:
+            last = group.frozen_after_epoch * self.steps_per_epoch
+            learning_rate *= ops.cast(self.iterations < last, variable.dtype)
         gradient = self.apply_decay(gradient, variable, learning_rate, group.weight_decay)
         self.assign(buffer, group.momentum * buffer + gradient)
         return learning_rate, gradient + group.momentum * buffer if self.spec.nesterov else buffer
@@ -182,11 +198,14 @@ class Adam(SpecOptimizer):
         return -ops.expm1(ops.cast(self.iterations + 1, dtype) * math.log(beta))
 
 
-def build_optimizer(spec: OptimizerSpec, learning_rates: np.ndarray | None = None) -> SpecOptimizer:
+def build_optimizer(
+    spec: OptimizerSpec, learning_rates: np.ndarray | None = None, steps_per_epoch: int | None = None
+) -> SpecOptimizer:
     """Returns the Keras optimizer of a spec.
 
     Args:
         learning_rates: of every step, from `Schedule.rates`; None: the spec's own throughout.
+        steps_per_epoch: needed where the spec counts in epochs (`frozen_after_epoch`).
     """
     optimizer = {SGDSpec: SGD, MuonSpec: Muon, AdamSpec: Adam}[type(spec)]
-    return optimizer(spec, None if learning_rates is None else LearningRateTable(learning_rates))
+    return optimizer(spec, None if learning_rates is None else LearningRateTable(learning_rates), steps_per_epoch)

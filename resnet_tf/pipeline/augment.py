@@ -6,20 +6,20 @@ unbroken one sees. Images are grey levels 0..255: uint8 until a colour step make
 not), and cut to that range.
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from resnet_tf.pipeline import affine, crops, random_erasing, trivial_augment
+from resnet_tf.pipeline import affine, colour, crops, random_erasing, trivial_augment
 from resnet_tf.pipeline.read import read_batch
-from resnet_tf.pipeline.statistics import IMAGENET, Statistics
+from resnet_tf.pipeline.statistics import Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, split_framing
 from resnet_tf.presets.augmentation_steps import (
     AUGMENTATIONS,
+    AlternateFlip,
     ColorJitter,
     Cutout,
     FlipHorizontal,
@@ -33,13 +33,27 @@ from resnet_tf.presets.augmentation_steps import (
 )
 from resnet_tf.presets.rounding import centred
 
-_STREAM = 1  # apart from other uses of the same seed, such as the order of the images
+_STREAM, _OF_IMAGES = 1, 2  # apart from other uses of the same seed, such as the order of the images
 
-_TO_GREY = np.tile(np.float32([[0.299], [0.587], [0.114]]), 3)  # ITU-R 601-2, as in Pillow and torchvision
+
+class Shown(NamedTuple):
+    """Which images a global batch shows, for the augmentations that remember an image from epoch to epoch.
+
+    Attributes:
+        indices: int32 [global_batch], of the images in their split.
+        times: int32 [global_batch], how many times each was shown before.
+        images: in the split.
+    """
+
+    indices: tf.Tensor
+    times: tf.Tensor
+    images: int
 
 
 @crops.no_autograph
-def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[tf.Tensor, ...]:
+def draws(
+    chain: Chain, seed: int, step: tf.Tensor, global_batch: int, shown: Shown | None = None
+) -> tuple[tf.Tensor, ...]:
     """Returns what chance decides in a step of training: for each augmentation float32 [global_batch, some].
 
     Uniform numbers in [0, 1), multiples of 2**-23, the same on every machine and in every version (Philox). What needs
@@ -51,14 +65,26 @@ def draws(chain: Chain, seed: int, step: tf.Tensor, global_batch: int) -> tuple[
         seed: of the run.
         step: int64 scalar, from 0.
         global_batch: rows of the whole batch, over all hosts.
+        shown: needed for `alternate_flip`.
     """
     key = tf.random.fold_in(tf.constant([seed, _STREAM], tf.int64), tf.cast(step, tf.int64), alg="philox")
     numbers = []
     for place, augmentation in enumerate(chain):
+        if isinstance(augmentation, AlternateFlip):
+            numbers.append(_alternating(seed, place, shown))
+            continue
         own = tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox")
         uniform = tf.random.stateless_uniform([global_batch, augmentation.numbers], own, alg="philox")
         numbers.append(_TRANSFORM_NUMBERS.get(type(augmentation), lambda _, uniform: uniform)(augmentation, uniform))
     return tuple(numbers)
+
+
+def _alternating(seed: int, place: int, shown: Shown) -> tf.Tensor:
+    """Returns numbers in [0, 1), float32 [global_batch, 1], that move by 1/2 each time an image is shown again."""
+    key = tf.random.fold_in(tf.constant([seed, _OF_IMAGES], tf.int64), tf.constant(place, tf.int64), alg="philox")
+    of_images = tf.random.stateless_uniform([shown.images], key, alg="philox")
+    numbers = tf.gather(of_images, shown.indices) + tf.cast(shown.times % 2, tf.float32) / 2
+    return tf.math.floormod(numbers, 1.0)[:, None]
 
 
 @crops.no_autograph
@@ -71,18 +97,19 @@ def augment_batch(
     first_row: int = 0,
     statistics: Statistics | None = None,
     upright: bool = False,
+    shown: Shown | None = None,
 ) -> tf.Tensor:
     """Returns a training step's images, augmented: [batch, height, width, 3], uint8, or float32 after a colour step.
 
     Args:
         images: rows `first_row` and on of the global batch: uint8 [batch, height, width, 3], or the paths of image
             files, string [batch], whose sizes may differ. The chain's first crops are done while a file is read.
-        step, seed, global_batch: as in `draws`.
+        step, seed, global_batch, shown: as in `draws`.
         statistics: the training set's statistics, for `pca_lighting(vectors="training")` and `random_erasing`.
         upright: how files are read, see `decode.open_image`.
     """
     rows = slice(first_row, first_row + tf.shape(images)[0])
-    numbers = [of_step[rows] for of_step in draws(chain, seed, step, global_batch)]
+    numbers = [of_step[rows] for of_step in draws(chain, seed, step, global_batch, shown)]
     if images.dtype == tf.string:
         crop_steps, chain = split_framing(chain)
         images = read_batch(images, crop_steps, numbers[: len(crop_steps)], upright)
@@ -186,19 +213,25 @@ def _shift_and_flip(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor
     sides = {"rows": height, "columns": width}
     signs = {axis: tf.ones([batch], tf.int32) for axis in sides}
     offsets = {axis: tf.zeros([batch], tf.int32) for axis in sides}
-    fill = None
+    fill, reflect = None, False
     for step, of_step in zip(steps, numbers, strict=True):
         if isinstance(step, PadCrop):
-            fill = step.fill
+            if step.padding_mode == "reflect":
+                reflect = True
+            else:
+                fill = step.fill
             shifts = tf.cast(tf.floor(of_step * (2 * step.padding + 1)), tf.int32) - step.padding
             for i, axis in enumerate(sides):
                 offsets[axis] += signs[axis] * shifts[:, i]
         else:
-            axis = "columns" if isinstance(step, FlipHorizontal) else "rows"
-            flipped = tf.cast(of_step[:, 0] < step.probability, tf.int32)
+            axis = "rows" if isinstance(step, FlipVertical) else "columns"
+            probability = 0.5 if isinstance(step, AlternateFlip) else step.probability
+            flipped = tf.cast(of_step[:, 0] < probability, tf.int32)
             offsets[axis] += signs[axis] * flipped * (sides[axis] - 1)
             signs[axis] *= 1 - 2 * flipped
     rows, columns = (signs[axis][:, None] * tf.range(sides[axis]) + offsets[axis][:, None] for axis in sides)
+    if reflect:
+        rows, columns = (_reflected(source, sides[axis]) for axis, source in (("rows", rows), ("columns", columns)))
     pixels = tf.reshape(images, [-1, channels])
     total = tf.shape(pixels)[0]
     starts = (tf.range(batch)[:, None] * height + rows) * width
@@ -208,6 +241,12 @@ def _shift_and_flip(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor
         pixels = tf.concat([pixels, tf.fill([1, channels], tf.cast(fill, images.dtype))], axis=0)
     places = tf.minimum(starts[:, :, None] + columns[:, None, :], total)
     return tf.ensure_shape(tf.gather(pixels, places), images.shape)
+
+
+def _reflected(sources: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """Returns the pixels within 0..side-1 that stand for those up to side-1 beyond the border."""
+    sources = tf.abs(sources)
+    return tf.where(sources < side, sources, 2 * (side - 1) - sources)
 
 
 def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
@@ -228,80 +267,16 @@ def _cutout(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: St
     return tf.where(square, tf.cast(step.fill, images.dtype), images)
 
 
-def _color_jitter(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
-    """Carries out the changes in each image's own order: at every turn, the images whose turn it is for a change."""
-    ((step,), (of_step,)) = steps, numbers
-    strengths = dataclasses.astuple(step)
-    used = [i for i, strength in enumerate(strengths) if strength]
-    order = tf.argsort(tf.gather(of_step[:, len(strengths) :], used, axis=1), axis=1)
-    shape, images = images.shape, tf.cast(images, tf.float32)
-    for turn in range(len(used)):
-        whose = tf.dynamic_partition(tf.range(tf.shape(images)[0]), order[:, turn], len(used))
-        changed = [
-            _COLOR_CHANGES[i](tf.gather(images, rows), _amount(i, strengths[i], tf.gather(of_step[:, i], rows)))
-            for i, rows in zip(used, whose, strict=True)
-        ]
-        images = tf.dynamic_stitch(whose, changed)
-    return tf.ensure_shape(images, shape)
-
-
-def _amount(change: int, strength: float, numbers: tf.Tensor) -> tf.Tensor:
-    """Returns the factors (brightness, contrast, saturation) or the shifts in turns (hue) as [batch, 1, 1, 1]."""
-    least, greatest = (-strength, strength) if change == _HUE else (max(0.0, 1 - strength), 1 + strength)
-    return (least + (greatest - least) * numbers)[:, None, None, None]
-
-
-def _blend(images: tf.Tensor, towards: tf.Tensor | float, factors: tf.Tensor) -> tf.Tensor:
-    """Returns `towards` at factor 0, the images at 1, and beyond them above 1, cut to 0..255."""
-    return tf.clip_by_value(towards + factors * (images - towards), 0.0, 255.0)
-
-
-def _grey(images: tf.Tensor) -> tf.Tensor:
-    """Returns the images in grey, still in three (equal) channels."""
-    return tf.einsum("bhwc,cd->bhwd", images, _TO_GREY)
-
-
-def _contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    mean = _grey(tf.reduce_mean(images, axis=(1, 2), keepdims=True))
-    return _blend(images, mean[..., :1], factors)
-
-
-def _hue(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
-    hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
-    return 255 * tf.image.hsv_to_rgb(tf.concat([tf.math.floormod(hue + shifts, 1.0), saturation, value], axis=-1))
-
-
-_COLOR_CHANGES = (  # in the order of ColorJitter's fields
-    lambda images, factors: _blend(images, 0.0, factors),
-    _contrast,
-    lambda images, factors: _blend(images, _grey(images), factors),
-    _hue,
-)
-_HUE = 3
-
-
-def _pca_lighting(
-    images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], statistics: Statistics | None
-) -> tf.Tensor:
-    ((step,), (alphas,)) = steps, numbers
-    source = IMAGENET if step.vectors == "imagenet" else statistics
-    if source is None:
-        raise ValueError(f"'statistics' of the training set must be given with {step}. Received: None.")
-    # Eigenvalues are of colours in 0..1, as AlexNet's shift is of such colours.
-    components = (255 * source.eigenvalues * source.eigenvectors).T.astype(np.float32)
-    shifts = tf.add_n([alphas[:, i : i + 1] * components[i] for i in range(3)])
-    return tf.clip_by_value(tf.cast(images, tf.float32) + shifts[:, None, None, :], 0.0, 255.0)
-
-
 _APPLY = {
     **{step: _frame for step in AUGMENTATIONS.values() if step.kind == "framing"},
     PadCrop: _shift_and_flip,
     FlipHorizontal: _shift_and_flip,
+    AlternateFlip: _shift_and_flip,
     FlipVertical: _shift_and_flip,
     Rotate: _rotate,
     Cutout: _cutout,
     RandomErasing: random_erasing.erase,
-    ColorJitter: _color_jitter,
-    PcaLighting: _pca_lighting,
+    ColorJitter: colour.jitter,
+    PcaLighting: colour.light,
     TrivialAugment: trivial_augment.trivial_augment,
 }

@@ -80,9 +80,13 @@ class TrainingBatches:
         def steps_of(epoch):
             order = self._order(epoch)
             batches = tf.data.Dataset.range(per_epoch)
-            return batches.map(lambda i: (epoch * per_epoch + i, order[i * self.batch_size :][: self.batch_size]))
+            return batches.map(lambda i: (epoch, i, order[i * self.batch_size :][: self.batch_size]))
 
-        def rows_of(step, indices, first_row, rows):
+        def rows_of(epoch, number, indices, first_row, rows):
+            step, images = epoch * per_epoch + number, len(self.split)
+            place = tf.cast(number, tf.int32) * self.batch_size + tf.range(self.batch_size)
+            times = tf.cast(epoch, tf.int32) * self.repeats + place // images
+            shown = augment.Shown(indices, times, images)
             indices = indices[first_row : first_row + rows]
             images = augment.augment_batch(
                 tf.gather(source, indices),
@@ -93,18 +97,19 @@ class TrainingBatches:
                 first_row,
                 self.statistics,
                 upright,
+                shown,
             )
             return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
 
-        def batch(step, indices):
-            own = rows_of(step, indices, first_row, rows)
+        def batch(epoch, number, indices):
+            own = rows_of(epoch, number, indices, first_row, rows)
             if self.mixing is None:
                 return own
             before = [part[-1:] for part in own]
             if rows < self.batch_size:  # another host takes the row before
-                before = rows_of(step, indices, (first_row - 1) % self.batch_size, 1)
+                before = rows_of(epoch, number, indices, (first_row - 1) % self.batch_size, 1)
             others = [tf.concat([row, part[:-1]], axis=0) for row, part in zip(before, own, strict=True)]
-            return self.mixing.mix(own, others, self.mixing.draw(self.seed, step))
+            return self.mixing.mix(own, others, self.mixing.draw(self.seed, epoch * per_epoch + number))
 
         first_epoch = start // per_epoch
         steps = tf.data.Dataset.range(first_epoch, -(-stop // per_epoch)).flat_map(steps_of)

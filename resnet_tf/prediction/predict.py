@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import UserError, unknown
+from resnet_tf.format import plural
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.views import photo_frame, photo_framing
@@ -19,7 +20,7 @@ from resnet_tf.prediction.photos import Photo
 from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.runs.choose import choose_run
 from resnet_tf.runs.run import RUNS, Run
-from resnet_tf.scoring.diagnosis import UNSURE_MISTAKES, scaled
+from resnet_tf.scoring.diagnosis import FEW_IMAGES, UNSURE_MISTAKES, scaled
 from resnet_tf.scoring.metrics import log_softmax
 
 BATCH = 32
@@ -68,6 +69,7 @@ class Predictor:
         frame: how a photo becomes a square, one of `sandbox.FRAMES`; default: see `photo_frame`.
         unsure_below: a first class that is less probable is called unsure.
         rule: where that limit comes from, in words.
+        caution: why the probabilities mean little, in words; "" where nothing is known against them.
     """
 
     def __init__(self, run: Run, weights: str | None = None, frame: str | None = None):
@@ -89,7 +91,7 @@ class Predictor:
         self._model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
         self._head = np.asarray(model.get_layer("head").kernel)
         self._by_name = {name.casefold(): name for name in self.classes}
-        calibration = run.calibration(which, self.view)
+        calibration, self.caution = run.calibration(which, self.view), ""
         if calibration:
             self._temperature, self.unsure_below = calibration["temperature"], calibration["unsure_below"]
             self.rule = (
@@ -97,6 +99,11 @@ class Predictor:
                 f"{calibration['images']:,} validation images lie; {calibration['right_if_sure']:.0%} of the others "
                 "were right"
             )
+            if calibration["images"] < FEW_IMAGES:
+                self.caution = (
+                    f"the temperature is of {plural(calibration['images'], 'validation image')}, so the probabilities "
+                    "mean little"
+                )
         else:
             self._temperature, self.unsure_below = 1.0, UNSURE
             self.rule = f"below {UNSURE:.0%}; eval.py --run {run.name} --split validation finds a better limit"

@@ -135,6 +135,7 @@ class PadCrop(Augmentation):
     Attributes:
         padding: in pixels.
         fill: the grey level of the pixels that appear at the border.
+        padding_mode: "constant", or "reflect": the image is continued by its mirror image, without repeating its edge.
 
     Source: He et al. 2015 (arXiv:1512.03385) section 4.2.
     """
@@ -145,6 +146,18 @@ class PadCrop(Augmentation):
 
     padding: PositiveInt
     fill: GreyLevel = 0
+    padding_mode: Literal["constant", "reflect"] = "constant"
+
+    def __post_init__(self):
+        if self.padding_mode == "reflect" and self.fill:
+            raise ValueError(f"'fill' is for the padding_mode constant. Received: {self.fill}.")
+
+    def after(self, shape: Shape) -> Shape:
+        shape = super().after(shape)
+        if self.padding_mode == "reflect" and self.padding >= min(shape):
+            message = f"{self} must reflect fewer pixels than the image has, {shape[0]} x {shape[1]}."
+            raise UserError(message, "augment-padding-too-large")
+        return shape
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,20 @@ class FlipHorizontal(Flip):
     """Left and right exchanged."""
 
     name = "flip_horizontal"
+
+
+@dataclass(frozen=True)
+class AlternateFlip(Augmentation):
+    """Left and right exchanged in every second epoch, so that two epochs show each image once each way.
+
+    Chance decides for each image whether that is in the even or in the odd epochs.
+
+    Source: Jordan 2024 (arXiv:2404.00498), section 3.6.
+    """
+
+    name = "alternate_flip"
+    kind = "geometry"
+    numbers = 1
 
 
 @dataclass(frozen=True)
@@ -304,8 +331,9 @@ class TrivialAugment(Augmentation):
 
 
 _FRAMING = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
-_OTHER = (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, TrivialAugment, FlipHorizontal, FlipVertical)
-AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER}
+_OTHER = (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, TrivialAugment)
+_FLIPS = (FlipHorizontal, AlternateFlip, FlipVertical)
+AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER + _FLIPS}
 
 
 def resized(shape: Shape, shorter_side: int) -> Shape:

@@ -36,6 +36,8 @@ STEMS = {
     "4x4-valid-pool": Stem(4, 1, 0, pool=2, pool_strides=2),
 }
 
+CONVOLUTIONS = {"single": 1, "basic": 2, "bottleneck": 3}  # of a unit on its main path
+
 
 @dataclass(frozen=True)
 class Network:
@@ -45,16 +47,18 @@ class Network:
         num_residual_units: units n of every stage (depth 6n+2; 9n+2 with bottlenecks).
         stage_sizes: units of each stage; give these or `num_residual_units`.
         filters: channels of each stage; a bottleneck's output has `expansion` times as many.
-        unit: "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1).
+        unit: "basic" (two 3x3 convolutions), "bottleneck" (1x1, 3x3, 1x1) or "single" (one 3x3 convolution).
         groups: groups of channels in a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431).
         width_per_group: channels of each such group where a stage has 64 filters, in proportion elsewhere, as
             torchvision counts: ResNeXt-50 32x4d has 32 groups of 4; a wide ResNet-50 has 1 of 128.
         stem: "3x3" (CIFAR), "whitened-2x2" (CIFAR in a hurry), "7x7-pool" (ImageNet) or "4x4-valid-pool" (STL-10).
         stem_filters: channels of the stem; None: those of the first stage. Not for a whitened stem.
+        stem_bias: whether a whitened stem has a bias, which is trained; the filters never are.
         transition: how a stage begins: "strided", with a unit whose first convolution halves the image (the paper's;
             not in the first stage), or "pooled", with a convolution of its own and max-pooling before its units (every
             stage; Page 2018, "How to Train Your ResNet").
-        shortcut: where the shape changes, "identity-pad" (the paper's option A) or "projection" (option B).
+        shortcut: where the shape changes, "identity-pad" (the paper's option A) or "projection" (option B); "none": no
+            unit has a shortcut, which is the paper's plain network (section 4.2).
         activation: "relu", "leaky_relu", or "gelu" in its exact form, with the error function (torch's default).
         negative_slope: of leaky_relu, above 0 to 1; 0 for others.
         initializer: He's, by the inputs (the paper's) or the outputs (torchvision's) of each kernel; or "dirac": the
@@ -66,6 +70,7 @@ class Network:
         norm_scale: whether batch norm's scales are trained; if not, they stay 1.
         norm_momentum: fraction of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
         norm_epsilon: added to the variance by batch norm.
+        head_pooling: what the last layer sees of each channel, its "average" (the paper's) or its "max" over the image.
         head_bias: whether the last layer adds a bias.
         logit_scale: multiplies the logits.
         parameter_limit: a network with more trainable parameters is refused.
@@ -74,11 +79,12 @@ class Network:
     num_residual_units: PositiveInt | None = None
     stage_sizes: tuple[PositiveInt, ...] | None = None
     filters: tuple[PositiveInt, ...] = (16, 32, 64)
-    unit: Literal["basic", "bottleneck"] = "basic"
+    unit: Literal["basic", "bottleneck", "single"] = "basic"
     stem: Literal["3x3", "whitened-2x2", "7x7-pool", "4x4-valid-pool"] = "3x3"
     stem_filters: PositiveInt | None = None
+    stem_bias: bool = False
     transition: Literal["strided", "pooled"] = "strided"
-    shortcut: Literal["identity-pad", "projection"] = "identity-pad"
+    shortcut: Literal["identity-pad", "projection", "none"] = "identity-pad"
     activation: Literal["relu", "leaky_relu", "gelu"] = "relu"
     negative_slope: Annotated[float, "[0, 1]"] = 0.0
     initializer: Literal["he_fan_in", "he_fan_out", "dirac"] = "he_fan_in"
@@ -90,6 +96,7 @@ class Network:
     width_per_group: PositiveInt = 64
     norm_momentum: Annotated[float, "[0, 1)"] = 0.9
     norm_epsilon: PositiveFloat = 1e-5
+    head_pooling: Literal["average", "max"] = "average"
     head_bias: bool = True
     logit_scale: PositiveFloat = 1.0
     parameter_limit: PositiveInt | None = None
@@ -108,6 +115,8 @@ class Network:
             )
         if self.zero_last_scale and not self.norm_scale:
             raise ValueError("'zero_last_scale' needs 'norm_scale': a scale that stays 0 silences its unit for good.")
+        if self.stochastic_depth and self.shortcut == "none":
+            raise ValueError("'stochastic_depth' needs a shortcut for the images that skip a unit. Received: none.")
         if self.initializer == "dirac" and self.groups > 1:
             raise ValueError(f"the initializer dirac is for convolutions without 'groups'. Received: {self.groups}.")
         if self.unit != "bottleneck" and (self.groups, self.width_per_group) != (1, 64):
@@ -119,6 +128,8 @@ class Network:
             )
         if self.stem_shape.whitened and self.stem_filters is not None:
             raise ValueError(f"'stem_filters' is not for a whitened stem. Received: {self.stem_filters}.")
+        if self.stem_bias and not self.stem_shape.whitened:
+            raise ValueError(f"'stem_bias' is for a whitened stem; others have a batch norm. Received: {self.stem}.")
         widths = (self.stem_width, *(width * self.unit_expansion for width in self.filters))
         if self.shortcut == "identity-pad" and self.transition == "strided" and list(widths) != sorted(widths):
             raise ValueError(f"an identity-pad shortcut cannot narrow. Received: 'filters' {list(self.filters)}.")
@@ -159,5 +170,5 @@ class Network:
     def depth(self) -> int:
         """The trained layers on the main path, stem and head included: the number in "ResNet-56"."""
         transitions = len(self.filters) if self.transition == "pooled" else 0
-        units = sum(self.units_per_stage) * (2 if self.unit == "basic" else 3)
+        units = sum(self.units_per_stage) * CONVOLUTIONS[self.unit]
         return (not self.stem_shape.whitened) + transitions + units + 1

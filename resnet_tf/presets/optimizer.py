@@ -73,11 +73,13 @@ class Group:
     Attributes:
         learning_rate_factor: multiplies the learning rate of every step.
         weight_decay, momentum: None: the optimizer's.
+        frozen_after_epoch: these weights no longer change after so many epochs of the phase; None: they always do.
     """
 
     learning_rate_factor: PositiveFloat = 1.0
     weight_decay: NonNegativeFloat | None = None
     momentum: Annotated[float, "[0, 1)"] | None = None
+    frozen_after_epoch: PositiveInt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,7 @@ class SGDSpec(OptimizerSpec):
         nesterov: needs a momentum above 0.
         filters: what the kernels of convolutions have of their own; None: nothing.
         norms: the same for scales and offsets of batch norm.
+        stem_bias: the same for the bias of a whitened stem.
         head: the same for the last layer, its bias included.
     """
 
@@ -95,20 +98,23 @@ class SGDSpec(OptimizerSpec):
     nesterov: bool = False
     filters: Group | None = None
     norms: Group | None = None
+    stem_bias: Group | None = None
     head: Group | None = None
 
     def __post_init__(self):
         super().__post_init__()
         if self.nesterov and self.momentum == 0:
             raise ValueError("'nesterov' needs a 'momentum' above 0. Received: momentum=0.")
-        if self.decay_on == "kernels" and self.norms is not None and self.norms.weight_decay:
-            raise ValueError(
-                "a 'weight_decay' of 'norms' needs 'decay_on' all. "
-                f"Received: {self.norms.weight_decay:g} with decay_on=kernels."
-            )
+        for kind in ("norms", "stem_bias"):
+            group = getattr(self, kind)
+            if self.decay_on == "kernels" and group is not None and group.weight_decay:
+                raise ValueError(
+                    f"a 'weight_decay' of '{kind}' needs 'decay_on' all. "
+                    f"Received: {group.weight_decay:g} with decay_on=kernels."
+                )
 
     def group(self, kind: str) -> Group:
-        """Returns what a kind of weights has, "filters", "norms" or "head"; no value is None."""
+        """Returns what a kind of weights has: "filters", "norms", "stem_bias" or "head"; decay and momentum are set."""
         own = getattr(self, kind) or Group()
         weight_decay = self.weight_decay if own.weight_decay is None else own.weight_decay
         momentum = self.momentum if own.momentum is None else own.momentum

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.presets import augmentation, parsing
 from resnet_tf.presets.catalogue import DATASETS
+from resnet_tf.presets.changes import of_phases
 from resnet_tf.presets.network import Network
 from resnet_tf.presets.optimizer import OPTIMIZERS, LossSpec, OptimizerSpec
 from resnet_tf.presets.parsing import NonNegativeInt, PositiveFloat, PositiveInt
@@ -133,7 +134,6 @@ SECTIONS = {"model": Network, "data": Data, "train": Train, "loss": LossSpec, "e
 NAMED_SECTIONS = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 # The sections that change a run's numbers; the rest of a preset only describes it.
 RECIPE = ("model", "data", "train", "optimizer", "schedule", "loss", "evaluation")
-LENGTH = ("train.epochs", "train.steps")  # how long it trains; a change of any other key makes another recipe
 # The sections that a phase can change.
 PHASE = ("data", "train", "optimizer", "schedule", "loss", "evaluation")
 # Keys of a section of which only one is given: a change to one removes the others.
@@ -156,9 +156,11 @@ LATER = {
         "head_bias",
         "logit_scale",
         "stochastic_depth",
+        "stem_bias",
+        "head_pooling",
     ),
     "train": ("repeats", "init", "mixup", "cutmix"),
-    "optimizer": ("filters", "norms", "head", "ema", "lookahead"),
+    "optimizer": ("filters", "norms", "stem_bias", "head", "ema", "lookahead"),
 }
 Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))
 
@@ -255,6 +257,9 @@ def recipe(preset: Preset) -> dict:
 def changes(ours: Preset, theirs: Preset, unhashed: bool = False) -> dict[str, list]:
     """Returns where two recipes differ: {"train.epochs": [ours, theirs]}.
 
+    Phases are compared key by key, "phases.1.train.epochs", where both recipes have as many; elsewhere "phases" has
+    all of both.
+
     Args:
         unhashed: also compare keys that change no number, such as `train.state_minutes`.
     """
@@ -265,9 +270,10 @@ def changes(ours: Preset, theirs: Preset, unhashed: bool = False) -> dict[str, l
             pair = [our_values[section].get(key), their_values[section].get(key)]
             if pair[0] != pair[1]:
                 differences[f"{section}.{key}"] = pair
-    if our_values["phases"] != their_values["phases"]:
-        differences["phases"] = [our_values["phases"], their_values["phases"]]
-    return differences
+    phases = [our_values["phases"], their_values["phases"]]
+    if len(phases[0]) != len(phases[1]):
+        return {**differences, "phases": phases}
+    return differences | of_phases(*phases)
 
 
 def merge(section: dict, changes: dict) -> dict:

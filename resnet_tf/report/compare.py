@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from resnet_tf import format, installation
-from resnet_tf.presets import schema
+from resnet_tf.presets import changes, schema
+from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.predictions import Predictions
 from resnet_tf.runs.records import Evaluation
@@ -78,7 +79,7 @@ HOW_TO_READ = (
 def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
     """Returns what differs between two runs: recipe, run, figures, and a paired test."""
     evaluated = ledger.evaluations(runs)
-    recipe = [[key, *map(_shown, pair), ""] for key, pair in schema.changes(ours.preset, theirs.preset).items()]
+    recipe = [[key, *map(_shown, pair), ""] for key, pair in _recipe_changes(ours.preset, theirs.preset).items()]
     call = installation.call("eval")
     return [
         Section("recipe", recipe, "The recipes are the same."),
@@ -90,6 +91,16 @@ def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
             f"A paired test needs stored predictions of the same images: {call} --run RUN for each.",
         ),
     ]
+
+
+def _recipe_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
+    """Returns where two recipes differ as `schema.changes` does, and of all their phases key by key."""
+    found = schema.changes(ours, theirs)
+    if "phases" in found:
+        phases, counts = found.pop("phases"), [len(each.in_phases) for each in (ours, theirs)]
+        found |= {"phases": counts} if counts[0] != counts[1] else {}
+        found |= changes.of_phases(*phases)
+    return found
 
 
 def as_text(sections: list[Section], ours: Run, theirs: Run, width: int | None = None) -> str:

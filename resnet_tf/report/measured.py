@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resnet_tf.presets import preset_files
-from resnet_tf.presets.schema import LENGTH, Preset
+from resnet_tf.presets.changes import is_length
+from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import choose, comparison, ledger, pretrained
 from resnet_tf.runs.comparison import Comparison
 from resnet_tf.runs.records import Evaluation
@@ -115,13 +116,14 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
 
 
 def groups(measured: Iterable[Measured]) -> list[Group]:
-    """Returns the measurements in groups that differ in the seed alone."""
+    """Returns the measurements in groups that differ in the seed alone; float32 and bfloat16 are groups apart."""
     members: dict[str, dict[int, Measured]] = {}
     for one in measured:
         record = one.record
         # The best epoch varies from seed to seed.
         length = record.steps_planned if record.weights.startswith("best") else record.epochs
-        key = json.dumps([length, record.preset, record.changed, record.init, *record.measurement[1:]])
+        trained = [length, record.preset, record.changed, record.init, record.computed_in]
+        key = json.dumps([*trained, *record.measurement[1:]])
         members.setdefault(key, {})[record.seed] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 
@@ -137,4 +139,4 @@ def leading(found: Sequence[Group], preset: str) -> Group | None:
         return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"
 
     own = [group for group in found if (group.record.preset, group.record.split) == (preset, "test")]
-    return max((group for group in own if set(group.record.changed) <= set(LENGTH)), key=weight, default=None)
+    return max((group for group in own if all(map(is_length, group.record.changed))), key=weight, default=None)

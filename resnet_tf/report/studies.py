@@ -10,7 +10,7 @@ from resnet_tf.report.tables import epochs
 
 DEPTH = ("3", "2", "4")  # 3, 5 and 9 residual units a stage at lr_decay 0.96
 LR_DECAY = (("2", "1"), ("5", "4"))  # at 32 and at 56 layers; lr_decay rising
-HEADINGS = ("preset", "units", "depth", "lr_decay", "reported", "measured", "epochs", "images")
+HEADINGS = ("preset", "units", "depth", "lr_decay", "reported", "measured", "epochs", "precision", "images")
 
 
 def study_rows(names: Sequence[str], presets: dict[str, Preset], found: Sequence[Group]) -> list[list[str]]:
@@ -21,10 +21,12 @@ def study_rows(names: Sequence[str], presets: dict[str, Preset], found: Sequence
         cells = [name, str(preset.model.num_residual_units), str(preset.model.depth), f"{preset.schedule.lr_decay:g}"]
         cells.append(percent(preset.reference.test_top1))
         if group is None:
-            rows.append([*cells, "-", "-", "-"])
+            rows.append([*cells, "-", "-", "-", "-"])
         else:
             seeds = "" if group.spread is None else f" +/- {group.spread:.2f} ({len(group.members)} seeds)"
-            rows.append([*cells, percent(group.mean) + seeds, epochs(group.record), group.record.data["title"]])
+            record = group.record
+            cells += [percent(group.mean) + seeds, epochs(record), record.computed_in, record.data["title"]]
+            rows.append(cells)
     return rows
 
 
@@ -79,10 +81,11 @@ def caution(names: Sequence[str], found: Sequence[Group]) -> str:
 
 
 def differing(names: Iterable[str], found: Sequence[Group]) -> list[str]:
-    """Returns what the measurements of some presets differ in besides the study's subject: "epochs", "images"."""
+    """Returns what the measurements of some presets differ in besides the study's subject, such as "epochs"."""
     records = [group.record for name in names if (group := leading(found, name)) is not None]
     values = {
         "epochs": {record.epochs for record in records},
+        "precision": {record.computed_in for record in records},
         "images": {record.data["fingerprint"] for record in records},
     }
     return [name for name, several in values.items() if len(several) > 1]

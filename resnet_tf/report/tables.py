@@ -50,9 +50,10 @@ def seed_cells(group: Group) -> list[str]:
 
 
 def trained(record: Evaluation) -> str:
-    """Returns what was trained: the preset, what was changed in it, and whose weights it started from."""
+    """Returns what was trained: the preset, what was changed in it, whose weights it started from, and in bfloat16."""
     changed = {key: pair for key, pair in record.changed.items() if key != "train.init" or not record.init}
-    return display_name(record.preset, changed) + (f", fine-tuned from {record.init}" if record.init else "")
+    name = display_name(record.preset, changed) + (f", fine-tuned from {record.init}" if record.init else "")
+    return name + ", in bfloat16" * (record.computed_in == "mixed_bfloat16")
 
 
 def _trained_on(one: Measured) -> str:

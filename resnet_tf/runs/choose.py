@@ -13,7 +13,7 @@ from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
-from resnet_tf.runs.comparison import changes_in_words, training_changes
+from resnet_tf.runs.comparison import SAID_BY_RESULT, changes_in_words, training_changes
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import RUNS, Run
 
@@ -193,7 +193,10 @@ def _task(run: Run) -> tuple:
 
 def _changes(run: Run, written: Preset | None = None) -> dict:
     """Returns where a run departs from its preset: as that is now, or where it is not given, as it was then."""
-    return run.about.get("changed") or {} if written is None else training_changes(run.preset, written)
+    if written is not None:
+        return training_changes(run.preset, written)
+    changed = run.about.get("changed") or {}
+    return {key: pair for key, pair in changed.items() if not key.endswith(SAID_BY_RESULT)}
 
 
 def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:

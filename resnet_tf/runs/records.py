@@ -135,6 +135,11 @@ class Evaluation:
         return f"{self.view}, {epoch}" + (", batch norm recalibrated" if recalibrated else "")
 
     @property
+    def computed_in(self) -> str:
+        """The precision of the training: "float32" for early versions, which do not say."""
+        return self.precision or "float32"
+
+    @property
     def measurement(self) -> tuple:
         """What was measured: two evaluations of which this is equal differ in their date at most."""
         return self.run, self.split, self.view, self.weights, self.resolution, self.data["fingerprint"]

@@ -96,10 +96,12 @@ class _EMA(_Averages):
     def in_network(self) -> Iterator[None]:
         self.step.synchronize()
         trained = [np.array(weight) for weight in self.weights]
-        _copy(self.averages, self.weights)
-        yield
-        for weight, value in zip(self.weights, trained, strict=True):
-            weight.assign(value)
+        try:
+            _copy(self.averages, self.weights)
+            yield
+        finally:
+            for weight, value in zip(self.weights, trained, strict=True):
+                weight.assign(value)
 
     def load(self) -> None:
         self.step.synchronize()

@@ -90,7 +90,7 @@ class Plan:
         set_input_statistics(network, self.mean, self.deviation)
         if self.whitening is not None:
             set_whitening(network, self.whitening)
-        optimizer = build_optimizer(self.preset.optimizer, self.learning_rates)
+        optimizer = build_optimizer(self.preset.optimizer, self.learning_rates, self.steps_per_epoch)
         return build_step(network, optimizer, build_loss(self.preset.loss), self.compiled_by_xla)
 
 

@@ -10,7 +10,7 @@ from resnet_tf import files, installation
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.log import logger
-from resnet_tf.presets import overrides, schema
+from resnet_tf.presets import changes, overrides, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import choose
 from resnet_tf.runs.run import Run
@@ -69,7 +69,8 @@ def recipe_of(run: Run, preset: Preset) -> Preset:
     if own.name not in (named.name, preset.name):
         message = f"a run is resumed with the preset it began with, {own.name}. Received: {named.name} for {run.name}."
         raise UserError(message, "resume-other-preset")
-    since = [key for key in schema.changes(own, named) if key not in (run.about.get("changed") or {})]
+    known = _stored_changes(run)
+    since = [key for key in schema.changes(own, named) if key not in known]
     if since:
         logger.info(
             f"{run.name} keeps the recipe it began with; preset {own.name} has since changed in {', '.join(since)}"
@@ -114,9 +115,9 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
             f"Received: {run.name}, which is {status}.",
             f"run-{status}",
         )
-    if not all(key.endswith(schema.LENGTH) for key in grown):
+    if not all(map(changes.is_length, grown)):
         raise UserError(
-            f"a run is resumed with the recipe it began with; only {' and '.join(schema.LENGTH)} may grow. "
+            f"a run is resumed with the recipe it began with; only {' and '.join(changes.LENGTH)} may grow. "
             f"Received: {message} ({run.name}).",
             "resume-other-recipe",
         )
@@ -130,12 +131,22 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
     logger.info(f"changed for {run.name}: {message}")
     if grown:
         shutil.rmtree(run.predictions, ignore_errors=True)
-        overrides = dict(run.about.get("changed") or {})  # {key: [value here, value in the preset's file]}
+        overrides = _stored_changes(run)
         for key, (now, old) in schema.changes(preset, before).items():
             overrides[key] = [now, overrides.get(key, [None, old])[1]]
         overrides = {key: pair for key, pair in overrides.items() if pair[0] != pair[1]}
         run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=overrides)
     run.write_preset(preset)
+
+
+def _stored_changes(run: Run) -> dict[str, list]:
+    """Returns where a run departs from its preset's file, {key: [value here, value there]}, as the run says."""
+    changed = dict(run.about.get("changed") or {})
+    ours, theirs = changed.get("phases", ([], []))
+    if "phases" in changed and len(ours) == len(theirs):  # up to 0.5 a run held all phases where one key differed
+        del changed["phases"]
+        changed |= changes.of_phases(ours, theirs)
+    return changed
 
 
 def _differences(before: Preset, now: Preset) -> dict[str, list]:

@@ -9,7 +9,7 @@ import sys
 import pytest
 from assertions import user_error
 
-from resnet_tf.cli import command
+from resnet_tf.cli import command, export
 from resnet_tf.errors import Stopped, UserError
 
 
@@ -186,6 +186,13 @@ def test_a_misspelt_option_is_not_taken_for_a_key(arguments):
     error = user_error(parser_with_set().parse_args, arguments)
     assert error.code == "option-unknown"
     assert "--set " not in str(error)
+
+
+@pytest.mark.parametrize("argument", ["--data", "--data=images"])
+def test_a_data_set_where_none_is_needed(argument):
+    error = user_error(export.parser().parse_args, ["--preset", "4", argument, "images"])
+    assert error.code == "data-not-needed"
+    assert "leave --data out" in str(error)
 
 
 def test_preset_and_data_exchanged(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from resnet_tf.pipeline.views import evaluation_batches, photo_framing
 from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, find_run
+from resnet_tf.scoring.diagnosis import FEW_IMAGES
 
 
 def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_path, capsys):
@@ -132,8 +133,8 @@ def test_folders_called_after_classes_are_scored(home, image_tree, tmp_path, cap
     assert f"answered by {all_runs(home / 'runs')[0].name}" in printed
 
 
-def test_validation_images_say_what_is_unsure(home, image_tree, tmp_path):
-    """The probabilities are those of the temperature that eval.py stored; a view of the preset's own is averaged."""
+def test_validation_images_say_what_is_unsure(home, image_tree, tmp_path, capsys):
+    """The probabilities are those of the temperature that eval.py stored; where that is of few images, it is said."""
     folder = tmp_path / "runs" / all_runs(home / "runs")[0].name
     shutil.copytree(all_runs(home / "runs")[0].folder, folder)
     run, photos = find_run(str(folder), tmp_path / "runs"), sorted((image_tree / "test" / "cat").iterdir())
@@ -148,6 +149,11 @@ def test_validation_images_say_what_is_unsure(home, image_tree, tmp_path):
         expected = raw ** (1 / stored["temperature"]) / (raw ** (1 / stored["temperature"])).sum()
         np.testing.assert_allclose([guess["probability"] for guess in scaled["top"]], expected, atol=1e-5)
         assert scaled["unsure"] == (expected[0] < stored["unsure_below"])
+    run_command(predict_command, photos[0], "--run", folder, "--runs", tmp_path / "runs", code=0)
+    assert "temperature is of 40 validation images" in capsys.readouterr().out
+    (key,) = run.about["calibration"]
+    run.update(calibration={key: {**run.about["calibration"][key], "images": FEW_IMAGES}})
+    assert Predictor(run).caution == ""
 
 
 @pytest.mark.parametrize(("view", "images"), [("mirror", 2), ("mirror-shift", 6)])

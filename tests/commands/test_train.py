@@ -1,6 +1,7 @@
 """train.py as a user meets it: every mistake in one clear line."""
 
 import pickle
+import re
 import shlex
 import shutil
 
@@ -21,6 +22,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(home, image_tree, tmp_path, 
     assert "x0.8 an epoch" in printed
     assert "images/s" in printed
     assert "warning" not in printed
+    (other,) = [line for line in printed.splitlines() if line.startswith("bfloat16")]
+    ratio = float(re.search(r"([\d.]+) times as fast", other)[1])
+    assert ("--set train.precision=mixed_bfloat16" in other) == (ratio >= 1.05)
     assert Image.open(figure).format == "PNG"
     assert not (tmp_path / "runs").exists()
     run_command(train_command, *arguments, "--set", "train.jit_compile=true", code=0)

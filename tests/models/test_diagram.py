@@ -63,4 +63,16 @@ def test_a_unit_is_drawn_as_the_preset_builds_it():
     pooled = words(draw_network(load_preset("quick"), 10))
     changing = [any("where the shape changes" in line for line in shown) for shown in (basic, bottleneck, pooled)]
     assert changing == [True, True, False]
-    assert ("ReLU" in basic, "leaky ReLU" in bottleneck) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        ({"activation": "relu"}, "ReLU"),
+        ({"activation": "leaky_relu", "negative_slope": 0.1}, "leaky ReLU"),
+        ({"activation": "gelu"}, "GELU"),
+    ],
+)
+def test_a_unit_names_its_activation(keys, name):
+    shown = words(draw_network(load_preset("4", model=keys), 10))
+    assert [line for line in shown if line.endswith("LU")] == [name, name]

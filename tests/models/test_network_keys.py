@@ -5,7 +5,9 @@ import importlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from assertions import user_error
+from plain import AIRBENCH_NETWORK
 
 from resnet_tf.models.cost import network_size
 from resnet_tf.models.folding import folded
@@ -15,18 +17,7 @@ from resnet_tf.presets.network import Network
 from resnet_tf.presets.parsing import build
 
 SMALL = {"num_residual_units": 1, "filters": (4, 6), "shortcut": "projection"}
-# The network of airbench94_muon has all of these.
-ALL = {
-    "num_residual_units": 1,
-    "filters": (32, 40),
-    "stem": "whitened-2x2",
-    "transition": "pooled",
-    "activation": "gelu",
-    "initializer": "dirac",
-    "norm_scale": False,
-    "head_bias": False,
-    "logit_scale": 0.125,
-}
+ALL = {**AIRBENCH_NETWORK, "num_residual_units": 1, "filters": (32, 40)}
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 7])
@@ -92,6 +83,57 @@ def test_a_head_without_bias_and_with_a_factor():
     assert logits.dtype == usual(images).dtype
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the gradients are TensorFlow's")
+@pytest.mark.parametrize("sums", [False, True], ids=["plain", "residual"])
+def test_logits_and_gradients_of_airbenchs_network_are_torchs(sums):
+    """The network of airbench94 in torch's functions, in float64; with a sum around each second convolution, too."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    model = resnet(Network(**{**ALL, "shortcut": "identity-pad" if sums else "none"}), image_size=18, seed=3)
+    rng = np.random.default_rng(0)
+    model.get_layer("whitening").kernel.assign(rng.normal(0, 0.5, (2, 2, 3, 12)))
+    model.get_layer("stem_bias").bias.assign(rng.normal(0, 0.5, 24))
+    images = rng.normal(0, 1, (5, 18, 18, 3)).astype(np.float32)
+    values = {weight.path: torch.tensor(np.array(weight, np.float64)) for weight in model.weights}
+    trained = [values[weight.path].requires_grad_() for weight in model.trainable_weights]
+
+    def convolution(x, name, padding):
+        return functional.conv2d(x, values[f"{name}/kernel"].permute(3, 2, 0, 1), padding=padding)
+
+    def norm(x, name):
+        return functional.batch_norm(x, None, None, bias=values[f"{name}/offset"], training=True)
+
+    x = torch.tensor(images, dtype=torch.float64).permute(0, 3, 1, 2)
+    x = convolution(x, "whitening", 0)
+    x = functional.gelu(torch.cat([x, -x], 1) + values["stem_bias/bias"][:, None, None])
+    for stage in ("stage1", "stage2"):
+        x = functional.max_pool2d(convolution(x, f"{stage}_transition", 1), 2)
+        x = functional.gelu(norm(x, f"{stage}_transition_norm"))
+        y = norm(convolution(x, f"{stage}_unit1_conv1", 1), f"{stage}_unit1_norm1")
+        x = functional.gelu(x + y if sums else y)
+    theirs = x.amax((2, 3)) @ values["head/kernel"] / 8
+    theirs.square().sum().backward()
+
+    with tf.GradientTape() as tape:
+        ours = model(images, training=True)
+        loss = tf.reduce_sum(tf.square(ours))
+    np.testing.assert_allclose(ours, theirs.detach(), rtol=0, atol=1e-5 * theirs.abs().max().item())
+    for weight, gradient, other in zip(
+        model.trainable_weights, tape.gradient(loss, model.trainable_weights), trained, strict=True
+    ):
+        size = other.grad.abs().max().item()
+        np.testing.assert_allclose(gradient, other.grad, rtol=0, atol=1e-4 * size, err_msg=weight.path)
+
+
+def test_the_papers_plain_network_has_no_sums():
+    """Section 4.2: as many parameters as the residual one with identity shortcuts."""
+    plain, residual = (network_size(Network(3, shortcut=shortcut), 32, 10) for shortcut in ("none", "identity-pad"))
+    assert plain == residual
+    model = resnet(num_residual_units=3, shortcut="none")
+    assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    assert len([layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]) == 19
+
+
 @pytest.mark.parametrize("keys", [{"norm_scale": False}, {"head_bias": False, "logit_scale": 2.0}, ALL])
 def test_the_parameters_are_counted(keys):
     network = Network(**{**SMALL, **keys})
@@ -125,6 +167,7 @@ def test_folded_and_saved_it_computes_the_same(tmp_path):
         ({"norm_scale": False, "zero_last_scale": True}, "norm_scale"),
         ({"initializer": "dirac", "unit": "bottleneck", "groups": 2}, "groups"),
         ({"logit_scale": 0}, "logit_scale"),
+        ({"stem_bias": True}, "stem_bias"),
     ],
 )
 def test_what_does_not_fit_is_refused(keys, named):

@@ -119,8 +119,11 @@ def test_folded_counted_and_saved(tmp_path):
     np.testing.assert_array_equal(loaded(images_of(8), training=True), model(images_of(8), training=True))
 
 
-@pytest.mark.parametrize("rate", [1, -0.1, "0.1"])
-def test_what_is_no_rate_is_refused(rate):
-    error = user_error(build, Network, {"num_residual_units": 1, "stochastic_depth": rate}, "'model'")
+@pytest.mark.parametrize(
+    ("rate", "shortcut"), [(1, "projection"), (-0.1, "projection"), ("0.1", "none"), (0.5, "none")]
+)
+def test_what_is_no_rate_is_refused_and_any_without_shortcuts(rate, shortcut):
+    values = {"num_residual_units": 1, "stochastic_depth": rate, "shortcut": shortcut}
+    error = user_error(build, Network, values, "'model'")
     assert error.code in ("preset-wrong-value", "preset-wrong-type")
     assert "stochastic_depth" in str(error)

@@ -13,16 +13,14 @@ from resnet_tf.presets.parsing import build_named
 STEPS = 10
 RATES = np.linspace(0.24, 0.024, STEPS)
 # Filters x inputs x height x width, as in torch: fewer and more filters than values in each.
-SHAPES = {"narrow": (4, 3, 2, 2), "wide": (20, 2, 3, 3), "pointwise": (6, 6, 1, 1), "norm": (6,), "head": (10, 6)}
-
-
-@pytest.fixture
-def torch():
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch
-    torch.set_num_threads(threads)
+SHAPES = {
+    "narrow": (4, 3, 2, 2),
+    "wide": (20, 2, 3, 3),
+    "pointwise": (6, 6, 1, 1),
+    "norm": (6,),
+    "stem_bias": (5,),
+    "head": (10, 6),
+}
 
 
 def drawn(shapes: dict[str, tuple], seed: int) -> dict[str, np.ndarray]:
@@ -42,7 +40,7 @@ def to_torch(array: np.ndarray) -> np.ndarray:
 def ours(spec, shapes: dict[str, tuple], rates=RATES) -> dict[str, np.ndarray]:
     """Returns the weights after a step at each of the rates with given gradients, as torch lays them out."""
     variables = [keras.Variable(to_keras(value), name=name) for name, value in drawn(shapes, 0).items()]
-    optimizer = build_optimizer(spec, rates)
+    optimizer = build_optimizer(spec, rates, steps_per_epoch=2)
     optimizer.build(variables)
     for step in range(1, len(rates) + 1):
         gradients = [keras.ops.convert_to_tensor(to_keras(value)) for value in drawn(shapes, step).values()]
@@ -142,14 +140,29 @@ def test_singular_values_move_towards_one():
     assert 0.65 < np.linalg.svd(x, compute_uv=False).min() < np.linalg.svd(x, compute_uv=False).max() < 1.25
 
 
+def test_a_frozen_group_stays_as_it_was_after_so_many_epochs(torch):
+    """An epoch is two steps: the norms stay as they are after six, the stem's bias after two."""
+    group = Group(learning_rate_factor=0.5, frozen_after_epoch=3)
+    spec = SGDSpec(learning_rate=0.24, weight_decay=0.1, norms=group, stem_bias=Group(frozen_after_epoch=1))
+    mine, halves = ours(spec, SHAPES), {"norm": {"factor": 0.5}}
+    whole, six, two = (
+        torchs(torch, torch.optim.SGD, SHAPES, halves, RATES[:steps], momentum=0.9, weight_decay=0.1)
+        for steps in (10, 6, 2)
+    )
+    assert_equal_weights(mine, whole | {"norm": six["norm"], "stem_bias": two["stem_bias"]})
+
+
 @pytest.mark.parametrize("decay_on", ["all", "kernels"])
 def test_groups_of_sgd_are_torchs(torch, decay_on):
     """The filters keep the optimizer's decay; norms and head have values of their own."""
     norms = Group(learning_rate_factor=64.0, weight_decay=0.0 if decay_on == "kernels" else 0.02)
+    stem_bias = Group(learning_rate_factor=2.0, weight_decay=norms.weight_decay)
     head = Group(learning_rate_factor=0.5, momentum=0.0)
-    spec = SGDSpec(learning_rate=0.01, momentum=0.85, weight_decay=0.1, decay_on=decay_on, norms=norms, head=head)
+    own = {"norms": norms, "stem_bias": stem_bias, "head": head}
+    spec = SGDSpec(learning_rate=0.01, momentum=0.85, weight_decay=0.1, decay_on=decay_on, **own)
     groups = {
         "norm": {"factor": 64.0, "weight_decay": norms.weight_decay},
+        "stem_bias": {"factor": 2.0, "weight_decay": norms.weight_decay},
         "head": {"factor": 0.5, "momentum": 0.0},
     }
     rates = RATES / 24

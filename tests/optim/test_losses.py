@@ -51,8 +51,7 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_value_and_gradient_equal_torch(smoothing):
-    torch = pytest.importorskip("torch")
+def test_value_and_gradient_equal_torch(torch, smoothing):
     labels, logits = batch()
     theirs = torch.tensor(logits, requires_grad=True)
     value = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), label_smoothing=smoothing)

@@ -14,16 +14,6 @@ from resnet_tf.presets.schedule import MultiStep
 STEPS = 50
 
 
-@pytest.fixture
-def torch():
-    """torch on one thread: on busy cores its threads, waiting for each other, made these tests 50 times as long."""
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch
-    torch.set_num_threads(threads)
-
-
 def small_problem() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Returns the first weights of a 6-8-3 network (kernels and biases), its inputs and its labels."""
     rng = np.random.default_rng(0)

@@ -7,12 +7,13 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
+from assertions import user_error
 from drawn import LIKELY, noise, numbers_of
 from PIL import Image
 
 from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.augment import apply, augment_batch, draws
-from resnet_tf.presets.augmentation import parse
+from resnet_tf.presets.augmentation import output_shape, parse
 
 
 def smooth(*shape: int, seed: int = 0) -> np.ndarray:
@@ -106,20 +107,24 @@ def test_a_random_chain_without_its_draws_is_refused():
 # Shifts and flips
 
 
-def test_pad_crop_shows_a_crop_of_the_padded_image_and_every_offset_equally_often():
-    rows, padding, fill = 8100, 4, 99
+@pytest.mark.parametrize(
+    ("arguments", "numpys"),
+    [("fill=99", {"constant_values": 99}), ("padding_mode='reflect'", {"mode": "reflect"})],
+    ids=["constant", "reflect"],
+)
+def test_pad_crop_shows_a_crop_of_the_padded_image_and_every_offset_equally_often(arguments, numpys):
+    rows, padding = 8100, 4
     image = np.stack([*np.mgrid[0:8, 0:8], np.full((8, 8), 200)], axis=-1).astype(np.uint8)  # a pixel tells its place
-    padded = np.pad(image, [(padding,) * 2, (padding,) * 2, (0, 0)], constant_values=fill)
-    chain = parse(f"pad_crop({padding}, fill={fill})")
+    padded = np.pad(image, [(padding,) * 2, (padding,) * 2, (0, 0)], **numpys)
+    offsets = {padded[y : y + 8, x : x + 8].tobytes(): (y, x) for y in range(9) for x in range(9)}
+    assert len(offsets) == 81
+    chain = parse(f"pad_crop({padding}, {arguments})")
     shown = augment_batch(
         tf.constant(np.tile(image, (rows, 1, 1, 1))), chain, 1, tf.constant(4, tf.int64), rows
     ).numpy()
-    counts = np.zeros((2 * padding + 1,) * 2, int)
+    counts = np.zeros((9, 9), int)
     for one in shown:
-        y, x = np.argwhere(one[..., 2] == 200)[0]
-        offset = one[y, x, :2].astype(int) - (y, x) + padding
-        counts[tuple(offset)] += 1
-        np.testing.assert_array_equal(one, padded[offset[0] : offset[0] + 8, offset[1] : offset[1] + 8])
+        counts[offsets[one.tobytes()]] += 1
     assert counts.min() > 0
     assert scipy.stats.chisquare(counts.ravel()).pvalue > LIKELY
 
@@ -133,6 +138,12 @@ def test_flips_are_numpys_and_their_own_inverse(name, axis):
     np.testing.assert_array_equal(apply(flipped, chain, numbers), images)
     chain, numbers = numbers_of(f"{name}(0)", 5)
     np.testing.assert_array_equal(apply(tf.constant(images), chain, numbers), images)
+
+
+def test_a_reflection_wider_than_the_image_is_refused():
+    assert len(output_shape(parse("pad_crop(7, padding_mode='reflect')"), (8, 9))) == 2
+    error = user_error(output_shape, parse("pad_crop(8, padding_mode='reflect')"), (8, 9))
+    assert error.code == "augment-padding-too-large"
 
 
 def test_a_flip_comes_as_often_as_its_probability_says():

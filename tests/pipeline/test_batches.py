@@ -55,6 +55,37 @@ def test_a_pipeline_started_at_step_37_continues_the_one_started_at_0(pictures):
         np.testing.assert_array_equal(labels, labels_again)
 
 
+def test_alternate_flip_mirrors_each_image_in_every_second_epoch(split):
+    """Each image has a dark left half; chance decides in which epoch it is mirrored first."""
+    images = split.images.copy()
+    images[:, :, :4] = 0
+    split = ArraySplit(images[1:], split.labels[1:])  # 102 images: 6 batches of 17, so that an epoch shows all
+    batches = TrainingBatches(split, augmentation.parse("alternate_flip"), 17, seed=3)
+    mirrored = np.zeros((4, IMAGES), bool)
+    for number, (shown, labels) in enumerate(collect(batches.dataset(0, 24))):
+        left, right = shown[:, :, :4].max((1, 2, 3)), shown[:, :, 4:].max((1, 2, 3))
+        np.testing.assert_array_equal(np.maximum(left, right), labels)
+        mirrored[number // 6, labels] = left > right
+    np.testing.assert_array_equal(mirrored[0, 1:], ~mirrored[1, 1:])
+    np.testing.assert_array_equal(mirrored[2:], mirrored[:2])
+    assert 30 < mirrored[0].sum() < 72  # of 102
+    hosts = [collect(batches.dataset(5, 9, first_row=row, rows=rows)) for row, rows in ((0, 9), (9, 8))]
+    for (whole, _), (upper, _), (lower, _) in zip(collect(batches.dataset(5, 9)), *hosts, strict=True):
+        np.testing.assert_array_equal(whole, np.concatenate([upper, lower]))
+
+
+def test_with_repeats_alternate_flip_alternates_within_an_epoch(split):
+    images = split.images.copy()
+    images[:, :, :4] = 0
+    split = ArraySplit(images[1:], split.labels[1:])
+    batches = TrainingBatches(split, augmentation.parse("alternate_flip"), 17, seed=3, repeats=2)
+    sides = {label: [] for label in split.labels}
+    for shown, labels in collect(batches.dataset(0, 12)):
+        for image, label in zip(shown, labels, strict=True):
+            sides[label].append(image[0, 0, 0] > 0)
+    assert all(sorted(seen) == [False, True] for seen in sides.values())
+
+
 def test_hosts_see_their_rows_of_the_global_batch(pictures):
     batches = TrainingBatches(pictures, CHAIN, BATCH, seed=3)
     whole = collect(batches.dataset(5, 15))

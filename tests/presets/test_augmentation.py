@@ -81,7 +81,7 @@ def test_text_leaves_out_what_is_default():
         ("pad_crop(4) | flip_horizontl", "augment-unknown-step", "flip_horizontal"),
         ("pad_crop", "augment-wrong-arguments", "padding"),
         ("pad_crop(pading=4)", "augment-wrong-arguments", "padding"),
-        ("pad_crop(4, 0, 1)", "augment-wrong-arguments", "takes 2 arguments"),
+        ("pad_crop(4, 0, 'reflect', 1)", "augment-wrong-arguments", "takes 3 arguments"),
         ("pad_crop(4, padding=4)", "augment-wrong-arguments", "each once"),
         ("pad_crop('4')", "augment-wrong-arguments", "4"),
         ("pad_crop(4.5)", "augment-wrong-arguments", "4.5"),
@@ -129,7 +129,8 @@ def test_a_mistake_is_refused_and_the_message_names_it(expression, code, named):
 
 def test_wrong_arguments_are_answered_with_the_right_ones():
     for expression in ("pad_crop", "pad_crop(pading=4)", "pad_crop(4, 0, 1)", "pad_crop(0)"):
-        assert str(user_error(parse, expression)).endswith("Write pad_crop(padding, fill=0).")
+        error = str(user_error(parse, expression))
+        assert error.endswith("Write pad_crop(padding, fill=0, padding_mode='constant').")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +253,7 @@ def test_every_entry_of_the_table_states_its_kind_and_its_numbers():
         "pca_lighting": 3,
         "trivial_augment": 3,
         "flip_horizontal": 1,
+        "alternate_flip": 1,
         "flip_vertical": 1,
     }
     assert {name: step.numbers for name, step in AUGMENTATIONS.items()} == numbers

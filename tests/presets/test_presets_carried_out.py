@@ -103,6 +103,8 @@ SHALLOW = {
     "imagenet-resnet34-exp3": (224, 75.114),
 }
 
+# A quarter of a minute each, for little that no other test protects: exp0-3 has the network and the images of exp3, and
+# the small-stem network is made of parts that tests/models compares with torch.
 LONG = {"resnet18-small-stem-cifar10", "imagenet-resnet34-exp0-3"}
 
 

@@ -7,6 +7,7 @@ import pytest
 from assertions import user_error
 
 from resnet_tf.presets import schema
+from resnet_tf.presets.changes import is_length
 from resnet_tf.presets.schema import LATER
 
 VALUES = {
@@ -210,7 +211,7 @@ def test_keys_added_later_do_not_change_the_hash_of_a_recipe_without_them():
     """The preset.json of an older run lacks these keys and must still be the same recipe."""
     assert built().hash == "f75aef22de53"  # by version 0.2.1
     later = {section: {key: getattr(getattr(built(), section), key) for key in keys} for section, keys in LATER.items()}
-    assert sum(map(len, later.values())) == 17
+    assert sum(map(len, later.values())) == 20
     assert built(**later).hash == built().hash
     assert schema.changes(built(**later), built()) == {}
     assert schema.changes(built(train={"repeats": 20}), built()) == {"train.repeats": [20, 1]}
@@ -260,7 +261,37 @@ def test_each_phase_is_the_recipe_with_its_changes():
     assert (second.train.steps, second.train.epochs, second.data.image_size) == (70, None, 32)
     assert second.schedule.boundaries_steps == (50,)
     assert built().in_phases == (built(),)
-    assert schema.changes(preset, built()) == {"phases": [PHASES, []]}
+
+
+def test_changes_of_phases_are_named_key_by_key_where_there_are_as_many():
+    ours = schema.from_dict({**VALUES, "phases": PHASES})
+    others = [{"train": {"epochs": 9}, "data": {"image_size": 16, "augment": ""}}, {"optimizer": {"ema": None}}]
+    theirs = schema.from_dict({**VALUES, "phases": others})
+    assert schema.changes(ours, theirs) == {
+        "phases.1.train.epochs": [5, 9],
+        "phases.1.data.augment": [None, ""],
+        "phases.2.train.steps": [70, None],
+        "phases.2.schedule.name": ["multi_step", None],
+        "phases.2.schedule.boundaries_steps": [[50], None],
+        "phases.2.optimizer.ema": [None, None],
+    }
+    assert schema.changes(ours, ours) == {}
+    assert schema.changes(ours, built()) == {"phases": [PHASES, []]}
+
+
+@pytest.mark.parametrize(
+    ("key", "length"),
+    [
+        ("train.epochs", True),
+        ("train.steps", True),
+        ("phases.2.train.epochs", True),
+        ("phases", False),
+        ("train.batch_size", False),
+        ("phases.1.train.repeats", False),
+    ],
+)
+def test_which_changes_make_a_recipe_longer_and_no_other(key, length):
+    assert is_length(key) is length
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,18 @@
 
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from plain import EVALUATION
 from scipy import stats
 
 from resnet_tf.presets import schema
 from resnet_tf.report import compare
 from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.predictions import Predictions
-from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import create_run
 
 
@@ -70,6 +71,33 @@ def test_what_differs_is_named_and_nothing_else(two_runs, tmp_path):
     assert difference == "+50.00 points, p = 0.5"
 
 
+PHASES = [{"train": {"epochs": 6}}, {"train": {"epochs": 5}, "optimizer": {"learning_rate": 0.01}}]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "rows"),
+    [
+        (PHASES, [{"train": {"epochs": 9}}, PHASES[1]], [["phases.1.train.epochs", "6", "9", ""]]),
+        (
+            PHASES,
+            PHASES[:1],
+            [
+                ["phases", "2", "1", ""],
+                ["phases.2.train.epochs", "5", "-", ""],
+                ["phases.2.optimizer.learning_rate", "0.01", "-", ""],
+            ],
+        ),
+        (PHASES[:1], [], [["phases.1.train.epochs", "6", "-", ""]]),
+    ],
+)
+def test_of_phases_the_keys_that_differ_are_named(tiny_preset, tmp_path, ours, theirs, rows):
+    runs = [
+        create_run(schema.from_dict({**tiny_preset, "phases": phases}), seed, tmp_path)
+        for seed, phases in enumerate((ours, theirs))
+    ]
+    assert compared(runs, tmp_path)["recipe"] == rows
+
+
 def test_all_values_of_a_run_stand_below_each_other(two_runs, tmp_path):
     sections = compare.compare(*two_runs, tmp_path)
     wide = compare.as_text(sections, *two_runs)
@@ -103,27 +131,7 @@ def test_the_weights_that_two_trainings_started_from_are_told_apart(two_runs, tm
 
 def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
     for run, title in zip(two_runs, ("cifar10", "a copy"), strict=True):
-        row = Evaluation(
-            date="2026-01-01T00:00:00Z",
-            run=run.name,
-            preset="tiny",
-            seed=0,
-            steps_planned=10,
-            changed={},
-            steps=10,
-            epochs=1,
-            split="test",
-            view="1-crop",
-            resolution=32,
-            weights="last",
-            data={"title": title},
-            same_data_as_training=True,
-            count=100,
-            top1=90.0,
-            top1_interval=[80.0, 95.0],
-            top5=99.0,
-            loss=0.3,
-        )
+        row = replace(EVALUATION, run=run.name, data={"title": title}, top1=90.0)
         ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
     ledger.append(tmp_path, ledger.EVALUATED, {"run": two_runs[0].name, "top1": 5.0})  # of an older form
     figures = [cells for cells in compared(two_runs, tmp_path)["figures"] if "top1" in cells[0]]

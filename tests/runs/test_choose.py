@@ -247,3 +247,12 @@ def test_names_are_no_patterns(tmp_path, clock):
         create_run(schema.from_dict({**MINE, "name": name}), 0, tmp_path)
     assert [run.name[:2] for run in all_runs(tmp_path, "a")] == ["a/"]
     assert all_runs(tmp_path, "[a]") == all_runs(tmp_path, "a*") == []
+
+
+def test_a_training_in_bfloat16_is_one_of_the_presets_own_recipe(tmp_path, finished, mine):
+    """It answers for its preset, by name and without one; a shorter training with a better score is a trial."""
+    precision = {"precision": "mixed_bfloat16"}
+    finished(80.0, variant(train=MINE["train"] | precision), {"train.precision": ["mixed_bfloat16", "float32"]})
+    finished(99.0, variant(train=MINE["train"] | {"epochs": 1}), {"train.epochs": [1, 100]})
+    for preset in (mine, None):
+        assert chosen(tmp_path, preset)[0].preset.train.precision == "mixed_bfloat16"

@@ -138,3 +138,8 @@ def test_a_name_stays_short():
     many = {f"section.key{number}": [number, 0] for number in range(9)}
     assert comparison.changes_in_words(many)[-2:] == ["section.key2 0 -> 2", "6 more changes"]
     assert comparison.changes_in_words({"phases": [[{"train": {"epochs": 12}}] * 5, []]}) == ["other phases"]
+
+
+def test_precision_is_said_by_the_result_and_changes_no_recipe():
+    shortened = copy.deepcopy(PRESET) | {"train": {"epochs": 3, "precision": "mixed_bfloat16"}}
+    assert comparison.training_changes(schema.from_dict(shortened), preset()) == {"train.epochs": [3, 100]}

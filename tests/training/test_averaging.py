@@ -79,6 +79,24 @@ def test_the_moving_average_is_torchs():
     assert_close(values(step), expected)
 
 
+def test_an_error_while_the_network_holds_the_averages_leaves_the_trained_weights():
+    step, averaging, batch = training(SGDSpec(learning_rate=0.1, ema=EMA(decay=0.8)))
+    for number in (1, 2):
+        step(*batch)
+        averaging.after_step(number)
+    trained = values(step)
+
+    def interrupted_validation():
+        with averaging.in_network():
+            assert any(np.any(mean != value) for mean, value in zip(values(step), trained, strict=True))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_validation()
+    for value, before in zip(values(step), trained, strict=True):
+        np.testing.assert_array_equal(value, before)
+
+
 @pytest.mark.parametrize(("every", "power", "start"), [(5, 3.0, 3), (2, 0.0, 0), (3, 1.0, 1)])
 def test_lookahead_is_airbench94s(every, power, start):
     """The transcription averages what the same steps give; then both go on from the average."""

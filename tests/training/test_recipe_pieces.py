@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from plain import AIRBENCH_NETWORK
 
 from resnet_tf.errors import Stopped
 from resnet_tf.models.layers import StochasticDepth
@@ -15,17 +16,8 @@ MUON = {
     "learning_rate": 0.05,
     "reset_filter_norm": True,
     "norms": {"learning_rate_factor": 2.0, "momentum": 0.85},
+    "stem_bias": {"learning_rate_factor": 2.0, "frozen_after_epoch": 2},
     "head": {"weight_decay": 1e-3},
-}
-NETWORK = {
-    "filters": [24],
-    "stem": "whitened-2x2",
-    "transition": "pooled",
-    "activation": "gelu",
-    "initializer": "dirac",
-    "norm_scale": False,
-    "head_bias": False,
-    "logit_scale": 0.125,
 }
 PIECES = {
     "muon": {"optimizer": MUON},
@@ -36,7 +28,11 @@ PIECES = {
         "train": {"mixup": 0.2, "cutmix": 1.0},
         "loss": {"label_smoothing": 0.1},
     },
-    "network": {"optimizer": MUON, "model": NETWORK},
+    "network": {
+        "optimizer": MUON,
+        "model": {**AIRBENCH_NETWORK, "filters": [24]},
+        "data": {"augment": "pad_crop(2, padding_mode='reflect') | alternate_flip"},
+    },
 }
 
 

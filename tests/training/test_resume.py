@@ -225,6 +225,21 @@ def grown(image_tree, tiny_preset, tmp_path):
     return ask
 
 
+def test_changes_that_an_older_version_stored_of_all_phases_are_named_by_key(tiny_preset, tmp_path, image_tree):
+    """It held {"phases": [here, in the preset's file]} where one key differed."""
+    original, begun, longer = (
+        load_preset({**tiny_preset, "phases": [{"train": {"epochs": epochs}}, {}]}) for epochs in (1, 2, 4)
+    )
+    run = create_run(begun, 0, tmp_path, changed={"phases": [list(begun.phases), list(original.phases)]})
+    logged = listen()
+    assert resume.recipe_of(run, original) == begun
+    assert logged == []
+    run.update(status="stopped")
+    dataset = sources.load("cifar10", str(image_tree))
+    resume.take_recipe(run, longer, make_plans(longer, dataset, 0), 14)
+    assert run.about["changed"] == {"phases.1.train.epochs": [4, 1]}
+
+
 ONE_CYCLE = {"name": "one_cycle", "warmup_fraction": 0.2}
 EPOCHS = {"epochs": 5}
 STEPS = {"steps": 25}

@@ -1,0 +1,132 @@
+"""What is measured: the ledger's rows and the presets' results, grouped by what differs in the seed alone."""
+
+import csv
+import io
+import json
+import statistics
+from dataclasses import replace
+
+import pytest
+from ledger_rows import ROWS, grouped, row
+
+from resnet_tf.presets import schema
+from resnet_tf.report import measured, tables
+from resnet_tf.runs import ledger
+from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import create_run
+
+
+def test_seeds_are_grouped(found):
+    (group,) = [group for group in measured.groups(found) if len(group.members) > 1]
+    top1 = [one["top1"] for one in ROWS[:3]]
+    assert group.seeds == [0, 1, 2]
+    assert group.mean == pytest.approx(statistics.mean(top1))
+    assert group.spread == pytest.approx(statistics.stdev(top1))
+    assert tables.seed_cells(group)[2:5] == ["88.63 %", "+/- 3.15", "85.00 to 90.62"]
+    assert dict(zip(tables.SEEDS, tables.seed_cells(group), strict=True))["protocol"] == "test, 1-crop, last weights"
+
+
+def test_best_weights_of_several_seeds_are_one_group():
+    best = {"weights": "best", "protocol": "1-crop, best validation epoch"}
+    rows = [row(seed=seed, steps=351 * epoch, epochs=epoch, **best) for seed, epoch in ((0, 97), (1, 99), (2, 90))]
+    (group,) = grouped(*rows)
+    assert group.seeds == [0, 1, 2]
+
+
+def test_trainings_from_other_weights_are_no_seeds_of_each_other():
+    rows = [row(seed=0), row(seed=1, init="quick/a"), row(seed=2, init="quick/b"), row(seed=3, init="quick/b")]
+    _, *others = found = grouped(*rows)
+    assert [group.seeds for group in found] == [[0], [1], [2, 3]]
+    assert [tables.trained(group.record).rpartition(" ")[2] for group in others] == ["quick/a", "quick/b"]
+    one = Evaluation.from_row(row(init="quick/a", changed={"train.init": ["quick", None]}))
+    assert tables.trained(one) == tables.trained(others[0].record)
+
+
+def test_trainings_in_bfloat16_are_no_seeds_of_those_in_float32():
+    """Rows of early versions, all of float32, do not say it."""
+    rows = [
+        row(seed=0),
+        *(row(seed=seed, precision="mixed_bfloat16") for seed in (1, 2)),
+        row(seed=3, precision="float32"),
+    ]
+    assert [group.seeds for group in grouped(*rows)] == [[0, 3], [1, 2]]
+
+
+def test_of_an_evaluation_made_twice_the_later_counts(runs, shipped):
+    ledger.append(runs, ledger.EVALUATED, row(seed=0, correct=9100, date="2026-02-01T00:00:00Z"))
+    found = measured.gather(runs, shipped)
+    assert len(found) == len(ROWS)
+    assert [one.record.top1 for one in found if (one.record.preset, one.record.seed) == ("3", 0)] == [91.0]
+
+
+def test_rows_of_another_form_are_left_out(runs, shipped):
+    ledger.append(runs, ledger.EVALUATED, {"run": "3/old", "top1": 12.0})
+    shipped["3"] = replace(shipped["3"], results=({"test_top1": 90.0},))
+    assert len(measured.gather(runs, shipped)) == len(ROWS)
+
+
+def test_a_run_of_another_version_does_not_end_the_report(runs, shipped):
+    (runs / "mine" / "20200101T000000Z-s0").mkdir(parents=True)
+    (runs / "mine" / "20200101T000000Z-s0" / "run.json").write_text('{"seed": 0}')
+    (runs / "mine" / "20200101T000000Z-s0" / "preset.json").write_text('{"model": {"no such key": 1}}')
+    ledger.append(runs, ledger.EVALUATED, row("mine", run="mine/20200101T000000Z-s0"))
+    found = measured.gather(runs, shipped)
+    assert [one.preset for one in found if one.record.preset == "mine"] == [None]
+
+
+def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_reference(runs, shipped):
+    mine = schema.from_dict({**schema.to_dict(shipped["4"]), "model": {"num_residual_units": 1}})
+    run = create_run(mine, 8, runs)
+    ledger.append(runs, ledger.EVALUATED, row("4", correct=9500, run=run.name, seed=8))
+    found = measured.gather(runs, shipped)
+    (one,) = [one for one in found if one.record.run == run.name]
+    assert one.comparison.outcome == "not comparable"
+    assert one.comparison.reasons == ("model.num_residual_units: 1, the preset's is 9",)
+    assert measured.leading(measured.groups(found), "4").mean == 80.0  # the preset's own, though it is lower
+
+
+def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path, shipped):
+    one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
+    carried = schema.from_dict({**schema.to_dict(shipped["1"]), "results": [Evaluation.from_row(one).to_result()]})
+    (alone,) = measured.gather(tmp_path, {"1": carried})
+    assert (alone.run, alone.own) == (None, False)
+    logged = measured.Measured(Evaluation.from_row(one), shipped["1"], None)
+    assert tables.result_cells(alone) == tables.result_cells(logged)
+    ledger.append(tmp_path, ledger.EVALUATED, one)
+    (both,) = measured.gather(tmp_path, {"1": carried})  # the same measurement is not told twice
+    assert both.own
+
+
+def test_the_longest_training_speaks_for_a_preset(found):
+    three_epochs = row("1", correct=9900, epochs=3, changed={"train.epochs": [3, 100]})
+    short = measured.Measured(Evaluation.from_row(three_epochs), None, None)
+    groups = measured.groups([*found, short])
+    assert measured.leading(groups, "1").record.top1 == 85.8
+    assert measured.leading(groups, "demo") is None
+
+
+def test_a_preset_made_longer_still_speaks_for_itself_and_another_recipe_does_not():
+    longer = {"phases.1.train.epochs": [9, 6], "phases.2.train.steps": [40, 30]}
+    other = {**longer, "phases.2.optimizer.learning_rate": [0.1, 0.2]}
+    rows = [row(epochs=10), row(epochs=14, seed=1, changed=longer), row(epochs=20, seed=2, changed=other)]
+    assert measured.leading(grouped(*rows), "3").seeds == [1]
+
+
+def test_csv_is_the_ledger(found):
+    read = list(csv.DictReader(io.StringIO(tables.as_csv(found))))
+    assert len(read) == len(ROWS)
+    for cells, one in zip(read, found, strict=True):
+        assert float(cells["top1"]) == one.record.top1
+        assert [float(cells["top1_low"]), float(cells["top1_high"])] == one.record.top1_interval
+        assert json.loads(cells["changed"]) == one.record.changed
+        assert cells["run"] == one.record.run
+        assert (cells["official"] == "1") == one.record.data["official"]
+
+
+def test_markdown_has_a_line_for_each_result_and_as_many_cells(found):
+    text = tables.markdown(found, measured.groups(found))
+    results, seeds = text.strip().split("\n\n")
+    assert len(results.splitlines()) == 2 + len(ROWS)
+    assert len(seeds.splitlines()) == 2 + 1
+    assert {line.replace("\\|", "").count("|") for line in results.splitlines()} == {len(tables.RESULTS) + 1}
+    assert "pad_crop(4) \\| flip_horizontal" in results
