@@ -87,7 +87,7 @@ def start_from(source: Run, network: keras.Model, class_names: Sequence[str]) ->
     path, head = source.weights(which), list(class_names) == source.about["class_names"]
     weights.load(network, path, head)
     content = path.read_bytes()
-    arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.variables)
+    arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.weights)
     digest = hashlib.sha256(content).hexdigest()
     about = {"run": source.name, "weights": which, "sha256": digest, "head": head, "arrays": arrays}
     return Start(content, about)

@@ -221,6 +221,53 @@ def _over_replicas(mean, variance):
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
+class StochasticDepth(keras.layers.Layer):
+    """In training, images are dropped at random: set to 0, and the others divided by the survival probability.
+
+    Which images of a batch are dropped follows from the seed and the number of training steps before, a variable that a
+    checkpoint and a .keras file hold and a weight file does not. Several devices drop the images that one would drop.
+    TensorFlow and JAX draw different numbers.
+
+    Args:
+        rate: the chance that an image is dropped, from 0, below 1.
+        seed: whole number from 0, below 2**32.
+
+    Input and output: [batch, ...].
+
+    Source: Huang et al. 2016 (arXiv:1603.09382), section 3; scaled, and image by image, as torchvision's
+    stochastic_depth in mode "row".
+    """
+
+    def __init__(self, rate: float, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.rate, self.seed = rate, seed
+        # Keras does not count the generator's variable among a model's weights.
+        self.numbers = keras.random.SeedGenerator(seed, name=f"{self.name}_numbers")
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        batch, replicas = ops.shape(x)[0], _replicas()
+        survives = keras.random.uniform((batch * replicas,), dtype="float32", seed=self.numbers) >= self.rate
+        if replicas > 1:  # every device draws for the global batch and takes its own part
+            import tensorflow as tf
+
+            place = tf.distribute.get_replica_context().replica_id_in_sync_group
+            survives = survives[place * batch : (place + 1) * batch]
+        factors = ops.cast(survives, "float32") / (1 - self.rate)
+        return x * ops.cast(ops.reshape(factors, (-1, *[1] * (len(x.shape) - 1))), x.dtype)
+
+    def save_own_variables(self, store):
+        store["numbers"] = self.numbers.state
+
+    def load_own_variables(self, store):
+        self.numbers.state.assign(store["numbers"])
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="resnet_tf")
 class GroupedConv2D(keras.layers.Conv2D):
     """Keras's convolution in `groups`, computed by TensorFlow's own operation where that is the backend.
 

@@ -22,6 +22,7 @@ from resnet_tf.models.layers import (
     InputNormalization,
     LeakyReLUOfSum,
     NumpyInitializer,
+    StochasticDepth,
 )
 from resnet_tf.presets.schema import Network
 
@@ -69,7 +70,8 @@ def resnet(
             x = _pooled_transition(x, filters * network.unit_expansion, build, name=f"stage{stage}_transition")
         for number in range(1, units + 1):
             strides = 2 if network.transition == "strided" and stage > 1 and number == 1 else 1
-            x = unit(x, filters, strides, build, name=f"stage{stage}_unit{number}")
+            build_unit = dataclasses.replace(build, drop_rate=network.drop_rate(stage, number))
+            x = unit(x, filters, strides, build_unit, name=f"stage{stage}_unit{number}")
     pooling = {"average": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}[network.head_pooling]
     x = pooling(name="pool")(x)
     with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
@@ -172,16 +174,19 @@ def _add_shortcut(x, y, strides: int, build: "_Builder", name: str):
             x = IdentityPad(filters, strides, name=f"{name}_shortcut")(x)
         else:
             x = build.conv_norm(x, filters, 1, strides, f"{name}_shortcut")
+    if build.drop_rate and not build.folded:
+        y = StochasticDepth(build.drop_rate, _layer_seed(build.seed, f"{name}_drop"), name=f"{name}_drop")(y)
     return build.activation(f"{name}_out", LeakyReLUOfSum)(layers.Add(name=f"{name}_add")([x, y]))
 
 
 @dataclass(frozen=True)
 class _Builder:
-    """Builds the layers of one network; for its fields see `resnet`."""
+    """Builds the layers of one network; for its fields see `resnet`, and for that of a unit `Network.drop_rate`."""
 
     network: Network
     seed: int
     folded: bool
+    drop_rate: float = 0.0
 
     def conv_norm(
         self,

@@ -19,7 +19,7 @@ HEAD = "head/"  # what the names of the last layer's arrays begin with
 
 def pack(model: keras.Model, metadata: dict) -> bytes:
     """Returns a model's weights and their metadata (step, validation_top1, ...) as the content of an .npz file."""
-    arrays = {variable.path: np.asarray(variable) for variable in model.variables}
+    arrays = {variable.path: np.asarray(variable) for variable in model.weights}
     return files.pack_arrays({**arrays, METADATA: np.array(json.dumps(metadata))})
 
 
@@ -44,7 +44,7 @@ def load(model: keras.Model, path: Path, head: bool = True) -> dict:
     def is_loaded(name: str) -> bool:
         return head or not name.startswith(HEAD)
 
-    variables = {variable.path: variable for variable in model.variables if is_loaded(variable.path)}
+    variables = {variable.path: variable for variable in model.weights if is_loaded(variable.path)}
     wanted = {name: f"{variable.dtype} {tuple(variable.shape)}" for name, variable in variables.items()}
     try:
         if path.exists() and not path.is_file():

@@ -1,4 +1,4 @@
-"""Cross entropy from logits and class numbers, with label smoothing of either form."""
+"""Cross entropy from logits and class numbers or shares of classes, with label smoothing of either form."""
 
 import keras
 from keras import ops
@@ -9,6 +9,9 @@ from resnet_tf.presets.optimizer import LossSpec
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class CrossEntropy(keras.losses.Loss):
     """Cross entropy of labels int [batch] and logits float [batch, classes], averaged over the batch.
+
+    Labels may also be the share of each class, float [batch, classes]: the loss of two classes with shares s and 1 - s
+    is s x the one's + (1 - s) x the other's.
 
     Both forms of label smoothing give the true class 1 - s + s/K and each other class s/K, with K classes; "keras" has
     s = e and "others" has s = e K/(K - 1). The smoothed cross entropy is the plain one plus s x (the true class's
@@ -21,14 +24,26 @@ class CrossEntropy(keras.losses.Loss):
         self.smoothing_form = smoothing_form
 
     def call(self, y_true, y_pred):
+        if len(y_true.shape) == 2 and y_true.shape[-1] != 1:
+            return self._of_shares(y_true, y_pred)
         labels = ops.cast(y_true, "int32")
         loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
         if self.label_smoothing == 0:
             return loss
+        true_logits = ops.squeeze(ops.take_along_axis(y_pred, labels[:, None], axis=-1), axis=-1)
+        return loss + self._smoothing(true_logits, y_pred)
+
+    def _of_shares(self, shares, y_pred):
+        loss = ops.categorical_crossentropy(shares, y_pred, from_logits=True)
+        if self.label_smoothing == 0:
+            return loss
+        return loss + self._smoothing(ops.sum(shares * y_pred, axis=-1), y_pred)
+
+    def _smoothing(self, true_logits, y_pred):
+        """Returns what the smoothed cross entropy adds to the plain one, [batch]."""
         classes = y_pred.shape[-1]
         spread = classes / (classes - 1) if self.smoothing_form == "others" else 1.0
-        true_logits = ops.squeeze(ops.take_along_axis(y_pred, labels[:, None], axis=-1), axis=-1)
-        return loss + self.label_smoothing * spread * (true_logits - ops.mean(y_pred, axis=-1))
+        return self.label_smoothing * spread * (true_logits - ops.mean(y_pred, axis=-1))
 
     def get_config(self) -> dict:
         smoothing = {"label_smoothing": self.label_smoothing, "smoothing_form": self.smoothing_form}

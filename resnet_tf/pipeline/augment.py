@@ -2,7 +2,8 @@
 
 Every step of a chain draws its numbers for the whole global batch from (seed, step, its place in the chain), so that a
 host which takes some rows of the batch sees what one host would see in them, and a run resumed at a step sees what an
-unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32, and cut to that range.
+unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32 (`trivial_augment` does
+not), and cut to that range.
 """
 
 import itertools
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from resnet_tf.pipeline import colour, crops
+from resnet_tf.pipeline import affine, colour, crops, random_erasing, trivial_augment
 from resnet_tf.pipeline.read import read_batch
 from resnet_tf.pipeline.statistics import Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, split_framing
@@ -25,8 +26,10 @@ from resnet_tf.presets.augmentation_steps import (
     FlipVertical,
     PadCrop,
     PcaLighting,
+    RandomErasing,
     RandomResizedCrop,
     Rotate,
+    TrivialAugment,
 )
 from resnet_tf.presets.rounding import centred
 
@@ -55,7 +58,8 @@ def draws(
 
     Uniform numbers in [0, 1), multiples of 2**-23, the same on every machine and in every version (Philox). What needs
     exp, cos and the like is worked out here, for the whole batch: of part of a vector they may differ in the last bit.
-    So `random_resized_crop` has its aspects among the numbers, `rotate` cosine and sine, `pca_lighting` its alphas.
+    So `random_resized_crop` has its aspects among the numbers, `rotate` cosine and sine, `pca_lighting` its alphas,
+    `random_erasing` its heights and widths.
 
     Args:
         seed: of the run.
@@ -101,7 +105,7 @@ def augment_batch(
         images: rows `first_row` and on of the global batch: uint8 [batch, height, width, 3], or the paths of image
             files, string [batch], whose sizes may differ. The chain's first crops are done while a file is read.
         step, seed, global_batch, shown: as in `draws`.
-        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")` and `random_erasing`.
         upright: how files are read, see `decode.open_image`.
     """
     rows = slice(first_row, first_row + tf.shape(images)[0])
@@ -191,7 +195,12 @@ def _decide_alphas(step: PcaLighting, uniform: tf.Tensor) -> tf.Tensor:
     return step.std * tf.math.ndtri(inside)
 
 
-_TRANSFORM_NUMBERS = {RandomResizedCrop: _decide_aspects, Rotate: _decide_turn, PcaLighting: _decide_alphas}
+_TRANSFORM_NUMBERS = {
+    RandomResizedCrop: _decide_aspects,
+    Rotate: _decide_turn,
+    RandomErasing: random_erasing.decide_rectangles,
+    PcaLighting: _decide_alphas,
+}
 
 
 def _frame(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
@@ -243,20 +252,8 @@ def _reflected(sources: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
 def _rotate(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
     ((step,), (of_step,)) = steps, numbers
     cos, sin = tf.unstack(of_step, num=2, axis=1)
-    zero = tf.zeros_like(cos)
     height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
-    x, y = (width - 1) / 2, (height - 1) / 2  # the centre, which stays where it is
-    # Output (i, j), in columns and rows, shows input (cos i - sin j + ..., sin i + cos j + ...): rows count downwards.
-    transforms = tf.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, zero, zero], axis=1)
-    rotated = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32),
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        fill_value=float(step.fill),
-        interpolation=step.interpolation.upper(),
-        fill_mode="CONSTANT",
-    )
-    return crops.to_dtype(tf.ensure_shape(rotated, images.shape), images.dtype)
+    return affine.transform(images, affine.rotations(cos, sin, height, width), step.fill, step.interpolation)
 
 
 def _cutout(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], _: Statistics | None) -> tf.Tensor:
@@ -278,6 +275,8 @@ _APPLY = {
     FlipVertical: _shift_and_flip,
     Rotate: _rotate,
     Cutout: _cutout,
+    RandomErasing: random_erasing.erase,
     ColorJitter: colour.jitter,
     PcaLighting: colour.light,
+    TrivialAugment: trivial_augment.trivial_augment,
 }

@@ -13,6 +13,7 @@ import tensorflow as tf
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
 from resnet_tf.pipeline import augment
+from resnet_tf.pipeline.mixing import Mixing
 from resnet_tf.pipeline.read import read_batch, read_mirrored
 from resnet_tf.pipeline.statistics import Statistics
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
@@ -31,8 +32,9 @@ class TrainingBatches:
         chain: the augmentations, in order.
         batch_size: rows of the global batch.
         seed: of order and augmentation.
-        statistics: the training set's statistics, for `pca_lighting(vectors="training")`.
+        statistics: the training set's statistics, for `pca_lighting(vectors="training")` and `random_erasing`.
         repeats: passes over the split that make an epoch, one behind the other, each in an order of its own.
+        mixing: mixes every image with the one before it in the global batch, the first with the last; None: does not.
     """
 
     split: ArraySplit | FileSplit
@@ -41,6 +43,7 @@ class TrainingBatches:
     seed: int
     statistics: Statistics | None = None
     repeats: int = 1
+    mixing: Mixing | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -62,7 +65,8 @@ class TrainingBatches:
     def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
         """Returns the batches of steps [start, stop).
 
-        Each is float32 images [rows, height, width, 3] in 0..255 and int32 labels [rows].
+        Each is float32 images [rows, height, width, 3] in 0..255 and int32 labels [rows]; with mixing, the share of
+        each class in an image instead of its label, float32 [rows, classes].
 
         Args:
             first_row, rows: the part of every global batch that this host takes; default: all of it.
@@ -78,7 +82,7 @@ class TrainingBatches:
             batches = tf.data.Dataset.range(per_epoch)
             return batches.map(lambda i: (epoch, i, order[i * self.batch_size :][: self.batch_size]))
 
-        def batch(epoch, number, indices):
+        def rows_of(epoch, number, indices, first_row, rows):
             step, images = epoch * per_epoch + number, len(self.split)
             place = tf.cast(number, tf.int32) * self.batch_size + tf.range(self.batch_size)
             times = tf.cast(epoch, tf.int32) * self.repeats + place // images
@@ -96,6 +100,16 @@ class TrainingBatches:
                 shown,
             )
             return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
+
+        def batch(epoch, number, indices):
+            own = rows_of(epoch, number, indices, first_row, rows)
+            if self.mixing is None:
+                return own
+            before = [part[-1:] for part in own]
+            if rows < self.batch_size:  # another host takes the row before
+                before = rows_of(epoch, number, indices, (first_row - 1) % self.batch_size, 1)
+            others = [tf.concat([row, part[:-1]], axis=0) for row, part in zip(before, own, strict=True)]
+            return self.mixing.mix(own, others, self.mixing.draw(self.seed, epoch * per_epoch + number))
 
         first_epoch = start // per_epoch
         steps = tf.data.Dataset.range(first_epoch, -(-stop // per_epoch)).flat_map(steps_of)

@@ -9,43 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from resnet_tf.errors import UserError
+from resnet_tf.presets.augmentation_base import Augmentation, Shape, check_area_and_aspect
 from resnet_tf.presets.parsing import NonNegativeFloat, PositiveFloat, PositiveInt
 from resnet_tf.presets.rounding import resized_side
 
 GreyLevel = Annotated[int, "[0, 255]"]
-Shape = tuple[int, int] | None  # height, width in pixels; None: they differ between images
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """One step of a chain; `str` returns it as it is written in an expression.
-
-    Attributes:
-        name: as written in an expression.
-        kind: "framing", "geometry" or "colour".
-        numbers: how many uniform random numbers an image needs; 0 where nothing is random.
-    """
-
-    name: ClassVar[str]
-    kind: ClassVar[Literal["framing", "geometry", "colour"]]
-    numbers: ClassVar[int] = 0
-
-    def after(self, shape: Shape) -> Shape:
-        """Returns the shape of the image that this step makes of one of `shape`; raises UserError where it cannot."""
-        if shape is None:
-            raise UserError(
-                f"{self} needs images of one size. Received images whose sizes differ. Put random_resized_crop, "
-                "random_crop or center_crop before it.",
-                "augment-sizes-differ",
-            )
-        return shape
-
-    def __str__(self):
-        given = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]
-        required = [repr(value) for field, value in given if field.default is dataclasses.MISSING]
-        chosen = [f"{field.name}={value!r}" for field, value in given[len(required) :] if value != field.default]
-        arguments = ", ".join(required + chosen)
-        return f"{self.name}({arguments})" if arguments else self.name
 
 
 @dataclass(frozen=True)
@@ -74,10 +42,7 @@ class RandomResizedCrop(Augmentation):
     width: PositiveInt | None = None
 
     def __post_init__(self):
-        if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"'area' must be two numbers with 0 < low <= high <= 1. Received: {self.area}.")
-        if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise ValueError(f"'aspect' must be two numbers with 0 < low <= high. Received: {self.aspect}.")
+        check_area_and_aspect(self.area, self.aspect)
 
     def after(self, shape: Shape) -> Shape:
         return self.size, self.width or self.size
@@ -271,6 +236,35 @@ class Cutout(Augmentation):
 
 
 @dataclass(frozen=True)
+class RandomErasing(Augmentation):
+    """With `probability`, a rectangle of random area and aspect, at a random place within the image, is covered.
+
+    Ten tries; if in none the rectangle is lower and narrower than the image, nothing is covered.
+
+    Attributes:
+        probability: of an image to be tried at all.
+        area: smallest and largest fraction of the image's area, above 0 to 1, uniform.
+        aspect: smallest and largest height / width of the rectangle, above 0, uniform in the logarithm.
+        fill: a grey level; None: the mean colour of the training images, which is 0 after normalisation.
+
+    Source: Zhong et al. 2017 (arXiv:1708.04896), algorithm 1, by the rule of torchvision's RandomErasing.
+    """
+
+    name = "random_erasing"
+    kind = "geometry"
+    tries: ClassVar[int] = 10
+    numbers = 1 + 2 * tries + 2
+
+    probability: Annotated[float, "[0, 1]"] = 0.5
+    area: tuple[float, ...] = (0.02, 0.33)
+    aspect: tuple[float, ...] = (0.3, 3.3)
+    fill: GreyLevel | None = None
+
+    def __post_init__(self):
+        check_area_and_aspect(self.area, self.aspect)
+
+
+@dataclass(frozen=True)
 class ColorJitter(Augmentation):
     """Brightness, contrast, saturation and hue changed, in a random order for each image.
 
@@ -314,9 +308,32 @@ class PcaLighting(Augmentation):
     vectors: Literal["imagenet", "training"] = "imagenet"
 
 
+@dataclass(frozen=True)
+class TrivialAugment(Augmentation):
+    """Each image gets one of 14 operations, all equally likely, at one of 31 magnitudes, all equally likely.
+
+    Identity, shears, translations, rotation, brightness, colour, contrast, sharpness, posterize, solarize, autocontrast
+    and equalize. It works on whole grey levels.
+
+    Attributes:
+        fill: the grey level of what appears at the border.
+        interpolation: of shears and rotation: "nearest", torchvision's default, or "bilinear".
+
+    Source: Müller and Hutter 2021 (arXiv:2103.10158), "TA (Wide)", by torchvision's TrivialAugmentWide.
+    """
+
+    name = "trivial_augment"
+    kind = "colour"
+    numbers = 3  # which operation, which magnitude, and its sign
+
+    fill: GreyLevel = 0
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+
+
 _FRAMING = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
-_OTHER = (Rotate, Cutout, ColorJitter, PcaLighting, FlipHorizontal, AlternateFlip, FlipVertical)
-AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER}
+_OTHER = (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, TrivialAugment)
+_FLIPS = (FlipHorizontal, AlternateFlip, FlipVertical)
+AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER + _FLIPS}
 
 
 def resized(shape: Shape, shorter_side: int) -> Shape:

@@ -65,6 +65,8 @@ class Network:
             first filters hand on an input each, and the others are uniform within 1 / sqrt(values a filter), torch's
             default.
         zero_last_scale: whether each unit's last batch-norm scale starts at 0.
+        stochastic_depth: the chance that an image skips the residual branch of the last unit in a training step; it
+            grows linearly from the first unit to it, see `drop_rate`. 0: no unit is skipped.
         norm_scale: whether batch norm's scales are trained; if not, they stay 1.
         norm_momentum: fraction of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
         norm_epsilon: added to the variance by batch norm.
@@ -87,6 +89,7 @@ class Network:
     negative_slope: Annotated[float, "[0, 1]"] = 0.0
     initializer: Literal["he_fan_in", "he_fan_out", "dirac"] = "he_fan_in"
     zero_last_scale: bool = False
+    stochastic_depth: Annotated[float, "[0, 1)"] = 0.0
     norm_scale: bool = True
     expansion: PositiveInt = 4
     groups: PositiveInt = 1
@@ -112,6 +115,8 @@ class Network:
             )
         if self.zero_last_scale and not self.norm_scale:
             raise ValueError("'zero_last_scale' needs 'norm_scale': a scale that stays 0 silences its unit for good.")
+        if self.stochastic_depth and self.shortcut == "none":
+            raise ValueError("'stochastic_depth' needs a shortcut for the images that skip a unit. Received: none.")
         if self.initializer == "dirac" and self.groups > 1:
             raise ValueError(f"the initializer dirac is for convolutions without 'groups'. Received: {self.groups}.")
         if self.unit != "bottleneck" and (self.groups, self.width_per_group) != (1, 64):
@@ -132,6 +137,14 @@ class Network:
     def inner_width(self, filters: int) -> int:
         """Returns the channels of a bottleneck's 3x3 convolution in a stage of `filters` channels."""
         return filters * self.width_per_group // 64 * self.groups
+
+    def drop_rate(self, stage: int, unit: int) -> float:
+        """Returns the chance that an image skips a unit's residual branch; stages and units are counted from 1.
+
+        Source: Huang et al. 2016 (arXiv:1603.09382), equation 4: unit l of L survives with 1 - (l / L) (1 - p_L).
+        """
+        place = sum(self.units_per_stage[: stage - 1]) + unit
+        return self.stochastic_depth * place / sum(self.units_per_stage)
 
     @property
     def units_per_stage(self) -> tuple[int, ...]:

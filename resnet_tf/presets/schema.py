@@ -59,6 +59,10 @@ class Train:
         steps: updates of the weights; give this or `epochs`.
         repeats: how often an epoch shows each training image, with another augmentation each time. The schedule counts
             these longer epochs too.
+        mixup: alpha; every image is averaged with another of its batch, and the label is divided between both classes
+            (Zhang et al. 2017, arXiv:1710.09412), see `pipeline.mixing`. 0: not.
+        cutmix: alpha; a box of every image is replaced by another image's (Yun et al. 2019, arXiv:1905.04899). 0: not.
+            With `mixup` too, each step does one of both by chance.
         precision: "float32", or "mixed_bfloat16": convolutions in bfloat16, weights and batch norm in float32. For
             GPUs and for processors that have bfloat16 instructions; on others it is slower.
         jit_compile: whether XLA compiles the step. For GPUs; on a processor its convolutions are slower.
@@ -70,6 +74,8 @@ class Train:
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
     repeats: PositiveInt = 1
+    mixup: Annotated[float, "[0, 100]"] = 0.0
+    cutmix: Annotated[float, "[0, 100]"] = 0.0
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
     init: str | None = None
@@ -78,6 +84,8 @@ class Train:
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of 'epochs' and 'steps'.")
+        if (self.mixup or self.cutmix) and self.batch_size == 1:
+            raise ValueError("'mixup' and 'cutmix' need a 'batch_size' of at least 2. Received: 1.")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
@@ -147,10 +155,11 @@ LATER = {
         "norm_scale",
         "head_bias",
         "logit_scale",
+        "stochastic_depth",
         "stem_bias",
         "head_pooling",
     ),
-    "train": ("repeats", "init"),
+    "train": ("repeats", "init", "mixup", "cutmix"),
     "optimizer": ("filters", "norms", "stem_bias", "head", "ema", "lookahead"),
 }
 Overrides = tuple[tuple[str, Any], ...]  # changes in order: (("train.epochs", 2), ("train", {"epochs": 2}))

@@ -39,11 +39,11 @@ class Averaging:
 
 
 class _Averages(Averaging):
-    """An average for each variable of the network that a step trains."""
+    """An average for each weight of the network that a step trains, running statistics included."""
 
     def __init__(self, step: Step, plan: Plan):
         self.step, self.plan = step, plan
-        self.weights = step.network.variables
+        self.weights = step.network.weights
         self.averages = [
             keras.Variable(initializer="zeros", shape=weight.shape, dtype=weight.dtype, trainable=False)
             for weight in self.weights

@@ -238,7 +238,8 @@ def restore(variables: dict[str, keras.Variable], arrays: dict[str, np.ndarray])
     """
     for name, variable in variables.items():
         is_float = np.dtype(variable.dtype).kind == "f"
-        dtypes = (variable.dtype,) if is_float else ("int32", "int64")  # the step's number: in JAX and in TensorFlow
+        # The number of a step or of a layer's draw, which TensorFlow and JAX keep in different types.
+        dtypes = (variable.dtype,) if is_float else ("int32", "int64", "uint32")
         array = arrays.get(name)
         if array is None or array.dtype not in dtypes or array.shape != tuple(variable.shape):
             raise UserError(

@@ -17,6 +17,7 @@ from resnet_tf.optim.optimizers import build_optimizer
 from resnet_tf.optim.plateau import MetricRule, metric_rules
 from resnet_tf.pipeline import statistics
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
+from resnet_tf.pipeline.mixing import Mixing
 from resnet_tf.pipeline.views import evaluation_batches, sample_images
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.schema import Preset
@@ -123,7 +124,8 @@ def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:
         if preset.model.stem_shape.whitened and not plans:  # later phases go on with the weights of the first
             whitening = statistics.whitening_filters(sample, mean, deviation, preset.model.stem_shape.kernel)
         phase_seed = seed + number * SEEDS  # no two phases see the same batches
-        batches = TrainingBatches(split, chain, train.batch_size, phase_seed, measured, train.repeats)
+        mixing = Mixing(train.mixup, train.cutmix, dataset.classes) if train.mixup or train.cutmix else None
+        batches = TrainingBatches(split, chain, train.batch_size, phase_seed, measured, train.repeats, mixing)
         total = train.total_steps(batches.steps_per_epoch)
         plan = Plan(
             preset=phase,

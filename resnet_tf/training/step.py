@@ -23,7 +23,7 @@ class Step(ABC):
     Args:
         network: float32 images [batch, height, width, 3] in 0..255 to logits [batch, classes].
         optimizer: updates the network's weights; built here.
-        loss_function: int labels [batch] and logits to the batch's mean loss.
+        loss_function: labels, as `__call__` takes them, and logits to the batch's mean loss.
         jit_compile: XLA compiles the step.
     """
 
@@ -40,7 +40,8 @@ class Step(ABC):
 
         Args:
             images: float32 [batch, height, width, 3] in 0..255; each of several processes passes its rows.
-            labels: int32 [batch].
+            labels: int32 [batch], or the share of each class, float32 [batch, classes]. An image that is mixed of two
+                is classified correctly by the class with the larger share.
         """
 
     @abstractmethod
@@ -49,7 +50,7 @@ class Step(ABC):
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """What changes from step to step, by name: weights, running statistics, optimizer slots."""
+        """What changes from step to step, by name: weights, running statistics, numbers of draws, optimizer slots."""
         weights = {f"model/{variable.path}": variable for variable in self.network.variables}
         # Without the optimizer's own name, which Keras numbers: the second one of a process is "sgd_1".
         slots = {f"optimizer/{variable.path.partition('/')[2]}": variable for variable in self.optimizer.variables}
@@ -73,7 +74,8 @@ class TensorFlowStep(Step):
         weights = self.network.trainable_variables
         gradients = tape.gradient(loss, weights)
         self.optimizer.apply(gradients, weights)  # sums over the devices, then decay, momentum and learning rate
-        correct = tf.math.count_nonzero(tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels)
+        classes = labels if labels.shape.rank == 1 else tf.argmax(labels, axis=-1, output_type=tf.int32)
+        correct = tf.math.count_nonzero(tf.argmax(logits, axis=-1, output_type=classes.dtype) == classes)
         return loss, correct
 
     def _on_every_device(self, images, labels):
@@ -124,7 +126,8 @@ class JaxStep(Step):
 
         (loss, (logits, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights)
         weights, slots = self.optimizer.stateless_apply(slots, gradients, weights)  # decay, momentum, learning rate
-        correct = ops.sum(ops.argmax(logits, axis=-1) == labels)
+        classes = labels if labels.ndim == 1 else ops.argmax(labels, axis=-1)
+        correct = ops.sum(ops.argmax(logits, axis=-1) == classes)
         return (weights, statistics, slots), loss, correct
 
     def __call__(self, images, labels) -> tuple[float, int]:

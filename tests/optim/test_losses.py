@@ -64,6 +64,37 @@ def test_value_and_gradient_equal_torch(torch, smoothing):
     np.testing.assert_allclose(tape.gradient(loss, ours), theirs.grad.numpy(), atol=1e-6)
 
 
+def mixed() -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels that those of `batch` are mixed with, and the share of each class, float32 [12, 7]."""
+    labels, _ = batch()
+    others, one_hot = np.roll(labels, 1), np.eye(CLASSES, dtype=np.float32)
+    others[0] = labels[0]
+    return others, np.float32(0.7) * one_hot[labels] + np.float32(0.3) * one_hot[others]
+
+
+@pytest.mark.parametrize(("smoothing", "form"), FORMS)
+def test_the_loss_of_two_classes_is_each_ones_by_its_share(smoothing, form):
+    (labels, logits), (others, shares) = batch(), mixed()
+    both = [by_definition(each, logits, smoothing, form) for each in (labels, others)]
+    found = float(CrossEntropy(smoothing, form)(shares, logits))
+    assert found == pytest.approx(0.7 * both[0] + 0.3 * both[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_value_and_gradient_of_shares_equal_torch(smoothing):
+    torch = pytest.importorskip("torch")
+    (_, logits), (_, shares) = batch(), mixed()
+    theirs = torch.tensor(logits, requires_grad=True)
+    value = torch.nn.functional.cross_entropy(theirs, torch.tensor(shares), label_smoothing=smoothing)
+    value.backward()
+    ours = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(ours)
+        loss = CrossEntropy(smoothing)(shares, ours)
+    assert float(loss) == pytest.approx(value.item(), rel=1e-6)
+    np.testing.assert_allclose(tape.gradient(loss, ours), theirs.grad.numpy(), atol=1e-6)
+
+
 def test_keras_form_equals_keras():
     labels, logits = batch()
     one_hot = keras.utils.to_categorical(labels, CLASSES)

@@ -16,11 +16,13 @@ from resnet_tf.presets.augmentation_steps import (
     PadCrop,
     PcaLighting,
     RandomCrop,
+    RandomErasing,
     RandomResizedCrop,
     Resample,
     Resize,
     Rotate,
     ShorterSide,
+    TrivialAugment,
 )
 
 CHAINS = {
@@ -49,6 +51,10 @@ CHAINS = {
     "resize(256) | resample | random_resized_crop(224)": (Resize(256), Resample(), RandomResizedCrop(224)),
     "random_resized_crop(256, width=480) | random_crop(224)": (RandomResizedCrop(256, width=480), RandomCrop(224)),
     "rotate(45, interpolation='nearest') | flip_horizontal": (Rotate(45.0, 0, "nearest"), FlipHorizontal()),
+    "random_crop(24) | trivial_augment": (RandomCrop(24), TrivialAugment()),
+    "trivial_augment(fill=128, interpolation='bilinear')": (TrivialAugment(128, "bilinear"),),
+    "random_erasing | flip_vertical": (RandomErasing(0.5, (0.02, 0.33), (0.3, 3.3), None), FlipVertical()),
+    "random_erasing(0.25, area=(0.02, 0.2), fill=128)": (RandomErasing(0.25, (0.02, 0.2), fill=128),),
     "pca_lighting(vectors='training')": (PcaLighting(0.1, "training"),),
 }
 
@@ -75,7 +81,7 @@ def test_text_leaves_out_what_is_default():
         ("pad_crop(4) | flip_horizontl", "augment-unknown-step", "flip_horizontal"),
         ("pad_crop", "augment-wrong-arguments", "padding"),
         ("pad_crop(pading=4)", "augment-wrong-arguments", "padding"),
-        ("pad_crop(4, 0, 1)", "augment-wrong-arguments", "takes 2 arguments"),
+        ("pad_crop(4, 0, 'reflect', 1)", "augment-wrong-arguments", "takes 3 arguments"),
         ("pad_crop(4, padding=4)", "augment-wrong-arguments", "each once"),
         ("pad_crop('4')", "augment-wrong-arguments", "4"),
         ("pad_crop(4.5)", "augment-wrong-arguments", "4.5"),
@@ -95,6 +101,12 @@ def test_text_leaves_out_what_is_default():
         ("random_resized_crop(70, width=90, height=90)", "augment-wrong-arguments", "height"),
         ("random_resized_crop(256, width=200) | random_crop(224)", "augment-wrong-order", "random_crop(224) must not"),
         ("random_resized_crop(200, width=256) | random_crop(224)", "augment-wrong-order", "random_crop(224) must not"),
+        ("trivial_augment(interpolation='cubic')", "augment-wrong-arguments", "interpolation"),
+        ("trivial_augment | random_crop(24)", "augment-wrong-order", "framing must come before colour"),
+        ("random_erasing(1.5)", "augment-wrong-arguments", "probability"),
+        ("random_erasing(area=(0, 0.3))", "augment-wrong-arguments", "area"),
+        ("random_erasing(aspect=(3.3, 0.3))", "augment-wrong-arguments", "aspect"),
+        ("random_erasing(fill='mean')", "augment-wrong-arguments", "fill"),
         ("color_jitter(0.1, hue=0.6)", "augment-wrong-arguments", "hue"),
         ("color_jitter", "augment-wrong-arguments", "above 0"),
         ("pca_lighting(0.1, 'trainin')", "augment-wrong-arguments", "training"),
@@ -117,7 +129,8 @@ def test_a_mistake_is_refused_and_the_message_names_it(expression, code, named):
 
 def test_wrong_arguments_are_answered_with_the_right_ones():
     for expression in ("pad_crop", "pad_crop(pading=4)", "pad_crop(4, 0, 1)", "pad_crop(0)"):
-        assert str(user_error(parse, expression)).endswith("Write pad_crop(padding, fill=0).")
+        error = str(user_error(parse, expression))
+        assert error.endswith("Write pad_crop(padding, fill=0, padding_mode='constant').")
 
 
 @pytest.mark.parametrize(
@@ -235,9 +248,12 @@ def test_every_entry_of_the_table_states_its_kind_and_its_numbers():
         "resample": 0,
         "rotate": 1,
         "cutout": 2,
+        "random_erasing": 23,
         "color_jitter": 8,
         "pca_lighting": 3,
+        "trivial_augment": 3,
         "flip_horizontal": 1,
+        "alternate_flip": 1,
         "flip_vertical": 1,
     }
     assert {name: step.numbers for name, step in AUGMENTATIONS.items()} == numbers

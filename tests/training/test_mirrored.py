@@ -81,18 +81,22 @@ def assert_almost_equal(run, wanted, difference: float = 1e-4) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("optimizer", "difference"),
+    ("section", "changes", "difference"),
     [
-        ({"name": "muon", "learning_rate": 0.05, "norms": {"learning_rate_factor": 2.0}}, 5e-3),
-        ({"ema": {"decay": 0.8}}, 1e-4),
-        ({"lookahead": {"every_steps": 3, "start_epoch": 0}}, 1e-4),
+        ("optimizer", {"name": "muon", "learning_rate": 0.05, "norms": {"learning_rate_factor": 2.0}}, 5e-3),
+        ("optimizer", {"ema": {"decay": 0.8}}, 1e-4),
+        ("optimizer", {"lookahead": {"every_steps": 3, "start_epoch": 0}}, 1e-4),
+        ("model", {"stochastic_depth": 0.5}, 1e-4),
+        ("train", {"mixup": 0.2, "cutmix": 1.0}, 1e-4),
     ],
 )
-def test_muon_and_averages_on_two_devices(optimizer, difference, train_in_halves, tiny_preset, image_tree, tmp_path):
+def test_pieces_of_recipes_on_two_devices(
+    section, changes, difference, train_in_halves, tiny_preset, image_tree, tmp_path
+):
     """Muon also enlarges rounding: weights that are off by their last bit end 2e-3 apart on one device."""
-    preset = load_preset(tiny_preset, train={"epochs": 1}, optimizer=optimizer)
+    preset = load_preset(load_preset(tiny_preset, **{section: changes}), train={"epochs": 1})
     wanted = train(preset, str(image_tree), tmp_path / "alone", seed=7)
-    settings = ("--set", "train.epochs=1", "--set", f"optimizer={json.dumps(optimizer)}")
+    settings = ("--set", "train.epochs=1", "--set", f"{section}={json.dumps(changes)}")
     assert_almost_equal(train_in_halves(tmp_path / "runs", *settings), wanted, difference)
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = (
     "tests/optim/test_groups_and_muon.py",
     "tests/models/test_network_keys.py",
+    "tests/models/test_stochastic_depth.py",
     "tests/training/test_averaging.py",
     "tests/training/test_recipe_pieces.py",
 )

@@ -12,7 +12,8 @@ from resnet_tf.training.step import build_step
 RATES, MOMENTUM, DECAY = (0.5, 0.25, 0.1), 0.9, 0.01
 
 
-def test_three_steps_are_those_of_softmax_regression():
+@pytest.mark.parametrize("mixed", [False, True])
+def test_three_steps_are_those_of_softmax_regression(mixed):
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(8, 2, 2, 3)).astype(np.float32), rng.integers(0, 4, 8).astype(np.int32)
     head = keras.layers.Dense(4, use_bias=False, name="head")
@@ -20,15 +21,17 @@ def test_three_steps_are_those_of_softmax_regression():
     optimizer = build_optimizer(SGDSpec(learning_rate=0.5, momentum=MOMENTUM, weight_decay=DECAY), np.array(RATES))
     step = build_step(network, optimizer, CrossEntropy())
 
-    x, rows = images.reshape(8, -1).astype(float), np.arange(8)
-    weights, buffer = np.array(head.kernel, float), 0.0
+    x, weights, buffer = images.reshape(8, -1).astype(float), np.array(head.kernel, float), 0.0
+    targets = np.eye(4, dtype=np.float32)[labels]
+    if mixed:  # each image with the one before it; its own label counts for top-1
+        targets = np.float32(0.75) * targets + np.float32(0.25) * np.roll(targets, 1, axis=0)
     for rate in RATES:
         logits = x @ weights
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        loss, correct = step(images, labels)
-        assert loss == pytest.approx(-np.log(probabilities[rows, labels]).mean(), rel=1e-5)
+        loss, correct = step(images, targets if mixed else labels)
+        assert loss == pytest.approx(-(targets * np.log(probabilities)).sum(axis=1).mean(), rel=1e-5)
         assert correct == (logits.argmax(axis=1) == labels).sum()
-        gradient = x.T @ (probabilities - np.eye(4)[labels]) / 8 + DECAY * weights
+        gradient = x.T @ (probabilities - targets) / 8 + DECAY * weights
         buffer = MOMENTUM * buffer + gradient
         weights = weights - rate * buffer
     step.synchronize()
