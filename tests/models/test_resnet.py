@@ -15,7 +15,7 @@ from resnet_tf.models.resnet import resnet, set_input_statistics, set_whitening
 from resnet_tf.presets.schema import Network
 
 CIFAR = {"num_residual_units": 3}
-# Stages as for ImageNet, each of a quarter of the width, which takes a tenth of the time.
+# Stages as for ImageNet, each of a quarter of the width, to save time.
 IMAGENET = {"filters": (16, 32, 64, 128), "shortcut": "projection"}
 STL10 = {
     "stage_sizes": (4, 9, 8),
