@@ -24,10 +24,13 @@ PARAMETERS = {
     "demo": 75_290,
     # A stem without weights, of 24 channels; 3x3 convolutions: one into each stage, two in it; two numbers a channel of
     # every norm; head 256 x 10 + 10.
-    "quick": 9 * (24 * 32 + 32 * 128 + 128 * 256)
+    "quick-long": 9 * (24 * 32 + 32 * 128 + 128 * 256)
     + 9 * 2 * (32 * 32 + 128 * 128 + 256 * 256)
     + 2 * 3 * (32 + 128 + 256)
     + 2570,
+    # The same stem with a bias; 3x3 convolutions: one into each stage, one in it; one number a channel of every norm; head
+    # 256 x 10.
+    "quick": 24 + 9 * (24 * 64 + 64 * 256 + 256 * 256) + 9 * (64 * 64 + 2 * 256 * 256) + 2 * (64 + 2 * 256) + 2560,
     "1": 464_154,
     "2": 464_154,
     "3": 269_722,
@@ -57,8 +60,6 @@ PARAMETERS = {
         21_797_672,
     ),
 }
-
-PARAMETERS["quick-long"] = PARAMETERS["quick"]
 
 OURS = ("demo", "quick", "quick-long")  # recipes of this project: they reproduce nothing
 
