@@ -28,8 +28,8 @@ PARAMETERS = {
     + 9 * 2 * (32 * 32 + 128 * 128 + 256 * 256)
     + 2 * 3 * (32 + 128 + 256)
     + 2570,
-    # The same stem with a bias; 3x3 convolutions: one into each stage, one in it; one number a channel of every norm; head
-    # 256 x 10.
+    # The same stem with a bias; 3x3 convolutions: one into each stage, one in it; one number a channel of every norm;
+    # head 256 x 10.
     "quick": 24 + 9 * (24 * 64 + 64 * 256 + 256 * 256) + 9 * (64 * 64 + 2 * 256 * 256) + 2 * (64 + 2 * 256) + 2560,
     "1": 464_154,
     "2": 464_154,
