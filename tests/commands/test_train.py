@@ -1,5 +1,6 @@
 """train.py as a user meets it: every mistake in one clear line."""
 
+import json
 import pickle
 import re
 import shlex
@@ -13,22 +14,24 @@ from resnet_tf.cli import train as train_command
 from resnet_tf.runs.choose import all_runs
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(home, image_tree, tmp_path, capsys):
-    figure = tmp_path / "rate.png"
-    arguments = ("--preset", home / "tiny.json", "--data", image_tree, "--runs", tmp_path / "runs", "--dry-run")
+def test_dry_run_prints_the_plan_and_writes_nothing(image_tree, tiny_preset, tmp_path, capsys):
+    """Of two phases, the second with XLA, against which a warning advises."""
+    figure, preset = tmp_path / "rate.png", tmp_path / "two.json"
+    preset.write_text(json.dumps({**tiny_preset, "phases": [{}, {"train": {"epochs": 1, "jit_compile": True}}]}))
+    arguments = ("--preset", preset, "--data", image_tree, "--runs", tmp_path / "runs", "--dry-run")
     run_command(train_command, *arguments, "--figure", figure, code=0)
     printed = capsys.readouterr().out
     assert "30 of batch 20 (3 epochs of 10)" in printed
+    assert "10 of batch 20 (1 epochs of 10)" in printed
     assert "x0.8 an epoch" in printed
-    assert "images/s" in printed
-    assert "warning" not in printed
+    assert printed.count("images/s") == 2
+    (warning,) = [line for line in printed.splitlines() if "warning" in line]
+    assert "train.jit_compile=false" in warning
     (other,) = [line for line in printed.splitlines() if line.startswith("bfloat16")]
     ratio = float(re.search(r"([\d.]+) times as fast", other)[1])
     assert ("--set train.precision=mixed_bfloat16" in other) == (ratio >= 1.05)
     assert Image.open(figure).format == "PNG"
     assert not (tmp_path / "runs").exists()
-    run_command(train_command, *arguments, "--set", "train.jit_compile=true", code=0)
-    assert "train.jit_compile=false" in capsys.readouterr().out
 
 
 def test_a_summary_draws_the_network(home, tmp_path, capsys):

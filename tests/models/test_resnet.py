@@ -15,7 +15,8 @@ from resnet_tf.models.resnet import resnet, set_input_statistics, set_whitening
 from resnet_tf.presets.schema import Network
 
 CIFAR = {"num_residual_units": 3}
-WIDE = {"filters": (64, 128, 256, 512), "shortcut": "projection"}
+# Stages as for ImageNet, each of a quarter of the width, which takes a tenth of the time.
+IMAGENET = {"filters": (16, 32, 64, 128), "shortcut": "projection"}
 STL10 = {
     "stage_sizes": (4, 9, 8),
     "filters": (30, 60, 96),
@@ -47,24 +48,24 @@ FORMS = {
         {"option_a": True},
     ),
     "ResNet-18, small stem": (
-        {"stage_sizes": (2, 2, 2, 2), **WIDE},
+        {"stage_sizes": (2, 2, 2, 2), **IMAGENET},
         32,
         10,
-        ("basic", (2, 2, 2, 2), WIDE["filters"], "3x3", 64),
+        ("basic", (2, 2, 2, 2), IMAGENET["filters"], "3x3", 16),
         {},
     ),
     "ResNet-34 B": (
-        {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", **WIDE},
+        {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", **IMAGENET},
         64,
         100,
-        ("basic", (3, 4, 6, 3), WIDE["filters"], "7x7-pool", 64),
+        ("basic", (3, 4, 6, 3), IMAGENET["filters"], "7x7-pool", 16),
         {},
     ),
     "ResNet-50": (
-        {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", "unit": "bottleneck", **WIDE},
+        {"stage_sizes": (3, 4, 6, 3), "stem": "7x7-pool", "unit": "bottleneck", **IMAGENET},
         64,
         100,
-        ("bottleneck", (3, 4, 6, 3), WIDE["filters"], "7x7-pool", 64),
+        ("bottleneck", (3, 4, 6, 3), IMAGENET["filters"], "7x7-pool", 16),
         {},
     ),
     "ResNet-11, pooled": (

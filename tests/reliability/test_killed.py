@@ -36,7 +36,7 @@ def broken_and_finished(data: Path, runs: Path, number: int, times: int, timed: 
     return codes
 
 
-@pytest.mark.parametrize("count", [10, long("KILLS", 200)])
+@pytest.mark.parametrize("count", [6, long("KILLS", 200)])
 def test_killed_at_random(data, unbroken, tmp_path, count):
     """RESNET_KILLS=N sets the count of the long form (pytest -m slow tests/reliability)."""
     print(break_until(data, tmp_path, signal.SIGKILL, count, unbroken, {-signal.SIGKILL}))

@@ -18,7 +18,7 @@ from resnet_tf.runs.run import create_run
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [*itertools.product(range(7), repeat=2), (776, 889), (3000, 2000), (5000, 5003)]
+    ("ours", "theirs"), [*itertools.product(range(7), repeat=2), (776, 889), (3000, 2000), (1000, 1003)]
 )
 def test_mcnemar_is_the_sum_of_binomial_coefficients(ours, theirs):
     pairs, few = ours + theirs, min(ours, theirs)

@@ -1,7 +1,5 @@
-"""A moving average against torch's AveragedModel, Lookahead against a transcription of airbench94; resuming."""
+"""A moving average against torch's AveragedModel, Lookahead against a transcription of airbench94."""
 
-import os
-import signal
 from types import SimpleNamespace
 
 import keras
@@ -9,7 +7,6 @@ import numpy as np
 import pytest
 from assertions import user_error
 
-from resnet_tf.errors import Stopped
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.optim.losses import CrossEntropy
 from resnet_tf.optim.optimizers import build_optimizer
@@ -124,19 +121,6 @@ def test_lookahead_is_airbench94s(every, power, start):
         for mine, theirs in zip(values(step), fast, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)
     assert moved > 1
-
-
-AVERAGED = [{"ema": {"decay": 0.9}}, {"lookahead": {"every_steps": 3, "start_epoch": 0, "power": 1}}]
-
-
-@pytest.mark.parametrize("changes", AVERAGED)
-def test_stopped_and_resumed_it_ends_in_the_same_bits(changes, train, on_step, tmp_path, assert_same_run):
-    whole = train(optimizer=changes)
-    for step in (4, 17, 20):
-        on_step.acts = {step: lambda phase: os.kill(os.getpid(), signal.SIGINT)}
-        with pytest.raises(Stopped):
-            train(resume=step > 4, seed=7, optimizer=changes)
-    assert_same_run(whole, train(resume=True, optimizer=changes))
 
 
 def test_what_is_evaluated_and_saved_is_the_average(train, trained):

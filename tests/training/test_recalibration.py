@@ -19,6 +19,11 @@ BAD = {"loss": 0.1, "validation_loss": 9.0}
 
 
 @pytest.fixture
+def short_end():
+    """Leaves nothing out."""
+
+
+@pytest.fixture
 def lagging(trained, image_tree, tmp_path):
     """A run whose running variances are a hundredth of what they should be, and the plan of its training."""
     shutil.copytree(trained.folder, tmp_path / "tiny" / "lagging")

@@ -1,4 +1,4 @@
-"""Muon, groups, stochastic depth, mixing and airbench's network in a whole training: resumed in the same bits."""
+"""The pieces of longer recipes in a training that is stopped and resumed: it ends in the same bits."""
 
 import os
 import signal
@@ -19,14 +19,17 @@ MUON = {
     "stem_bias": {"learning_rate_factor": 2.0, "frozen_after_epoch": 2},
     "head": {"weight_decay": 1e-3},
 }
+GROUPS = {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}
 PIECES = {
-    "muon": {"optimizer": MUON},
-    "groups": {"optimizer": {"norms": {"learning_rate_factor": 8.0, "weight_decay": 0.0}}},
-    "stochastic depth": {"model": {"stochastic_depth": 0.5}, "optimizer": {"ema": {"decay": 0.8}}},
-    "mixing": {
+    "muon, a moving average, stochastic depth": {
+        "model": {"stochastic_depth": 0.5},
+        "optimizer": {**MUON, "ema": {"decay": 0.9}},
+    },
+    "groups, lookahead, mixing": {
         "data": {"augment": "flip_horizontal | trivial_augment | random_erasing"},
         "train": {"mixup": 0.2, "cutmix": 1.0},
         "loss": {"label_smoothing": 0.1},
+        "optimizer": {**GROUPS, "lookahead": {"every_steps": 3, "start_epoch": 0, "power": 1}},
     },
     "network": {
         "optimizer": MUON,
@@ -39,13 +42,13 @@ PIECES = {
 @pytest.mark.parametrize("piece", [*list(PIECES)[:-1], pytest.param("network", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_it_ends_in_the_same_bits(piece, train, on_step, assert_same_run):
     whole = train(**PIECES[piece])
-    for step in (4, 20):
+    for step in (4, 20):  # within an epoch, and at the end of one
         on_step.acts = {step: lambda phase: os.kill(os.getpid(), signal.SIGINT)}
         with pytest.raises(Stopped):
             train(resume=step > 4, **PIECES[piece])
     assert_same_run(whole, train(resume=True, **PIECES[piece]))
     arrays = checkpoint.load(whole.state).arrays
-    if piece == "muon":  # each kernel's norm is that of its filters but for the last update
+    if piece.startswith("muon"):  # each kernel's norm is that of its filters but for the last update
         kernels = [value for name, value in arrays.items() if name.startswith("model/") and value.ndim == 4]
         for kernel in kernels:
             assert np.linalg.norm(kernel) == pytest.approx(kernel.shape[-1] ** 0.5, rel=0.1)
