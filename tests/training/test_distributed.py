@@ -166,6 +166,16 @@ def test_several_processes_train_as_one_and_go_on_after_a_kill(launch, tmp_path)
 
 
 @pytest.mark.slow
+def test_two_processes_mix_and_drop_the_images_that_one_does(launch, tmp_path):
+    pytest.importorskip("jax")
+    keys = {"train.epochs": 2, "train.mixup": 0.2, "train.cutmix": 1.0, "model.stochastic_depth": 0.5}
+    settings = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    for processes in (1, 2):
+        assert finish(launch(processes, tmp_path / f"by-{processes}", *settings)) == [0] * processes
+    assert_same(tmp_path / "by-2", tmp_path / "by-1")
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_at_one_step(launch, tmp_path):
     pytest.importorskip("jax")
     started = launch(2, tmp_path / "runs", "--set", "train.epochs=1000")
