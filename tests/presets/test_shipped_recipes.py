@@ -117,7 +117,7 @@ def test_the_cycle_of_quick_long_goes_on_from_one_phase_to_the_next():
 
 def test_the_learning_rate_of_quick_falls_linearly_to_nothing():
     (rates,) = phase_rates("quick")
-    assert rates == pytest.approx(0.24 * np.linspace(1, 0, 200))  # 8 epochs of 50,000 images in batches of 2,000
+    assert rates == pytest.approx(0.24 * np.linspace(1, 0, 250))  # 10 epochs of 50,000 images in batches of 2,000
 
 
 def test_rates_of_imagenet():
