@@ -60,8 +60,8 @@ class Train:
         repeats: how often an epoch shows each training image, with another augmentation each time. The schedule counts
             these longer epochs too.
         mixup: alpha; every image is averaged with another of its batch, and the label is divided between both classes
-            (Zhang et al. 2017, arXiv:1710.09412), see `pipeline.mixing`. 0: not.
-        cutmix: alpha; a box of every image is replaced by another image's (Yun et al. 2019, arXiv:1905.04899). 0: not.
+            (Zhang et al. 2017, arXiv:1710.09412), see `pipeline.mixing`. 0: off.
+        cutmix: alpha; a box of every image is replaced by another image's (Yun et al. 2019, arXiv:1905.04899). 0: off.
             With `mixup` too, each step does one of both by chance.
         precision: "float32", or "mixed_bfloat16": convolutions in bfloat16, weights and batch norm in float32. For
             GPUs and for processors that have bfloat16 instructions; on others it is slower.

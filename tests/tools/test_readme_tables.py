@@ -29,9 +29,9 @@ def test_it_has_two_set_up_commands_and_ci_runs_the_second():
     commands = [line for line in TEXT.splitlines() if "pip install -r requirements" in line and "venv" in line]
     assert len(commands) == 2
     assert "train.py --preset demo" in commands[0]
-    assert commands[1].endswith("pip install -r requirements-tests.txt && python -m pytest")
+    assert commands[1].endswith("pip install -r requirements-tests.txt && python -m pytest -n 2")
     # On lines of their own there: bash -e passes over a failure before &&.
-    assert "pip install -r requirements-tests.txt\npython -m pytest\n" in (ROOT / ".ci" / "run").read_text()
+    assert "pip install -r requirements-tests.txt\npython -m pytest -n 2\n" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_its_own_preset_is_one():
