@@ -114,6 +114,8 @@ class SGD(SpecOptimizer):
             super().build(variables)
             self.buffers = self.add_optimizer_variables(variables, "momentum")
             self.kinds = [kind_of(variable) for variable in variables]
+            if self.steps_per_epoch is None and any(self.spec.group(kind).frozen_after_epoch for kind in self.kinds):
+                raise ValueError("'steps_per_epoch' must be given with 'frozen_after_epoch'. Received: None.")
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         learning_rate, step = self.momentum_step(gradient, variable, learning_rate)

@@ -152,6 +152,12 @@ def test_a_frozen_group_stays_as_it_was_after_so_many_epochs(torch):
     assert_equal_weights(mine, whole | {"norm": six["norm"], "stem_bias": two["stem_bias"]})
 
 
+def test_epochs_without_their_steps_are_refused():
+    optimizer = build_optimizer(SGDSpec(learning_rate=0.1, head=Group(frozen_after_epoch=1)))
+    with pytest.raises(ValueError, match="steps_per_epoch"):
+        optimizer.build([keras.Variable(np.ones((2, 2), np.float32), name="head")])
+
+
 @pytest.mark.parametrize("decay_on", ["all", "kernels"])
 def test_groups_of_sgd_are_torchs(torch, decay_on):
     """The filters keep the optimizer's decay; norms and head have values of their own."""
