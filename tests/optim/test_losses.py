@@ -50,20 +50,6 @@ def test_by_hand():
     assert float(CrossEntropy(0.2, "others")(labels, logits)) == pytest.approx(0.8 * three + 0.2 * quarter, rel=1e-6)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_value_and_gradient_equal_torch(torch, smoothing):
-    labels, logits = batch()
-    theirs = torch.tensor(logits, requires_grad=True)
-    value = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), label_smoothing=smoothing)
-    value.backward()
-    ours = tf.constant(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(ours)
-        loss = CrossEntropy(smoothing)(labels, ours)
-    assert float(loss) == pytest.approx(value.item(), rel=1e-6)
-    np.testing.assert_allclose(tape.gradient(loss, ours), theirs.grad.numpy(), atol=1e-6)
-
-
 def mixed() -> tuple[np.ndarray, np.ndarray]:
     """Returns the labels that those of `batch` are mixed with, and the share of each class, float32 [12, 7]."""
     labels, _ = batch()
@@ -81,16 +67,17 @@ def test_the_loss_of_two_classes_is_each_ones_by_its_share(smoothing, form):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_value_and_gradient_of_shares_equal_torch(smoothing):
-    torch = pytest.importorskip("torch")
-    (_, logits), (_, shares) = batch(), mixed()
+@pytest.mark.parametrize("kind", ["labels", "shares"])
+def test_value_and_gradient_equal_torch(torch, kind, smoothing):
+    labels, logits = batch()
+    wanted = labels if kind == "labels" else mixed()[1]
     theirs = torch.tensor(logits, requires_grad=True)
-    value = torch.nn.functional.cross_entropy(theirs, torch.tensor(shares), label_smoothing=smoothing)
+    value = torch.nn.functional.cross_entropy(theirs, torch.tensor(wanted), label_smoothing=smoothing)
     value.backward()
     ours = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(ours)
-        loss = CrossEntropy(smoothing)(shares, ours)
+        loss = CrossEntropy(smoothing)(wanted, ours)
     assert float(loss) == pytest.approx(value.item(), rel=1e-6)
     np.testing.assert_allclose(tape.gradient(loss, ours), theirs.grad.numpy(), atol=1e-6)
 
