@@ -1,6 +1,6 @@
 """Makes the tables of README and docs from preset files and measurements.
 
-    python -m tools.readme_tables README.md docs/presets.md docs/results.md docs/speed.md
+    python -m tools.readme_tables README.md docs/presets.md docs/results.md docs/speed.md benchmarks/NOTES.md
 
 Only results on official or built-in images are listed: no published figure may stand beside another. The plots of the
 two studies go beside docs/results.md.
@@ -19,6 +19,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
 from resnet_tf.runs.comparison import compare, display_name
 from resnet_tf.runs.records import Evaluation
+from tools import collect_trials, trial_tables
 
 RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "reference", "difference", "verdict", "epochs", "training")
 RESULT_HEADINGS += ("precision", "seed", "protocol", "images")
@@ -51,6 +52,8 @@ def tables() -> dict[str, str]:
         if result["data"]["official"]
     ]
     groups = official_groups(presets)
+    trials = collect_trials.read()
+    tried = measured.groups(measured.Measured(trial, presets[trial.preset], None) for trial in trials)
     return {
         "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets.values()]),
         "results": markdown_table(RESULT_HEADINGS, results),
@@ -58,6 +61,8 @@ def tables() -> dict[str, str]:
         "lr_decay": study_table([name for names in studies.LR_DECAY for name in names], presets, groups),
         "table 6": markdown_table(PAPER_HEADINGS, [paper_line(presets[name], groups) for name in PAPER]),
         "speed": markdown_table(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
+        "quick": markdown_table(trial_tables.QUICK_HEADINGS, trial_tables.quick_lines(trials)),
+        "precision": markdown_table(trial_tables.PRECISION_HEADINGS, trial_tables.precision_lines([*groups, *tried])),
     }
 
 

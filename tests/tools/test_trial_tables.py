@@ -1,0 +1,64 @@
+"""Trials are collected from the overall log, and each table shows what it says it shows."""
+
+import pytest
+from ledger_rows import grouped, row
+
+from resnet_tf.runs.records import Evaluation
+from tools import collect_trials, trial_tables
+
+
+def trial(**values) -> Evaluation:
+    return Evaluation.from_row(row("quick", **{"split": "validation", "epochs": 3.0, **values}))
+
+
+def test_a_trial_keeps_its_figures_and_loses_the_path_of_its_images(tmp_path):
+    data = {"name": "cifar10", "title": "cifar10", "fingerprint": "f" * 64, "official": True, "source": "/somewhere"}
+    path = tmp_path / "trials.json"
+    path.write_text(collect_trials.to_json([trial(data=data, correct=9000)]))
+    (read,) = collect_trials.read(path)
+    assert (read.top1, read.epochs, read.split) == (90.0, 3.0, "validation")
+    assert "/somewhere" not in path.read_text()
+
+
+def test_of_a_measurement_made_twice_the_later_is_kept():
+    first, second = trial(correct=9000), trial(correct=9100, date="2026-01-02T00:00:00Z")
+    assert [record.top1 for record in collect_trials.collected([second], [first])] == [91.0]
+
+
+def test_a_trial_stands_beside_the_unchanged_recipe_of_its_length():
+    held_out = {"data.validation_size": [5000, 0], "train.epochs": [3, 10]}
+    changed = {**held_out, "model.activation": ["relu", "gelu"]}
+    lines = trial_tables.quick_lines(
+        [
+            trial(correct=8900, changed=changed),
+            trial(correct=9000, changed=held_out),
+            trial(correct=8000, changed=changed, epochs=2.0),
+            trial(correct=9400, split="test", changed=changed),
+        ]
+    )
+    assert [(line[0], line[2], line[-2], line[-1]) for line in lines] == [
+        ("nothing", "3", "90.00 %", "-"),
+        ("model.activation gelu -> relu", "3", "89.00 %", "-1.00"),
+        ("model.activation gelu -> relu", "2", "80.00 %", "-"),
+    ]
+
+
+def test_precisions_are_compared_seed_by_seed():
+    """The differences are 0.10, -0.20 and 0.40: mean 0.1, deviation 0.3, and t(0.975; 2) = 4.3027."""
+    rows = [row("3", seed=seed, correct=9000, precision="float32") for seed in range(3)]
+    rows += [row("3", seed=s, correct=c, precision="mixed_bfloat16") for s, c in ((0, 9010), (1, 8980), (2, 9040))]
+    rows.append(row("4", correct=9000, precision="float32"))
+    ((recipe, seeds, exact, short, difference, _),) = trial_tables.precision_lines(grouped(*rows))
+    assert (recipe, seeds, exact, short) == ("3, 100 epochs", "0, 1, 2", "90.00 % +/- 0.00", "90.10 % +/- 0.30")
+    mean, low, high = map(float, difference.replace("(", " ").replace(")", " ").replace("to", " ").split())
+    assert mean == pytest.approx(0.1)
+    assert (low, high) == pytest.approx((0.1 - 4.3027 * 0.3 / 3**0.5, 0.1 + 4.3027 * 0.3 / 3**0.5), abs=0.006)
+
+
+def test_one_pair_has_a_difference_without_an_interval():
+    rows = [row(correct=9000, precision="float32"), row(correct=9011, precision="mixed_bfloat16")]
+    assert trial_tables.precision_lines(grouped(*rows))[0][4] == "+0.11"
+
+
+def test_the_file_of_trials_holds_official_images_alone():
+    assert all(record.data["official"] for record in collect_trials.read())

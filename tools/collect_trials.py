@@ -1,0 +1,52 @@
+"""Copies the evaluations of a folder of runs into benchmarks/trials.json: `python -m tools.collect_trials --runs DIR`.
+
+A trial is a training with a changed recipe, which no preset records. `tools.readme_tables` makes tables of these rows,
+so that no figure of a trial is typed by hand. An evaluation that is there already is replaced by a later one.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from resnet_tf import files
+from resnet_tf.cli import command
+from resnet_tf.runs import ledger
+from resnet_tf.runs.records import Evaluation
+
+TRIALS = Path(__file__).resolve().parent.parent / "benchmarks" / "trials.json"
+# Figures of single classes and diagnoses would only make the file long; a path is of no use on another machine.
+LEFT_OUT = ("per_class_top1", "diagnosis", "verdict", "protocol", "seconds")
+DATA = ("name", "title", "fingerprint", "official")
+
+
+def read(path: Path = TRIALS) -> list[Evaluation]:
+    """Returns the evaluations that were copied."""
+    return list(map(Evaluation.from_row, json.loads(path.read_text())))
+
+
+def collected(known: Iterable[Evaluation], found: Iterable[Evaluation]) -> list[Evaluation]:
+    """Returns both together by preset, then in the order of the trainings; of a measurement made twice the later."""
+    latest = {record.measurement: record for record in sorted([*known, *found], key=lambda record: record.date)}
+    return sorted(latest.values(), key=lambda record: (record.preset, record.split, record.run))
+
+
+def to_json(records: Iterable[Evaluation]) -> str:
+    """Returns the file's text, a line a trial."""
+    rows = []
+    for record in records:
+        row = {key: value for key, value in record.to_row().items() if key not in LEFT_OUT}
+        rows.append({**row, "data": {key: record.data[key] for key in DATA}})
+    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n"
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", required=True, help="the folder of the trials' runs, evaluated with eval.py")
+    options = parser.parse_args(arguments)
+    files.write_atomically(TRIALS, to_json(collected(read(), ledger.evaluations(options.runs))))
+
+
+if __name__ == "__main__":
+    sys.exit(command.run_command(main))

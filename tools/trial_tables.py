@@ -1,0 +1,96 @@
+"""Tables of trials: what was tried for `quick`, and float32 beside bfloat16."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+
+from scipy import stats
+
+from resnet_tf.format import duration, percent
+from resnet_tf.report.measured import Group
+from resnet_tf.runs.comparison import changes_in_words
+from resnet_tf.runs.records import Evaluation
+
+QUICK_HEADINGS = ("changed", "precision", "epochs", "training", "validation top-1", "difference")
+PRECISION_HEADINGS = ("recipe", "seeds", "float32", "bfloat16", "difference", "training, float32 and bfloat16")
+# The same in every trial of `quick`: the images held out, and the length, which has a column of its own.
+_SAME = ("data.validation_size", "train.epochs")
+
+
+def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
+    """Returns the cells of each trial of `quick` that was scored on held-out images, the longest first, the best first.
+
+    The difference is that from the unchanged recipe at the same length; None stands in for it elsewhere.
+    """
+    found = [trial for trial in trials if (trial.preset, trial.split) == ("quick", "validation")]
+    found.sort(key=lambda trial: (-trial.epochs, -trial.top1))
+    plain = {trial.epochs: trial.top1 for trial in found if not _own_changes(trial)}
+    lines = []
+    for trial in found:
+        changes = _own_changes(trial)
+        base = plain.get(trial.epochs)
+        lines.append(
+            [
+                ", ".join(changes_in_words(changes)) or "nothing",
+                trial.computed_in,
+                f"{trial.epochs:g}",
+                duration(trial.training_seconds),
+                percent(trial.top1),
+                "-" if base is None or not changes else f"{trial.top1 - base:+.2f}",
+            ]
+        )
+    return lines
+
+
+def _own_changes(trial: Evaluation) -> dict[str, list]:
+    return {key: pair for key, pair in trial.changed.items() if key not in _SAME}
+
+
+def precision_lines(groups: Iterable[Group]) -> list[list[str]]:
+    """Returns the cells of each recipe whose test split was scored after trainings in both precisions."""
+    recipes: dict[str, dict[str, Group]] = {}
+    for group in groups:
+        record = group.record
+        if record.split == "test":
+            recipe = json.dumps([record.preset, record.changed, record.epochs, *record.measurement[2:]])
+            recipes.setdefault(recipe, {})[record.computed_in] = group
+    return [
+        _pair(pair["float32"], pair["mixed_bfloat16"])
+        for pair in recipes.values()
+        if {"float32", "mixed_bfloat16"} <= set(pair)
+    ]
+
+
+def _pair(exact: Group, short: Group) -> list[str]:
+    record = exact.record
+    both = [{member.record.seed: member.record.top1 for member in group.members} for group in (exact, short)]
+    differences = [both[1][seed] - both[0][seed] for seed in sorted(set(both[0]) & set(both[1]))]
+    changes = {key: pair for key, pair in record.changed.items() if key != "train.epochs"}
+    return [
+        ", ".join([f"{record.preset}, {record.epochs:g} epochs", *changes_in_words(changes)]),
+        " and ".join(", ".join(map(str, seeds)) for seeds in dict.fromkeys((tuple(exact.seeds), tuple(short.seeds)))),
+        _mean(exact),
+        _mean(short),
+        _with_interval(differences),
+        " and ".join(duration(statistics.median(_seconds(group))) for group in (exact, short)),
+    ]
+
+
+def _mean(group: Group) -> str:
+    return percent(group.mean) + ("" if group.spread is None else f" +/- {group.spread:.2f}")
+
+
+def _seconds(group: Group) -> list[float]:
+    return [member.record.training_seconds for member in group.members]
+
+
+def _with_interval(differences: Sequence[float]) -> str:
+    """Returns the mean of paired differences and its 95 % interval by Student's t; of one pair, no interval."""
+    if not differences:
+        return "-"
+    mean = statistics.fmean(differences)
+    if len(differences) == 1:
+        return f"{mean:+.2f}"
+    spread = statistics.stdev(differences) / len(differences) ** 0.5
+    half = stats.t.ppf(0.975, len(differences) - 1) * spread
+    return f"{mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f})"
