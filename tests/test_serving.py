@@ -1,6 +1,7 @@
 """The page, without a browser and without Gradio; tests/test_serving_in_browser.py opens it in one."""
 
 import importlib.util
+import multiprocessing
 import re
 import resource
 import socket
@@ -11,11 +12,12 @@ import pytest
 from assertions import user_error
 from pictures import MODES, NOISE, mutated, saved
 
-from resnet_tf import serving
 from resnet_tf.cli import command, serve
 from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs
+from resnet_tf.serving import answers, page
+from resnet_tf.serving.network import Network
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def predictor() -> Predictor:
 def test_a_photo_has_its_classes_its_views_and_the_run_that_answered(predictor, tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(saved(NOISE, "PNG"))
-    shown = serving.describe(path, predictor, tmp_path)
+    shown = answers.describe(path, predictor, tmp_path)
     ((row, _),) = predictor.predict([path], 5)
     assert re.findall(r"<span>(\w+)</span><div>", shown) == [guess["class"] for guess in row["top"]]
     widths = [float(width) for width in re.findall(r"width: ([\d.]+)%", shown)]
@@ -40,7 +42,7 @@ def test_a_photo_has_its_classes_its_views_and_the_run_that_answered(predictor, 
 def test_what_is_no_picture_has_its_reason(predictor, tmp_path):
     text = tmp_path / "<b>photo.jpg"
     text.write_text("I am a text")
-    shown = serving.describe(text, predictor, tmp_path)
+    shown = answers.describe(text, predictor, tmp_path)
     assert "class='error'" in shown
     assert "<b>" not in shown
 
@@ -55,7 +57,7 @@ def test_names_of_classes_are_text_and_no_markup(tmp_path):
     fake = SimpleNamespace(
         predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", caution="few images", run=run
     )
-    shown = serving.describe(path, fake, tmp_path)
+    shown = answers.describe(path, fake, tmp_path)
     assert "<script>" not in shown
     assert "\u202e" not in shown
     assert "&lt;script&gt;&#x27;" in shown
@@ -64,23 +66,51 @@ def test_names_of_classes_are_text_and_no_markup(tmp_path):
 
 def test_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
     rng, seeds = np.random.default_rng(5), [content for _, content, _ in MODES]
-    answers = []
+    given = []
     for number in range(40):
         path = tmp_path / f"{number}.jpg"
         path.write_bytes(mutated(rng, seeds))
-        answers.append(serving.describe(path, predictor, tmp_path))
+        given.append(answers.describe(path, predictor, tmp_path))
         if number == 10:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert all(("class='error'" in shown) != ("<h2>" in shown) for shown in answers)
-    assert 4 < sum("<h2>" in shown for shown in answers) < 36
+    assert all(("class='error'" in shown) != ("<h2>" in shown) for shown in given)
+    assert 4 < sum("<h2>" in shown for shown in given) < 36
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (200 << 10)  # KiB on Linux
 
 
 def test_the_introduction_names_the_classes_and_the_accuracy(tmp_path):
     (run,) = all_runs(pretrained.FOLDER)
-    shown = serving.introduce(run, tmp_path)
+    shown = answers.introduce(run, tmp_path)
     assert all(name in shown for name in run.about["class_names"])
     assert f"{run.published.top1:.2f} %" in shown
+
+
+def do_nothing() -> None:
+    """Stands for `start_tensorflow`: these tests have started it, and the network's process imports what it needs."""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    with Network(tmp_path_factory.mktemp("no runs"), do_nothing) as started:
+        yield started
+
+
+def test_the_process_of_the_networks_answers_as_this_one(network, predictor, tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(saved(NOISE, "PNG"))
+    assert network.describe(path, predictor.run.name) == answers.describe(path, predictor, tmp_path)
+    assert user_error(network.describe, path, "3/20260101T000000Z-s0").code == "run-not-found"
+
+
+def test_after_the_process_of_the_networks_was_killed_another_answers(network, predictor, tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(saved(NOISE, "PNG"))
+    network.load(predictor.run.name).result()
+    (killed,) = multiprocessing.active_children()
+    killed.kill()
+    killed.join()
+    assert user_error(network.describe, path, predictor.run.name).code == "network-ended"
+    assert "<h2>" in network.describe(path, predictor.run.name)
 
 
 def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
@@ -89,12 +119,12 @@ def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert user_error(serving.check_place, "127.0.0.1", port).code == "address-not-available"
-    serving.check_place("127.0.0.1", port)
+        assert user_error(page.check_place, "127.0.0.1", port).code == "address-not-available"
+    page.check_place("127.0.0.1", port)
     for host, number in (("127.0.0.1", 99999), ("no such host.invalid", 80)):
-        assert user_error(serving.check_place, host, number).code == "address-not-available"
+        assert user_error(page.check_place, host, number).code == "address-not-available"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert user_error(serving.check_place, "127.0.0.1", port).code == "gradio-not-installed"
+    assert user_error(page.check_place, "127.0.0.1", port).code == "gradio-not-installed"
 
 
 def test_where_the_page_cannot_be_served_the_command_ends_before_it_loads_tensorflow(monkeypatch):

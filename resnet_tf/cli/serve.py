@@ -24,8 +24,9 @@ def parser() -> command.Parser:
 def main(arguments: list[str]) -> None:
     """Carries out the command line."""
     options = parser().parse_args(arguments)
-    from resnet_tf import serving
+    from resnet_tf.runs.choose import choose_run
+    from resnet_tf.serving import page
 
-    serving.check_place(options.host, options.port)
-    command.start_tensorflow()
-    serving.serve(options.runs, options.run, options.preset, options.host, options.port)
+    page.check_place(options.host, options.port)
+    first = choose_run(options.preset, options.run, options.runs, "predict")
+    page.serve(first, options.runs, options.host, options.port, command.start_tensorflow)

@@ -1,10 +1,9 @@
 """A page to drop a photo on: its classes, what the network saw of it, and where it looked. Gradio shows it.
 
-Uploads are a stranger's files: they are limited in size, decoded apart from this process (`prediction/sandbox.py`), and
-deleted as soon as they are read. The answer is HTML with its pictures inside, so nothing else is written.
+Uploads are a stranger's files: they are limited in size, decoded in a process of their own (`prediction/sandbox.py`),
+and deleted as soon as they are read. The answer is HTML with its pictures inside, so nothing else is written.
 """
 
-import base64
 import contextlib
 import importlib.util
 import io
@@ -12,23 +11,19 @@ import os
 import signal
 import socket
 import tempfile
-from functools import lru_cache
-from html import escape
+from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from resnet_tf import installation
 from resnet_tf.errors import UserError
-from resnet_tf.format import printable
 from resnet_tf.log import logger
 from resnet_tf.runs import pretrained
-from resnet_tf.runs.choose import all_runs, choose_run, find_run, readable_runs, recorded_accuracy
+from resnet_tf.runs.choose import all_runs, find_run, readable_runs
 from resnet_tf.runs.run import Run
+from resnet_tf.serving import answers
+from resnet_tf.serving.network import Network
 
 MAX_UPLOAD = 20_000_000  # bytes
-_SHOWN = 5  # classes
-_NETWORKS = 3  # in memory at a time
 # The browser may ask no other server: Gradio's page would load fonts and a script from elsewhere.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -52,22 +47,23 @@ _STYLE = """
 """
 
 
-def serve(runs: str, run: str | None, preset: str | None, host: str, port: int) -> None:
+def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callable[[], None]) -> None:
     """Serves the page until Ctrl-C, at a place that `check_place` found free.
 
     Args:
+        first: the run that is chosen at first.
         runs: the folder of runs; these and the pretrained ones can be chosen on the page.
-        run, preset: which run is chosen at first, see `choose_run`.
         host: address to listen at: 127.0.0.1 is reached from this machine only.
-
-    Raises:
-        UserError: there is no such run.
+        start_tensorflow: called in the network's process before anything else.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, must delete the folder of uploads
-    first = choose_run(preset, run, runs, "predict")
-    with tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads:
+    with (
+        tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads,
+        Network(runs, start_tensorflow) as network,
+    ):
+        network.load(first.name)  # while this process imports Gradio
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        page = build(first, runs, Path(uploads))
+        page = build(first, runs, Path(uploads), network.describe)
         page.queue(max_size=16)
         launch(page, host, port)
         logger.info(f"The page is at http://{host}:{port} (Ctrl-C stops it).")
@@ -130,12 +126,13 @@ class _WithPolicy:
         await self._app(scope, receive, with_policy)
 
 
-def build(first: Run, runs: str | Path, uploads: Path):
+def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path, str], str]):
     """Returns the page, a `gradio.Blocks`.
 
     Args:
         first: the run that answers at first.
         uploads: the only folder from which a file is read; each is deleted then.
+        describe: returns the answer, HTML, for a photo and a run's name.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio
@@ -144,26 +141,23 @@ def build(first: Run, runs: str | Path, uploads: Path):
     # browser and writes a stub file beside a class derived from it.
     gradio.Image.preprocess = lambda self, upload: None if upload is None else upload.path
 
-    @lru_cache(_NETWORKS)
-    def predictor(name: str):
-        from resnet_tf.prediction.predict import Predictor
-
-        return Predictor(find_run(name, runs))
-
     def answer(upload: str | None, name: str):
         if upload is None:  # it was cleared
             return gradio.skip(), gradio.skip()  # None would clear an upload that came meanwhile
         path = Path(os.path.realpath(upload))
         if uploads.resolve() not in path.parents:
-            return None, _error("the file is no upload")
+            return None, answers.refusal("the file is no upload")
         try:
-            return None, describe(path, predictor(name), runs)
+            return None, describe(path, name)
         except UserError as error:
-            return None, _error(str(error))
+            return None, answers.refusal(str(error))
         finally:
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+
+    def introduction(name: str) -> str:
+        return answers.introduce(find_run(name, runs), runs)
 
     names = _names(first, runs)
     with gradio.Blocks(title="Predict a photo", analytics_enabled=False, delete_cache=(60, 600)) as page:
@@ -171,14 +165,15 @@ def build(first: Run, runs: str | Path, uploads: Path):
         with gradio.Row():
             with gradio.Column(scale=2, min_width=300):
                 choice = gradio.Dropdown(names, value=first.name, label="Network")
-                about = gradio.HTML(introduce(first, runs))
+                about = gradio.HTML(introduction(first.name))
                 sources = ["upload", "clipboard", "webcam"]
                 photo = gradio.Image(sources=sources, label="Drop, paste or take a photo", height=260, buttons=[])
             with gradio.Column(scale=3, min_width=300):
-                shown = gradio.HTML(_wrapped("<p class='faint'>The answer appears here.</p>"), elem_id="answer")
-        choice.change(lambda name: introduce(find_run(name, runs), runs), choice, about, api_visibility="private")
+                shown = gradio.HTML(answers.EMPTY, elem_id="answer")
+        choice.change(
+            lambda name: answers.introduce(find_run(name, runs), runs), choice, about, api_visibility="private"
+        )
         photo.change(answer, [photo, choice], [photo, shown], api_visibility="private")
-    predictor(first.name)  # so that the first photo need not wait for it
     return page
 
 
@@ -187,68 +182,3 @@ def _names(first: Run, runs: str | Path) -> list[str]:
     own = [run for run in readable_runs(all_runs(runs)) if run.about.get("status") == "finished"]
     known = [first, *reversed(own), *all_runs(pretrained.FOLDER)]
     return list(dict.fromkeys(run.name for run in known))
-
-
-def introduce(run: Run, runs: str | Path) -> str:
-    """Returns HTML that says what a run knows and how accurate it is."""
-    names = run.about["class_names"]
-    some = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
-    about = f"{run.preset.title}. Trained on {run.about['data']['title']}: {recorded_accuracy(run, runs)}."
-    return _wrapped(
-        f"<p>{_text(about)}</p><p class='faint'>It knows only these classes: {_text(some)}. Whatever a photo shows, "
-        "the answer is one of them.</p>"
-    )
-
-
-def describe(path: Path, predictor, runs: str | Path) -> str:
-    """Returns HTML with the prediction of one photo, or with the reason why it cannot be read."""
-    from resnet_tf.prediction import plot
-
-    ((row, photo),) = predictor.predict([path], min(_SHOWN, len(predictor.classes)))
-    if row["error"]:
-        return _error(f"{path.name} cannot be predicted: {row['error']}.")
-    best = row["top"][0]
-    verdict = "<span class='unsure'>unsure: perhaps none of the classes</span>" if row["unsure"] else "sure"
-    figures = (
-        (photo.preview, path.name, ""),
-        (photo.fitted, f"what the network saw: {photo.fitted.shape[0]} x {photo.fitted.shape[1]} pixels", "pixels"),
-        (plot.coloured(photo.fitted, photo.activation), f"evidence for {best['class']}", "pixels"),
-    )
-    shown = "".join(
-        f"<figure><img class='{kind}' src='{_data_uri(pixels)}' alt='{_text(title)}'>"
-        f"<figcaption>{_text(title)}</figcaption></figure>"
-        for pixels, title, kind in figures
-    )
-    bars = "".join(
-        f"<div class='bar'><span>{_text(guess['class'])}</span>"
-        f"<div><div style='width: {100 * guess['probability']:.1f}%'></div></div>"
-        f"<span>{guess['probability']:.1%}</span></div>"
-        for guess in row["top"]
-    )
-    source = f"Answered by {row['run']} ({recorded_accuracy(predictor.run, runs)}). Unsure is a class {predictor.rule}."
-    source += f" Note: {predictor.caution}." * bool(predictor.caution)
-    return _wrapped(
-        f"<h2>{_text(best['class'])}</h2><p>{best['probability']:.1%}, {verdict}</p>{bars}"
-        f"<div class='views'>{shown}</div><p class='faint'>{_text(source)}</p>"
-    )
-
-
-def _error(message: str) -> str:
-    return _wrapped(f"<p class='error'>{_text(message)}</p>")
-
-
-def _wrapped(content: str) -> str:
-    return f"<div class='answer'>{content}</div>"
-
-
-def _text(text: str) -> str:
-    """Returns text from elsewhere as HTML: no tag, no attribute's end, nothing invisible."""
-    return escape(printable(text))
-
-
-def _data_uri(pixels: np.ndarray) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

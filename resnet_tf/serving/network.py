@@ -1,0 +1,85 @@
+"""The networks behind the page, in a process of their own.
+
+The page's process and this one start at the same time, one with Gradio and one with TensorFlow, each of which takes
+seconds to import. Whatever ends the process of the networks, the page stays, and the next photo starts another.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from pathlib import Path
+
+from resnet_tf.errors import UserError
+from resnet_tf.runs.choose import find_run
+from resnet_tf.serving import answers
+
+_NETWORKS = 3  # in memory at a time
+
+
+class Network:
+    """The process of the networks; to be used in a `with` statement, whose end stops it."""
+
+    def __init__(self, runs: str | Path, start_tensorflow: Callable[[], None]):
+        self._runs, self._start_tensorflow = runs, start_tensorflow
+        self._pool = self._new_pool()
+
+    def __enter__(self) -> "Network":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def load(self, run: str) -> Future:
+        """Begins to load a run's network, so that the first photo need not wait for it."""
+        return self._pool.submit(_predictor, run, self._runs)
+
+    def describe(self, path: Path, run: str) -> str:
+        """Returns HTML with the prediction of one photo, see `answers.describe`.
+
+        Raises:
+            UserError: the run's network cannot be loaded, or the process ended.
+        """
+        pool = self._pool
+        try:
+            return pool.submit(_describe, path, run, self._runs).result()
+        except BrokenProcessPool:
+            if pool is self._pool:
+                self._pool = self._new_pool()
+            raise UserError("The process of the network ended. Try the photo again.", "network-ended") from None
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        # "spawn", since a fork copies the locks of Gradio's threads.
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, context, initializer=_start, initargs=(self._start_tensorflow,))
+
+
+def _start(start_tensorflow: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the page's process to answer
+    threading.Thread(target=_end_with_page, daemon=True).start()
+    start_tensorflow()
+
+
+def _end_with_page() -> None:
+    """Ends this process when that of the page was killed, which otherwise nothing here would notice."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+@lru_cache(_NETWORKS)
+def _loaded(run: str, runs: str | Path):
+    from resnet_tf.prediction.predict import Predictor
+
+    return Predictor(find_run(run, runs))
+
+
+def _predictor(run: str, runs: str | Path) -> None:
+    _loaded(run, runs)
+
+
+def _describe(path: Path, run: str, runs: str | Path) -> str:
+    return answers.describe(path, _loaded(run, runs), runs)
