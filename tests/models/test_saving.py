@@ -18,6 +18,7 @@ import resnet_tf
 from resnet_tf.models.resnet import set_whitening
 from resnet_tf.optim.losses import CrossEntropy
 from resnet_tf.optim.optimizers import build_optimizer
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.optimizer import AdamSpec, SGDSpec
 
 SGD = SGDSpec(learning_rate=0.1, nesterov=True, weight_decay=1e-4)
@@ -26,20 +27,23 @@ SMALL = {"num_residual_units": 1, "filters": (4, 6)}
 DEEP = {"num_residual_units": 1, "filters": (16, 32), "unit": "bottleneck", "shortcut": "projection"}
 LEAKY = {"activation": "leaky_relu", "negative_slope": 0.1}
 NORMS = {"norm_momentum": 0.7, "norm_epsilon": 0.3}
+QUICK = preset_files.load_preset("quick")
 FORMS = {
     "cifar, option A": ({**SMALL, "unit": "bottleneck", "width_per_group": 128}, ADAM),
     "imagenet, in groups": ({**DEEP, "stem": "7x7-pool", "groups": 8, "zero_last_scale": True, **LEAKY}, SGD),
     "stl10": ({**DEEP, "stem": "4x4-valid-pool", "stem_filters": 8, **LEAKY}, ADAM),
     "whitened and pooled": ({**SMALL, "stem": "whitened-2x2", "transition": "pooled", **NORMS}, SGD),
+    "plain, with Muon": ({"network": QUICK.model, "filters": (4, 6)}, QUICK.optimizer),
+    "stochastic depth": ({**SMALL, "stochastic_depth": 0.5}, SGD),
 }
 rng, folder = np.random.default_rng(0), sys.argv[1]
 images, labels = rng.integers(0, 256, (8, 16, 16, 3)).astype("uint8"), np.arange(8)
 for number, (name, (form, spec)) in enumerate(FORMS.items()):
     model = resnet_tf.resnet(**form, image_size=16)
     model.get_layer("normalization").adapt(images)
-    if form.get("stem") == "whitened-2x2":
+    if any(layer.name == "whitening" for layer in model.layers):
         set_whitening(model, rng.normal(0, 0.5, (2, 2, 3, 12)))
-    optimizer = build_optimizer(spec, np.linspace(0.1, 0.01, 5))
+    optimizer = build_optimizer(spec, np.linspace(0.1, 0.01, 5), steps_per_epoch=1)
     eagerly = keras.backend.backend() == "tensorflow"  # which is quicker there, and far slower in JAX
     model.compile(optimizer, CrossEntropy(0.1, "others"), run_eagerly=eagerly)
     model.train_on_batch(images, labels)
