@@ -60,7 +60,8 @@ def browser():
     path = shutil.which("chromium") or shutil.which("google-chrome")
     assert path, "needs Chromium on the PATH"
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *camera])
         yield started
         started.close()
 
@@ -95,6 +96,30 @@ def test_a_photo_is_answered_and_a_text_is_refused(served, browser, tmp_path, wi
             page.wait_for_function("[...document.querySelectorAll('#answer img')].every(image => image.naturalWidth)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.split("/")[2]}
+    assert not uploads(temporary)
+    page.close()
+
+
+def test_a_photo_is_pasted_and_another_is_taken_by_the_camera(served, browser):
+    address, _, temporary = served
+    page, _ = opened(browser, address, 1280)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write", "camera"], origin=address)
+    page.evaluate(
+        """async () => {
+            const canvas = new OffscreenCanvas(40, 30);
+            canvas.getContext("2d").fillRect(0, 0, 20, 30);
+            const image = await canvas.convertToBlob({type: "image/png"});
+            await navigator.clipboard.write([new ClipboardItem({"image/png": image})]);
+        }"""
+    )
+    page.get_by_label("Paste from clipboard").click()
+    page.wait_for_selector("#answer h2", timeout=60_000)
+    page.reload()
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('video')?.videoWidth")
+    page.get_by_label("capture photo").click()
+    page.wait_for_selector("#answer h2", timeout=60_000)
     assert not uploads(temporary)
     page.close()
 
