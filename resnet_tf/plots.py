@@ -1,7 +1,9 @@
 """What all plots share: how they look and how they are saved. matplotlib draws them, without pyplot and its windows."""
 
+import contextlib
 import html
 import io
+import logging
 import os
 import re
 import warnings
@@ -78,20 +80,48 @@ def form_of(path: str | os.PathLike) -> str:
 
 def encode(figure: "Figure", form: str) -> bytes:
     """Returns a figure as the content of a file: `form` is "png", "pdf" or "svg". Equal figures give equal bytes."""
+    content, missing = _drawn(figure, form)
+    if missing and form != "svg":  # where the reader's fonts draw the text
+        if _find_new_fonts():
+            content, missing = _drawn(figure, form)
+        if missing:
+            some = printable(missing[:10])
+            logger.info(f"no installed font has {some}: drawn as boxes; install one that does, such as Noto Sans CJK")
+    return content
+
+
+def _drawn(figure: "Figure", form: str) -> tuple[bytes, str]:
+    """Returns a figure as the content of a file, and the characters that no font has."""
     import matplotlib
     from matplotlib import font_manager
+    from matplotlib.text import Text
 
-    installed, (first, last) = {font.name for font in font_manager.fontManager.ttflist}, _STYLE["font.sans-serif"]
-    fonts = [first, *(name for name in _FURTHER_FONTS if name in installed), last]
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({**_STYLE, "font.sans-serif": fonts}), warnings.catch_warnings(record=True) as caught:
+    style, buffer = dict(_STYLE), io.BytesIO()
+    if form != "svg":
+        # Of the generic family, "sans-serif", matplotlib draws with one font alone; of named ones with each in turn.
+        installed = {font.name for font in font_manager.fontManager.ttflist}
+        families = [_STYLE["font.sans-serif"][0], *(name for name in _FURTHER_FONTS if name in installed)]
+        style["font.family"] = families
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # some fonts have but one weight
+        for text in figure.findobj(Text):
+            text.set_fontfamily(families)
+    with matplotlib.rc_context(style), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(buffer, format=form, metadata=_NO_DATE.get(form))
     codes = {int(found[1]) for one in caught if (found := re.match(r"Glyph (\d+)", str(one.message)))}
-    if codes and form != "svg":  # where the reader's fonts draw the text
-        some = printable("".join(map(chr, sorted(codes)[:10])))
-        logger.info(f"no installed font has {some}: drawn as boxes; install one that does, such as Noto Sans CJK")
-    return buffer.getvalue()
+    return buffer.getvalue(), "".join(map(chr, sorted(codes)))
+
+
+def _find_new_fonts() -> bool:
+    """Makes known the fonts installed since matplotlib last listed them; returns whether there are any."""
+    from matplotlib import font_manager
+
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    new = set(font_manager.findSystemFonts()) - known
+    for path in sorted(new):
+        with contextlib.suppress(Exception):  # a font that matplotlib cannot read is none
+            font_manager.fontManager.addfont(path)
+    return {font.fname for font in font_manager.fontManager.ttflist} > known
 
 
 def save(figure: "Figure", path: str | os.PathLike) -> None:

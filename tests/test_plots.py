@@ -4,6 +4,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from assertions import user_error
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from messages import listen
 
 from resnet_tf import plots
@@ -60,3 +63,36 @@ def test_characters_that_no_font_has_are_named_in_one_line(tmp_path):
         picture.text(0, 0, text)
         plots.save(picture, tmp_path / "x.png")
         assert len(said) == lines
+
+
+def save_font(path, family: str, character: str) -> None:
+    """Saves a font that has one character."""
+    pen, names = TTGlyphPen(None), [".notdef", "shape"]
+    pen.moveTo((0, 0))
+    pen.lineTo((500, 700))
+    pen.lineTo((500, 0))
+    pen.closePath()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(character): "shape"})
+    builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (600, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+
+
+@pytest.mark.parametrize("form", ["png", "pdf"])
+def test_a_font_that_was_installed_after_matplotlib_listed_the_fonts_draws_what_dejavu_lacks(
+    form, tmp_path, monkeypatch
+):
+    character = "\U000f0000"
+    save_font(tmp_path / "new.ttf", "Noto Sans CJK SC", character)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(tmp_path / "new.ttf")])
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    said, picture = listen(), plots.figure(2, 1)
+    picture.subplots().barh([f"cat {character}"], [1])
+    plots.save(picture, tmp_path / f"x.{form}")
+    assert not said
