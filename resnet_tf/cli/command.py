@@ -195,8 +195,9 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as notices:
         os.dup2(notices.fileno(), 2)
         try:
-            import keras
-            import tensorflow as tf
+            with _unavailable("matplotlib", "pandas"):  # Keras takes up to a second for both, and no command needs them
+                import keras
+                import tensorflow as tf
 
             tf.config.list_physical_devices()  # looks for a GPU, and reports it
         except BaseException:
@@ -210,3 +211,15 @@ def start_tensorflow() -> None:
                 sys.stderr.write(notices.read().decode(errors="replace"))
     if keras.backend.backend() not in BACKENDS:
         raise unknown("backend in ~/.keras/keras.json", keras.backend.backend(), BACKENDS, code="backend-unknown")
+
+
+@contextmanager
+def _unavailable(*packages: str) -> Iterator[None]:
+    """Lets imports of packages fail meanwhile, as if they were not installed; those already imported stay."""
+    absent = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

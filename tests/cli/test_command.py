@@ -64,12 +64,14 @@ def test_missing_backend(monkeypatch, backend, code, datum):
     assert datum in str(error)
 
 
-def test_tensorflow_starts_without_a_word():
+def test_tensorflow_starts_without_a_word_and_without_what_no_command_needs():
     code = """
 import sys
 from resnet_tf.cli import command
 def main(arguments):
     command.start_tensorflow()
+    assert not {"matplotlib", "pandas"} & set(sys.modules)
+    import matplotlib.pyplot  # later it can be had
     print("a warning of the command's own", file=sys.stderr)
 command.run_command(main, [])
 """
