@@ -113,8 +113,8 @@ def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
 def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
     """Returns `schema.changes` without what every result says by itself: view, weights and precision.
 
-    bfloat16 does the same training in other arithmetic, as another processor or backend does. What that costs in
-    accuracy is not measured yet (docs/results.md), so every row says its precision.
+    bfloat16 does the same training in other arithmetic, as another processor or backend does. docs/speed.md has what
+    that costs in accuracy; every row says its precision.
     """
     return {key: pair for key, pair in schema.changes(ours, theirs).items() if not key.endswith(SAID_BY_RESULT)}
 
