@@ -20,15 +20,15 @@ _SAME = ("data.validation_size", "train.epochs")
 def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
     """Returns the cells of each trial of `quick` that was scored on held-out images, the longest first, the best first.
 
-    The difference is that from the unchanged recipe at the same length; None stands in for it elsewhere.
+    The difference is that from the unchanged recipe of the same length and precision; "-" where there is none.
     """
     found = [trial for trial in trials if (trial.preset, trial.split) == ("quick", "validation")]
     found.sort(key=lambda trial: (-trial.epochs, -trial.top1))
-    plain = {trial.epochs: trial.top1 for trial in found if not _own_changes(trial)}
+    plain = {(trial.epochs, trial.computed_in): trial.top1 for trial in found if not _own_changes(trial)}
     lines = []
     for trial in found:
         changes = _own_changes(trial)
-        base = plain.get(trial.epochs)
+        base = plain.get((trial.epochs, trial.computed_in))
         lines.append(
             [
                 ", ".join(changes_in_words(changes)) or "nothing",

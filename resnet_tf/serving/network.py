@@ -35,8 +35,8 @@ class Network:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def load(self, run: str) -> Future:
-        """Begins to load a run's network, so that the first photo need not wait for it."""
-        return self._pool.submit(_predictor, run, self._runs)
+        """Begins to load a run's network; the future raises UserError where it cannot be loaded."""
+        return self._pool.submit(_load, *self._arguments(run))
 
     def describe(self, path: Path, run: str) -> str:
         """Returns HTML with the prediction of one photo, see `answers.describe`.
@@ -46,22 +46,23 @@ class Network:
         """
         pool = self._pool
         try:
-            return pool.submit(_describe, path, run, self._runs).result()
+            return pool.submit(_describe, path, *self._arguments(run)).result()
         except BrokenProcessPool:
             if pool is self._pool:
                 self._pool = self._new_pool()
             raise UserError("The process of the network ended. Try the photo again.", "network-ended") from None
 
+    def _arguments(self, run: str) -> tuple:
+        return run, self._runs, self._start_tensorflow
+
     def _new_pool(self) -> ProcessPoolExecutor:
         # "spawn", since a fork copies the locks of Gradio's threads.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, initializer=_start, initargs=(self._start_tensorflow,))
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
 
 
-def _start(start_tensorflow: Callable[[], None]) -> None:
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the page's process to answer
     threading.Thread(target=_end_with_page, daemon=True).start()
-    start_tensorflow()
 
 
 def _end_with_page() -> None:
@@ -71,15 +72,16 @@ def _end_with_page() -> None:
 
 
 @lru_cache(_NETWORKS)
-def _loaded(run: str, runs: str | Path):
+def _predictor(run: str, runs: str | Path, start_tensorflow: Callable[[], None]):
+    start_tensorflow()
     from resnet_tf.prediction.predict import Predictor
 
     return Predictor(find_run(run, runs))
 
 
-def _predictor(run: str, runs: str | Path) -> None:
-    _loaded(run, runs)
+def _load(*arguments) -> None:
+    _predictor(*arguments)
 
 
-def _describe(path: Path, run: str, runs: str | Path) -> str:
-    return answers.describe(path, _loaded(run, runs), runs)
+def _describe(path: Path, run: str, runs: str | Path, start_tensorflow: Callable[[], None]) -> str:
+    return answers.describe(path, _predictor(run, runs, start_tensorflow), runs)

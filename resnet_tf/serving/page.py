@@ -54,19 +54,23 @@ def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callabl
         first: the run that is chosen at first.
         runs: the folder of runs; these and the pretrained ones can be chosen on the page.
         host: address to listen at: 127.0.0.1 is reached from this machine only.
-        start_tensorflow: called in the network's process before anything else.
+        start_tensorflow: called in the network's process before it loads a network.
+
+    Raises:
+        UserError: the first run's network cannot be loaded.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, must delete the folder of uploads
     with (
         tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads,
         Network(runs, start_tensorflow) as network,
     ):
-        network.load(first.name)  # while this process imports Gradio
+        loading = network.load(first.name)  # while this process imports Gradio
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = build(first, runs, Path(uploads), network.describe)
         page.queue(max_size=16)
         launch(page, host, port)
         logger.info(f"The page is at http://{host}:{port} (Ctrl-C stops it).")
+        loading.result()
         with contextlib.redirect_stdout(io.StringIO()):
             page.block_thread()
 
@@ -170,9 +174,7 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
                 photo = gradio.Image(sources=sources, label="Drop, paste or take a photo", height=260, buttons=[])
             with gradio.Column(scale=3, min_width=300):
                 shown = gradio.HTML(answers.EMPTY, elem_id="answer")
-        choice.change(
-            lambda name: answers.introduce(find_run(name, runs), runs), choice, about, api_visibility="private"
-        )
+        choice.change(introduction, choice, about, api_visibility="private")
         photo.change(answer, [photo, choice], [photo, shown], api_visibility="private")
     return page
 
