@@ -75,6 +75,11 @@ def opened(browser, address, width):
     return page, asked
 
 
+def children(process: subprocess.Popen) -> list[int]:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
 def uploads(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("resnet-page-*/**/*") if path.is_file()]
 
@@ -137,15 +142,27 @@ def test_the_first_photo_is_answered_though_the_network_is_still_loading(browser
         page.close()
 
 
+def test_the_page_survives_a_process_of_the_networks_that_is_killed_while_it_loads(browser, tmp_path):
+    (tmp_path / "photo.png").write_bytes(saved(NOISE, "PNG"))
+    (tmp_path / "served").mkdir()
+    with serving(tmp_path / "served") as (address, process):
+        for child in children(process):
+            os.kill(child, signal.SIGKILL)
+        page, _ = opened(browser, address, 1280)
+        for answer in ("#answer .error", "#answer h2"):
+            page.set_input_files("input[type=file]", tmp_path / "photo.png")
+            page.wait_for_selector(answer, timeout=60_000)
+        assert process.poll() is None
+        page.close()
+
+
 def test_hostile_uploads_are_answered_and_memory_stays_bounded(served, browser, tmp_path):
     address, process, temporary = served
     page, _ = opened(browser, address, 1280)
     rng, seeds = np.random.default_rng(0), [content for _, content, _ in MODES]
 
     def memory() -> int:
-        tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-        children = [pid for task in tasks for pid in task.read_text().split()]
-        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (process.pid, *children)]
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (process.pid, *children(process))]
         return sum(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) for status in statuses)
 
     for number in range(int(os.environ.get("RESNET_UPLOADS", "500"))):

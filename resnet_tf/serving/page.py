@@ -12,6 +12,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from resnet_tf import installation
@@ -70,7 +71,8 @@ def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callabl
         page.queue(max_size=16)
         launch(page, host, port)
         logger.info(f"The page is at http://{host}:{port} (Ctrl-C stops it).")
-        loading.result()
+        with contextlib.suppress(BrokenProcessPool):  # the first photo says so, and starts another process
+            loading.result()
         with contextlib.redirect_stdout(io.StringIO()):
             page.block_thread()
 
