@@ -15,7 +15,7 @@ COMMANDS = ("train", "eval", "predict", "export", "report", "sweep", "serve")
 
 # The rooms from the ground up. A room imports rooms of lower floors only, so no two rooms can import each other.
 FLOORS = [
-    {"log", "errors", "format", "installation"},
+    {"log", "errors", "format", "installation", "imports"},
     {"files"},
     {"plots"},
     {"presets"},

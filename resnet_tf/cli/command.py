@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from resnet_tf import installation
 from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.format import printable
+from resnet_tf.imports import quick_import
 from resnet_tf.log import print_handler
 from resnet_tf.presets import preset_files, schema
 from resnet_tf.runs.run import RUNS
@@ -195,10 +196,8 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as notices:
         os.dup2(notices.fileno(), 2)
         try:
-            with _unavailable("matplotlib", "pandas"):  # Keras takes up to a second for both, and no command needs them
-                import keras
-                import tensorflow as tf
-
+            without = ("matplotlib", "pandas")  # Keras takes up to a second for both, and no command needs them
+            keras, tf = quick_import("keras", without), quick_import("tensorflow", without)
             tf.config.list_physical_devices()  # looks for a GPU, and reports it
         except BaseException:
             shown = True
@@ -211,15 +210,3 @@ def start_tensorflow() -> None:
                 sys.stderr.write(notices.read().decode(errors="replace"))
     if keras.backend.backend() not in BACKENDS:
         raise unknown("backend in ~/.keras/keras.json", keras.backend.backend(), BACKENDS, code="backend-unknown")
-
-
-@contextmanager
-def _unavailable(*packages: str) -> Iterator[None]:
-    """Lets imports of packages fail meanwhile, as if they were not installed; those already imported stay."""
-    absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))
-    try:
-        yield
-    finally:
-        for name in absent:
-            del sys.modules[name]

@@ -108,6 +108,10 @@ class Predictor:
             self._temperature, self.unsure_below = 1.0, UNSURE
             self.rule = f"below {UNSURE:.0%}; eval.py --run {run.name} --split validation finds a better limit"
 
+    def compile(self) -> None:
+        """Compiles the network for one photo at a time, which the first prediction would do otherwise."""
+        self._network(np.zeros((1, *self._model.input_shape[1:]), np.float32))
+
     def predict(
         self,
         paths: Sequence[Path],

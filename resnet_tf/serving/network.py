@@ -80,7 +80,7 @@ def _predictor(run: str, runs: str | Path, start_tensorflow: Callable[[], None])
 
 
 def _load(*arguments) -> None:
-    _predictor(*arguments)
+    _predictor(*arguments).compile()
 
 
 def _describe(path: Path, run: str, runs: str | Path, start_tensorflow: Callable[[], None]) -> str:

@@ -6,6 +6,7 @@ and deleted as soon as they are read. The answer is HTML with its pictures insid
 
 import contextlib
 import importlib.util
+import inspect
 import io
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from resnet_tf import installation
 from resnet_tf.errors import UserError
+from resnet_tf.imports import quick_import
 from resnet_tf.log import logger
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, find_run, readable_runs
@@ -141,7 +143,7 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
         describe: returns the answer, HTML, for a photo and a run's name.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import gradio
+    gradio = _import_gradio()
 
     # Gradio would decode an upload in this process. The class is changed, as Gradio makes new objects of it for each
     # browser and writes a stub file beside a class derived from it.
@@ -179,6 +181,22 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
         choice.change(introduction, choice, about, api_visibility="private")
         photo.change(answer, [photo, choice], [photo, shown], api_visibility="private")
     return page
+
+
+def _import_gradio():
+    """Imports Gradio without its type stubs for editors, which it would check again at every import for a second."""
+    find = inspect.getfile
+
+    def find_all_but_components(item) -> str:
+        if type(item).__name__ == "ComponentMeta":
+            raise OSError("Gradio writes no stub for a class without a file")
+        return find(item)
+
+    inspect.getfile = find_all_but_components
+    try:
+        return quick_import("gradio")
+    finally:
+        inspect.getfile = find
 
 
 def _names(first: Run, runs: str | Path) -> list[str]:
