@@ -1,7 +1,6 @@
 """The networks that `benchmarks.speed` compares, each in a process of its own: `python -m benchmarks.contestants`.
 
-A contestant reads commands from standard input, one JSON object a line, and answers each with one line: it does
-nothing in between, so that several can take turns on the same cores. All start from the same weights.
+A contestant reads commands from standard input, one JSON object a line, and answers each with one line.
 """
 
 import json
@@ -9,7 +8,9 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,32 +51,46 @@ CASES = {
 
 
 class KerasContestant:
-    """Our network and optimizer, or Keras's own in their place."""
+    """Our network, trained by our step; or the same network with Keras's own batch norm, optimizer and trainer.
 
-    def __init__(self, case: Case, stock: bool):
+    Args:
+        precision: a dtype policy of Keras, "float32" or "mixed_bfloat16".
+    """
+
+    def __init__(self, case: Case, precision: str = "float32", stock: bool = False):
         if not stock:
             import resnet_tf  # noqa: F401  switches oneDNN on
         import keras
 
         from resnet_tf.models import resnet
-        from resnet_tf.optim.losses import build_loss
-        from resnet_tf.optim.optimizers import build_optimizer
-        from resnet_tf.presets.optimizer import LossSpec, SGDSpec
 
+        keras.config.set_dtype_policy(precision)
         self.case, self.stock = case, stock
         if stock:
             resnet.BatchNormalization = _keras_norm
         self.model = resnet.resnet(case.network, image_size=case.image_size, classes=case.classes)
-        if stock:
-            optimizer = keras.optimizers.SGD(RATE, MOMENTUM, weight_decay=DECAY)
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        else:
-            spec = SGDSpec(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-            optimizer, loss = build_optimizer(spec, np.array([RATE])), build_loss(LossSpec())
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="top1")]
-        self.model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
         self.images, self.labels = map(keras.ops.convert_to_tensor, case.data())
         self.inference = None
+        self.step = self._keras_step() if stock else self._our_step()
+
+    def _our_step(self) -> Callable[[], None]:
+        from resnet_tf.optim.losses import build_loss
+        from resnet_tf.optim.optimizers import build_optimizer
+        from resnet_tf.presets.optimizer import LossSpec, SGDSpec
+        from resnet_tf.training.step import build_step
+
+        spec = SGDSpec(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+        step = build_step(self.model, build_optimizer(spec, np.array([RATE])), build_loss(LossSpec()))
+        return lambda: step(self.images, self.labels)[0]
+
+    def _keras_step(self) -> Callable[[], None]:
+        import keras
+
+        optimizer = keras.optimizers.SGD(RATE, MOMENTUM, weight_decay=DECAY)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="top1")]
+        self.model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
+        return lambda: self.model.train_on_batch(self.images, self.labels)[0]
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns the weights under our names, those of the normalisation of images left out."""
@@ -91,14 +106,14 @@ class KerasContestant:
                 weight.assign(arrays[_our_name(weight.path)])
 
     def train(self) -> float:
-        return float(self.model.train_on_batch(self.images, self.labels)[0])
+        return float(self.step())
 
     def infer(self) -> np.ndarray:
         if self.inference is None:
             from resnet_tf.models.folding import folded
 
             self.inference = self.model if self.stock else folded(self.model, self.case.network)
-        return self.inference.predict_on_batch(self.images)
+        return np.asarray(self.inference.predict_on_batch(self.images), np.float32)
 
     def check(self) -> dict[str, np.ndarray]:
         """Returns the logits, gradients and new running statistics of a training step that changes no weight."""
@@ -110,17 +125,18 @@ class KerasContestant:
         weights = self.model.trainable_weights
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         found = {f"gradient of {_our_name(w.path)}": g.numpy() for w, g in zip(weights, gradients, strict=True)}
-        return {"logits": logits.numpy(), **found, **_statistics(self.weights())}
+        return {"logits": np.asarray(logits, np.float32), **found, **_statistics(self.weights())}
 
 
 class TorchContestant:
-    """torch with channels_last, eager or compiled."""
+    """torch with channels_last: eager or compiled, in float32 or in bfloat16 by autocast."""
 
-    def __init__(self, case: Case, compiled: bool):
+    def __init__(self, case: Case, compiled: bool = False, bfloat16: bool = False):
         import torch
 
         from benchmarks import torch_networks
 
+        self.precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
         self.torch, self.names = torch, torch_networks
         torch.set_num_threads(os.cpu_count())
         network = case.network
@@ -156,42 +172,53 @@ class TorchContestant:
     def train(self) -> float:
         self.network.train()
         self.optimizer.zero_grad()
-        loss = self.torch.nn.functional.cross_entropy(self.call(self.images), self.labels)
+        with self.precision():
+            loss = self.torch.nn.functional.cross_entropy(self.call(self.images), self.labels)
         loss.backward()
         self.optimizer.step()
         return loss.item()
 
     def infer(self) -> np.ndarray:
         self.network.eval()
-        with self.torch.inference_mode():
-            return self.call(self.images).numpy()
+        with self.torch.inference_mode(), self.precision():
+            return self.call(self.images).float().numpy()
 
     def check(self) -> dict[str, np.ndarray]:
         self.network.train()
         self.optimizer.zero_grad()
-        logits = self.network(self.images)
-        self.torch.nn.functional.cross_entropy(logits, self.labels).backward()
+        with self.precision():
+            logits = self.network(self.images)
+            loss = self.torch.nn.functional.cross_entropy(logits, self.labels)
+        loss.backward()
         found = {
             f"gradient of {self.paths[name]}": self.names.as_ours(parameter.grad)
             for name, parameter in self.network.named_parameters()
         }
-        return {"logits": logits.detach().numpy(), **found, **_statistics(self.weights())}
+        return {"logits": logits.detach().float().numpy(), **found, **_statistics(self.weights())}
 
 
 CONTESTANTS = {
-    "ours": lambda case: KerasContestant(case, stock=False),
-    "keras": lambda case: KerasContestant(case, stock=True),
-    "torch": lambda case: TorchContestant(case, compiled=False),
-    "torch.compile": lambda case: TorchContestant(case, compiled=True),
+    "ours": KerasContestant,
+    "keras": partial(KerasContestant, stock=True),
+    "torch": TorchContestant,
+    "torch.compile": partial(TorchContestant, compiled=True),
+    "ours-bfloat16": partial(KerasContestant, precision="mixed_bfloat16"),
+    "torch-bfloat16": partial(TorchContestant, bfloat16=True),
+    "torch.compile-bfloat16": partial(TorchContestant, compiled=True, bfloat16=True),
 }
 
 
-def _keras_norm(zero_scale: bool = False, **keywords):
+def _keras_norm(momentum: float, epsilon: float, zero_scale: bool, train_scale: bool, name: str):
     """Keras's own batch norm with the settings of ours."""
     import keras
 
-    scale = "zeros" if zero_scale else "ones"
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=scale, **keywords)
+    return keras.layers.BatchNormalization(
+        momentum=momentum,
+        epsilon=epsilon,
+        gamma_initializer="zeros" if zero_scale else "ones",
+        scale=train_scale,
+        name=name,
+    )
 
 
 def _our_name(path: str) -> str:
@@ -216,7 +243,9 @@ def serve(name: str, case: Case) -> None:
         command = json.loads(line)
         if command["do"] == "give":
             np.savez(command["path"], **contestant.weights())
-            answer = {}
+            from resnet_tf.training.device import device_description
+
+            answer = {"device": device_description()}
         elif command["do"] == "take":
             with np.load(command["path"]) as arrays:
                 contestant.take(dict(arrays))

@@ -1,14 +1,17 @@
 """The benchmarks' own machinery: contestants compute the same, and the figures are what they are said to be."""
 
+import contextlib
+import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-from PIL import Image
 from plain import MINE
 
 from benchmarks import contestants, scaling, speed
 from benchmarks.contestants import Case
+from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.presets.preset_files import load_preset
 
 
@@ -52,36 +55,40 @@ def test_three_steps_as_a_graph_are_those_of_torch(preset):
         np.testing.assert_allclose(array, expected[name], atol=1e-4 * np.abs(array).max(), err_msg=name)
 
 
-class Canned:
-    """A contestant whose arrays are given."""
-
-    def __init__(self, **arrays):
-        self.arrays = arrays
-
-    def do(self, command, path, what=None):
-        if command == "check":
-            np.savez(path, **self.arrays)
+@pytest.fixture
+def restored(monkeypatch):
+    """Undoes what a contestant changes in its process."""
+    monkeypatch.setattr("resnet_tf.models.resnet.BatchNormalization", BatchNormalization)
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
-def test_the_gate_stops_a_contestant_that_computes_something_else(tmp_path):
-    def check(**others):
-        contestants = {name: Canned(**arrays) for name, arrays in {"ours": good, **others}.items()}
-        speed.check(contestants, "training", tmp_path / "weights.npz")
+@pytest.mark.parametrize("name", ["keras", "ours-bfloat16", "torch-bfloat16"])
+def test_the_other_contestants_compute_the_same(restored, name):
+    pytest.importorskip("torch")
+    case = Case("demo", 32, 10, 8)
+    ours = contestants.CONTESTANTS["ours"](case)
+    weights, expected = ours.weights(), [ours.check(), {"logits": ours.infer()}]
+    other = contestants.CONTESTANTS[name](case)
+    other.take(weights)
+    for arrays, ours in zip([other.check(), {"logits": other.infer()}], expected, strict=True):
+        speed.compare(name, arrays, ours)
+        differs = np.abs(arrays["logits"] - ours["logits"]).max() > 1e-3 * np.abs(ours["logits"]).max()
+        assert differs == name.endswith("bfloat16")
+    losses = [other.train() for _ in range(4)]
+    assert losses[3] < losses[0]
 
+
+def test_the_gate_stops_a_contestant_that_computes_something_else():
     logits, gradient = np.arange(1.0, 5.0), np.arange(2.0, 6.0)
     good = {"logits": logits, "gradient of stem/kernel": gradient, "stem_norm/running_variance": logits}
-    check(torch=good)
-    check(keras={**good, "stem_norm/running_variance": 0.9 * logits})  # known to be so, and said in the README
-    for key in good:
-        with pytest.raises(SystemExit, match="torch does not compute what we compute"):
-            check(torch={**good, key: 1.1 * good[key]})
-
-
-def test_a_ratio_is_the_median_of_the_rounds_within_its_interval():
-    found = speed.ratio(np.array([1.0, 1.2, 1.1, 5.0, 1.3]))
-    assert found["median"] == 1.2
-    low, high = found["interval"]
-    assert 1.0 <= low < 1.2 < high <= 5.0
+    speed.compare("torch", good, good)
+    speed.compare("keras", {**good, "stem_norm/running_variance": 0.9 * logits}, good)  # Keras keeps the biased one
+    speed.compare("torch-bfloat16", {**good, "logits": 1.02 * logits}, good)
+    for name, factor in (("torch", 1.15), ("torch-bfloat16", 1.15)):
+        for key in good if name == "torch" else ("logits", "stem_norm/running_variance"):
+            with pytest.raises(SystemExit, match="does not compute what we compute"):
+                speed.compare(name, {**good, key: factor * good[key]}, good)
 
 
 def test_all_cases_are_presets_that_torch_can_build():
@@ -92,32 +99,38 @@ def test_all_cases_are_presets_that_torch_can_build():
         assert case.network.stem in ("3x3", "7x7-pool", "4x4-valid-pool")
 
 
-def test_the_figure_is_a_picture(tmp_path):
-    names = {"ours": 1.0, "torch": 1.1, "keras": 2.0}
-    row = {name: {"ours_is_faster": {"median": value, "interval": [value, value]}} for name, value in names.items()}
-    speed.draw({"resnet20": dict.fromkeys(speed.WORK, row), "resnet56": {"train": row}}, str(tmp_path / "speed.png"))
-    assert Image.open(tmp_path / "speed.png").size == (1400, 400)
-
-
-def test_turns_are_compared_round_by_round():
-    """Steps of 2 ms against 5 ms, while the machine takes once, twice and four times as long."""
+def test_processes_take_turns_and_none_is_always_the_first(monkeypatch):
+    """Steps of 20 ms against 50 ms: a second holds 50 or 20 of them, of which at most 30 are timed."""
+    started, milliseconds = [], {"ours": 20, "torch": 50}
 
     class Timed:
-        def __init__(self, milliseconds, faults):
-            self.milliseconds, self.faults, self.turns = milliseconds, faults, 0
+        def __init__(self, name):
+            self.milliseconds, self.steps = milliseconds[name], 0
 
-        def do(self, what, times):
-            self.turns += 1
-            slowness = {4: 1, 5: 2, 6: 4}.get(self.turns, 1)  # the first three are to get ready
-            seconds = times * self.milliseconds * slowness / 1000
-            return {"seconds": seconds, "cpu_seconds": 2 * seconds, "page_faults": times * self.faults}
+        def do(self, what, times=0, path=None):
+            self.steps += times
+            return {"seconds": times * self.milliseconds / 1000, "cpu_seconds": 2 * times, "page_faults": 7 * times} | {
+                "peak_mib": self.steps
+            }
 
-    found = speed.take_turns({"ours": Timed(2, 0), "torch": Timed(5, 300)}, "infer", batch=10, rounds=3, seconds=0.1)
-    assert [each["step_seconds"] for each in found.values()] == [0.004, 0.01]
-    assert [each["images_per_second"] for each in found.values()] == [2500, 1000]
-    assert [each["cpu_seconds_per_1000_images"] for each in found.values()] == [0.8, 2]
-    assert [each["page_faults_per_step"] for each in found.values()] == [0, 300]
-    assert found["torch"]["ours_is_faster"] == {"median": 2.5, "interval": [2.5, 2.5]}
+    @contextlib.contextmanager
+    def start(name, case):
+        started.append(name)
+        yield Timed(name)
+
+    monkeypatch.setattr(speed, "started", start)
+    turns = speed.take_turns("resnet20", ["ours", "torch"], "infer", "weights.npz", rounds=3, steps=30, seconds=1)
+    assert started == ["ours", "torch", "torch", "ours", "ours", "torch"]
+    common = {"cpu_seconds": 2, "page_faults": 7}
+    ours = {"first_step_seconds": 0.02, "step_seconds": 0.02, "peak_mib": 3 + 1 + 30}
+    torch = {"first_step_seconds": 0.05, "step_seconds": 0.05, "peak_mib": 3 + 1 + 20}
+    assert turns == {"ours": 3 * [ours | common], "torch": 3 * [torch | common]}
+
+
+def test_measurements_are_added_to_those_of_other_days(tmp_path):
+    for day in (1, 2):
+        speed.add({"date": f"2026-11-{day:02}"}, tmp_path / "speed.json")
+    assert json.loads((tmp_path / "speed.json").read_text()) == [{"date": "2026-11-01"}, {"date": "2026-11-02"}]
 
 
 def test_a_training_on_paper_is_the_arithmetic_written_out():

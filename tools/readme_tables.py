@@ -19,7 +19,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
 from resnet_tf.runs.comparison import compare, display_name
 from resnet_tf.runs.records import Evaluation
-from tools import collect_trials, trial_tables
+from tools import collect_trials, speed_table, trial_tables
 
 RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "reference", "difference", "verdict", "epochs", "training")
 RESULT_HEADINGS += ("precision", "seed", "protocol", "images")
@@ -27,19 +27,6 @@ PAPER = tuple(f"resnet{depth}-cifar10-paper" for depth in (20, 32, 44, 56, 110, 
 PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval")
 ROOT = Path(__file__).resolve().parent.parent
 SPEED = ROOT / "benchmarks" / "speed.json"
-WORK = (
-    ("train", "training", "training_peak_mib"),
-    ("infer", "inference behind training", None),
-    ("evaluate", "evaluation alone", "evaluation_peak_mib"),
-)
-RIVALS = ("torch", "torch.compile", "keras")
-SPEED_HEADINGS = (
-    "",
-    "images/s",
-    *(f"times as fast as {name}" for name in RIVALS),
-    "peak memory, MiB (torch's)",
-    "convolutions' share",
-)
 
 
 def tables() -> dict[str, str]:
@@ -60,7 +47,7 @@ def tables() -> dict[str, str]:
         "depth": study_table(studies.DEPTH, presets, groups),
         "lr_decay": study_table([name for names in studies.LR_DECAY for name in names], presets, groups),
         "table 6": markdown_table(PAPER_HEADINGS, [paper_line(presets[name], groups) for name in PAPER]),
-        "speed": markdown_table(SPEED_HEADINGS, speed_lines(json.loads(SPEED.read_text()))),
+        "speed": markdown_table(speed_table.SPEED_HEADINGS, speed_table.speed_lines(json.loads(SPEED.read_text()))),
         "quick": markdown_table(trial_tables.QUICK_HEADINGS, trial_tables.quick_lines(trials)),
         "precision": markdown_table(trial_tables.PRECISION_HEADINGS, trial_tables.precision_lines([*groups, *tried])),
     }
@@ -87,23 +74,6 @@ def paper_line(preset: Preset, groups: Sequence[measured.Group]) -> list[str]:
         return [*cells, "-", "-", "-"]
     low, high = group.interval
     return [*cells, percent(100 - group.mean), ", ".join(map(str, group.seeds)), f"{100 - high:.2f} to {100 - low:.2f}"]
-
-
-def speed_lines(results: dict) -> list[list[str]]:
-    """Returns the cells of a row for each case and kind of work of what `benchmarks.speed` measured."""
-    lines = []
-    for case, result in results.items():
-        for work, title, peaks in WORK:
-            rates = result[work]
-            ratios = []
-            for name in RIVALS:
-                found = rates[name]["ours_is_faster"]
-                low, high = found["interval"]
-                ratios.append(f"{found['median']:.2f} ({low:.2f} to {high:.2f})")
-            peak = "{ours:,} ({torch:,})".format_map(result[peaks]) if peaks else "-"
-            share = f"{100 * result['convolutions']['share']['ours']:.0f} %" if work == "train" else "-"
-            lines.append([f"{case}, {title}", f"{rates['ours']['images_per_second']:,.0f}", *ratios, peak, share])
-    return lines
 
 
 def result_line(preset: Preset, result: dict) -> list[str]:
