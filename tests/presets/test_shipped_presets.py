@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,9 @@ from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.cost import network_size
 from resnet_tf.presets import json_text, preset_files, schema
-from tools.readme_tables import SPEED
 
 NAMES = preset_files.names()
+NOTES = Path(__file__).parents[2] / "benchmarks" / "NOTES.md"
 
 # Trainable parameters. CIFAR form: He et al. 2015, table 6 (0.27M ... 19.4M), to the last digit as other open
 # implementations of option A count them; ImageNet form: torchvision's, with 1,000, 10 and 100 classes.
@@ -182,13 +183,13 @@ def test_cost_estimate_is_the_stated_arithmetic(name):
         total += 3 * size.multiply_adds * trained
     stated = float(re.search(r"= ([\d.e+]+);", line)[1])
     number, unit, rate, case = re.search(
-        r"about ([\d.]+) (h|days) on two CPU cores at ([\d.e]+) a second, as .* does \(case (\S+) of", line
+        r"about ([\d.]+) (h|days) on two CPU cores at ([\d.e]+) a second, as .* does \(case (\S+) in", line
     ).groups()
     assert stated == pytest.approx(total, rel=0.01)
     assert float(number) * {"h": 3600, "days": 86400}[unit] == pytest.approx(total / float(rate), rel=0.05)
     network = CASES[case]
     multiply_adds = network_size(network.network, network.image_size, network.classes).multiply_adds
-    images_per_second = json.loads(SPEED.read_text())[case]["train"]["ours"]["images_per_second"]
+    images_per_second = float(re.search(rf"^\| {case} \| ([\d.]+) \|$", NOTES.read_text(), re.MULTILINE)[1])
     assert float(rate) == pytest.approx(3 * multiply_adds * images_per_second, rel=0.3)  # as the machine swings
 
 
