@@ -7,13 +7,12 @@ from itertools import groupby
 
 from resnet_tf import plots
 from resnet_tf.errors import UserError
-from resnet_tf.format import as_text, large, narrowest, table, thousands
+from resnet_tf.format import as_text, large, narrowest, plural, table, thousands
 from resnet_tf.log import logger
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.models.diagram import draw_network
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs.comparison import changes_in_words
 
 DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
 HEADINGS = (*DESCRIBED, "best recorded")
@@ -137,5 +136,5 @@ def best_recorded(preset: Preset) -> str:
     apart = title.removeprefix(preset.data.dataset).strip(" ()").partition(",")[0]
     how = "" if by_own_protocol(best) else f", {best.get('view', '?')}, {best.get('weights', '?')} weights"
     if best.get("changed"):
-        how = ", ".join([how, *changes_in_words(best["changed"])])
+        how += f", {plural(len(best['changed']), 'changed setting')}"  # which they are may take several lines
     return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

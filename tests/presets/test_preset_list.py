@@ -61,6 +61,4 @@ def test_a_result_of_a_changed_recipe_comes_after_its_own_and_says_so():
     own = {"view": "1-crop", "weights": "last", "epochs": 100, "test_top1": 85.0, "data": {"title": "cifar10"}}
     other = {**own, "test_top1": 95.0, "changed": {"model.filters": [[64], [16]]}}
     assert listing.best_recorded(replace(load("3"), results=[own, other])) == "85.00 % (100 epochs)"
-    assert (
-        listing.best_recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, model.filters [16] -> [64])"
-    )
+    assert listing.best_recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, 1 changed setting)"
