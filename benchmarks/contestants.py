@@ -73,7 +73,7 @@ class KerasContestant:
         self.inference = None
         self.step = self._keras_step() if stock else self._our_step()
 
-    def _our_step(self) -> Callable[[], None]:
+    def _our_step(self) -> Callable[[], float]:
         from resnet_tf.optim.losses import build_loss
         from resnet_tf.optim.optimizers import build_optimizer
         from resnet_tf.presets.optimizer import LossSpec, SGDSpec
@@ -83,7 +83,7 @@ class KerasContestant:
         step = build_step(self.model, build_optimizer(spec, np.array([RATE])), build_loss(LossSpec()))
         return lambda: step(self.images, self.labels)[0]
 
-    def _keras_step(self) -> Callable[[], None]:
+    def _keras_step(self) -> Callable[[], float]:
         import keras
 
         optimizer = keras.optimizers.SGD(RATE, MOMENTUM, weight_decay=DECAY)
@@ -242,9 +242,9 @@ def serve(name: str, case: Case) -> None:
     for line in sys.stdin:
         command = json.loads(line)
         if command["do"] == "give":
-            np.savez(command["path"], **contestant.weights())
-            from resnet_tf.training.device import device_description
+            from resnet_tf.training.device import device_description  # asked of ours only: torch does without Keras
 
+            np.savez(command["path"], **contestant.weights())
             answer = {"device": device_description()}
         elif command["do"] == "take":
             with np.load(command["path"]) as arrays:

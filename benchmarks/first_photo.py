@@ -48,7 +48,7 @@ def first_photo(browser: Browser, photo: Path) -> tuple[float, float]:
             listening = time.perf_counter() - began
             page.goto(f"http://127.0.0.1:{port}")
             page.set_input_files("input[type=file]", photo)
-            # Asks at every frame, as wait_for_selector would only every half second.
+            # Asks every 30 ms; wait_for_selector would ask every half second.
             page.wait_for_function("document.querySelector('#answer h2')", polling=30, timeout=60_000)
             return listening, time.perf_counter() - began
         finally:
