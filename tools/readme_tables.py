@@ -91,7 +91,7 @@ def result_line(preset: Preset, result: dict) -> list[str]:
         "-" if result["training_seconds"] is None else duration(result["training_seconds"]),
         record.computed_in,
         str(result["seed"]),
-        f"{result['view']}, {result['weights']} weights",
+        record.how,
         result["data"]["title"],
     ]
 

@@ -30,6 +30,12 @@ def parser() -> command.Parser:
         help="test-time augmentation (default: the preset's, or the pretrained weights')",
     )
     what.add_argument(
+        "--resolution",
+        type=int,
+        metavar="PIXELS",
+        help="size that images are resized to (default: the preset's)",
+    )
+    what.add_argument(
         "--figures", action="store_true", help="also plot confusion matrix, calibration and most confident mistakes"
     )
     what.add_argument(
@@ -70,6 +76,7 @@ def main(arguments: list[str]) -> None:
             options.data,
             options.weights,
             view,
+            options.resolution,
             against,
             figures=options.figures,
             recalibrate=options.recalibrate,

@@ -20,6 +20,7 @@ from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.views import evaluation_batches
+from resnet_tf.presets import augmentation
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import comparison, ledger, predictions, pretrained
 from resnet_tf.runs.choose import named_run
@@ -57,6 +58,7 @@ def evaluate(
     data: str | None = None,
     weights: str | None = None,
     view: str | None = None,
+    resolution: int | None = None,
     against: Preset | None = None,
     figures: bool = False,
     recalibrate: bool = False,
@@ -70,7 +72,9 @@ def evaluate(
         split: "test", or "validation" (the images held out of this run's training).
         data: where the images are; default: see `datasets.sources.load`.
         weights: "last" or "best"; default: as `against` says.
-        view: one of `augmentations.VIEWS`; default: as `against` says.
+        view: one of `augmentation.VIEWS`; default: as `against` says.
+        resolution: height and width in pixels that the network is shown, see `augmentation.frame_at`; default: as the
+            run's preset says.
         against: the preset with whose reference the result is compared; default: the run's own.
         figures: also diagnose: confusion, calibration and the most confident mistakes, in numbers and as plots.
         recalibrate: measure batch norm's statistics again on the run's training images, see `models.recalibration`.
@@ -92,14 +96,20 @@ def evaluate(
     dataset = dataset_of(run, data)
     part, chosen = _images(run, dataset, split)
     images = dataset.train.take(chosen) if part == "train" else getattr(dataset, part)
-    batches = evaluation_batches(preset, images, view or default.view)
+    batches, frame = evaluation_batches(preset, images, view or default.view), None
+    if resolution not in (None, batches.size):
+        frame = augmentation.frame_at(preset.evaluation.frame, resolution)
+        preset = dataclasses.replace(preset, evaluation=dataclasses.replace(preset.evaluation, frame=frame))
+        batches = evaluation_batches(preset, images, batches.view)
     training = _recalibration_images(run, dataset) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began = time.monotonic()
     scores = score(model, batches, dataset.classes, advance, keep_all=figures or split == "validation")
     diagnose = figures and math.isfinite(scores.loss)
-    calibration = run.calibration(weights or default.weights, batches.view) if split == "test" else None
+    # A temperature fitted at one size says nothing of another.
+    known = split == "test" and frame is None
+    calibration = run.calibration(weights or default.weights, batches.view) if known else None
     temperature = calibration and calibration["temperature"]
     if calibration and figures and calibration["images"] < FEW_IMAGES:
         logger.info(f"the temperature is of {plural(calibration['images'], 'validation image')}, so it means little")
@@ -112,6 +122,7 @@ def evaluate(
         split=split,
         view=batches.view,
         resolution=batches.size,
+        frame=frame,
         weights=which,
         data=ledger.describe_data(dataset),
         same_data_as_training=dataset.fingerprint == about["data"]["fingerprint"],
@@ -123,7 +134,7 @@ def evaluate(
     record = dataclasses.replace(record, verdict=comparison.verdict(reference, record))
     stored = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
     plots = _plots(record, scores, batches, dataset.class_names) if diagnose else {}
-    own = split == "validation" and record.same_data_as_training and math.isfinite(scores.loss)
+    own = split == "validation" and frame is None and record.same_data_as_training and math.isfinite(scores.loss)
     return Result(record, stored, plots, scores.diagnosis.calibrated() if own else None)
 
 
@@ -198,7 +209,7 @@ def _plots(
     record: Evaluation, scores: Scores, batches: EvaluationBatches, class_names: tuple[str, ...]
 ) -> dict[str, bytes]:
     """Returns plots of where the network is wrong, and how confident of it, as PNGs by name."""
-    title = f"{record.run}, {record.weights} weights, {record.split} split of {record.data['title']}, {record.view}"
+    title = f"{record.run}, {record.split} split of {record.data['title']}, {record.how}"
     places = scores.diagnosis.mistakes(MISTAKES)
     # The images as the network is shown them: uint8 [n, size, size, 3].
     shown = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
@@ -213,17 +224,16 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
         UserError: one of these could not be written; the others are.
     """
     run, row, failures = pretrained.writable(run, runs), result.record, []
-    which = (row.split, row.view, row.weights)
 
     def write_plots() -> None:
         for name, content in result.plots.items():
             run.figures.mkdir(parents=True, exist_ok=True)
-            files.write_atomically(run.figures / f"{'-'.join((*which, name))}.png", content)
+            files.write_atomically(run.figures / f"{'-'.join((*row.label, name))}.png", content)
 
     for write in (
         lambda: ledger.append(runs, ledger.EVALUATED, result),
         write_plots,
-        lambda: predictions.save(predictions.path_of(run, *which), result.predictions),
+        lambda: predictions.save(predictions.path_of(run, *row.label), result.predictions),
     ):
         try:
             write()
@@ -233,7 +243,7 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
         known, fitted = run.about.get("calibration") or {}, {**result.calibration, "trained": row.trained}
         run.update(calibration={**known, f"{row.view}-{row.weights}": fitted})
     board = TensorBoardLog(run)
-    board.write_pictures({" ".join((*which, name)): content for name, content in result.plots.items()})
+    board.write_pictures({" ".join((*row.label, name)): content for name, content in result.plots.items()})
     if row.split == "test":
         measured = {"test_top1": row.top1, "test_loss": row.loss}
         board.write_hparams({name: value for name, value in measured.items() if value is not None})

@@ -10,7 +10,8 @@ def show(result: Evaluation) -> None:
     low, high = result.top1_interval
     epochs = "of unknown length" if result.epochs is None else f"{result.epochs:g} epochs"
     print(f"{result.run}, {result.weights} weights ({epochs}), {result.view}")
-    print(f"{result.split} split of {result.data['title']}: {result.count:,} images at {result.resolution} px")
+    size = f"{result.resolution} px" + (f", {result.frame}" if result.frame else "")
+    print(f"{result.split} split of {result.data['title']}: {result.count:,} images at {size}")
     print(f"  top-1  {result.top1:6.2f} %   (95 % interval {low:.2f} to {high:.2f})")
     if len(result.per_class_top1) > 5:  # of five classes it is always 100 %
         print(f"  top-5  {result.top5:6.2f} %")

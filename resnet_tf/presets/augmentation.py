@@ -17,6 +17,7 @@ from resnet_tf.presets.augmentation_steps import (
     Crop,
     RandomResizedCrop,
     Resample,
+    Resize,
     Shape,
     ShorterSide,
 )
@@ -25,6 +26,8 @@ EXAMPLE = "pad_crop(4) | flip_horizontal"
 MAX_CHARACTERS = 2000  # Python's parser gives up on deep nesting in more than one way
 
 Chain = tuple[Augmentation, ...]
+
+RESOLUTIONS = range(8, 4097)  # heights and widths in pixels at which a network can be evaluated
 
 # How many versions of each test image the network is shown, by the name of the view.
 VIEWS = {"1-crop": 1, "mirror": 2, "mirror-shift": 6, "10-crop": 10}
@@ -80,6 +83,39 @@ def parse_evaluation(expression: str, view: str, where: str = "evaluation") -> t
         message = f"{view} needs the size of its crops. Received: {expression!r}. End it with center_crop(size)."
         raise UserError(message, "evaluation-no-crop-size")
     return chain, None
+
+
+def frame_at(expression: str, size: int) -> str:
+    """Returns how test images are brought to another size, all else in proportion.
+
+    Args:
+        expression: the frame that is changed, see `parse_evaluation`: "resize(256) | center_crop(224)".
+        size: height and width in pixels of the images as the network will see them, such as 288.
+
+    Returns:
+        A frame such as "resize(329) | center_crop(288)"; for "" and "resize(120)", "resize(288)".
+
+    Raises:
+        UserError: as `parse`; a size outside `RESOLUTIONS`; steps other than resize, resample and center_crop.
+    """
+    if size not in RESOLUTIONS:
+        message = f"a resolution is {RESOLUTIONS[0]} to {RESOLUTIONS[-1]:,} pixels. Received: {size}."
+        raise UserError(message, "resolution-out-of-range")
+    chain = parse(expression, "evaluation.frame")
+    sizes = [step.size for step in chain if isinstance(step, Resize | CenterCrop)]
+    if len(sizes) + sum(isinstance(step, Resample) for step in chain) < len(chain):
+        raise UserError(
+            "images take another size where the frame has no steps but resize, resample and center_crop. "
+            f"Received: evaluation.frame={expression!r}.",
+            "evaluation-frame-other-size",
+        )
+    if not sizes:
+        return f"resize({size})"
+
+    def scaled(step: Augmentation) -> str:
+        return f"{step.name}({round(step.size * size / sizes[-1])})" if hasattr(step, "size") else step.name
+
+    return " | ".join(map(scaled, chain))
 
 
 def split_framing(chain: Chain) -> tuple[Chain, Chain]:

@@ -131,12 +131,13 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
 def leading(found: Sequence[Group], preset: str) -> Group | None:
     """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds.
 
-    A group that changed more than its length does not; None where there is no other.
+    A group that changed more than its length, or the size of the test images, does not; None where there is no other.
     """
 
     def weight(group: Group) -> tuple:
         record = group.record
         return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"
 
-    own = [group for group in found if (group.record.preset, group.record.split) == (preset, "test")]
+    known = (preset, "test", None)
+    own = [group for group in found if (group.record.preset, group.record.split, group.record.frame) == known]
     return max((group for group in own if all(map(is_length, group.record.changed))), key=weight, default=None)

@@ -27,7 +27,7 @@ def result_cells(one: Measured) -> list[str]:
         f"{comparison.outcome}: {'; '.join(comparison.reasons)}".removesuffix(": "),
         epochs(record),
         str(record.seed),
-        _protocol(record),
+        f"{record.split}, {record.how}",
         record.data["title"],
         _trained_on(one),
     ]
@@ -44,7 +44,7 @@ def seed_cells(group: Group) -> list[str]:
         "{:.2f} to {:.2f}".format(*group.interval),
         *_beside_reference(group.mean, group.members[0].comparison.reference),
         epochs(record),
-        _protocol(record),
+        f"{record.split}, {record.how}",
         record.data["title"],
     ]
 
@@ -67,10 +67,6 @@ def _trained_on(one: Measured) -> str:
 def _beside_reference(top1: float, reference: float | None) -> tuple[str, str]:
     """Returns the reference and the gap of a top-1 accuracy to it."""
     return percent(reference), "-" if reference is None else f"{top1 - reference:+.2f}"
-
-
-def _protocol(record: Evaluation) -> str:
-    return f"{record.split}, {record.view}, {record.weights} weights"
 
 
 def epochs(record: Evaluation) -> str:

@@ -1,6 +1,6 @@
 """A network's predictions for every image of a split, stored so that two runs can be compared image by image.
 
-runs/<preset>/<utc>-s<seed>/predictions/<split>-<view>-<weights>.npz
+runs/<preset>/<utc>-s<seed>/predictions/<split>-<view>-<weights>.npz, and -<size>px at another size than the preset's
 """
 
 import hashlib
@@ -56,9 +56,9 @@ def fingerprint_of_order(dataset: Dataset, split: str, chosen: np.ndarray) -> st
     return digest.hexdigest()
 
 
-def path_of(run: Run, split: str, view: str, weights: str) -> Path:
-    """Returns the file that holds a run's predictions of a split ("test" or "validation")."""
-    return run.predictions / f"{split}-{view}-{weights}.npz"
+def path_of(run: Run, *label: str) -> Path:
+    """Returns the file that holds a run's predictions; `label` is that of the evaluation, see `Evaluation.label`."""
+    return run.predictions / f"{'-'.join(label)}.npz"
 
 
 def save(path: Path, predictions: Predictions) -> None:

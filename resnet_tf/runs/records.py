@@ -85,6 +85,7 @@ class Evaluation:
         validation_top1: of the scored weights, by the run's log.
         split: "test" or "validation".
         resolution: height and width in pixels of the images as the network saw them.
+        frame: how images were brought to that size, where it is another than the preset's; None: the preset's.
         weights: "last" or "best", with "-recalibrated" appended where batch norm's statistics were measured again.
         data: title, fingerprint and official of the images; name and source too, in the log.
         top1_interval: the ends of the 95 % interval.
@@ -112,6 +113,7 @@ class Evaluation:
     split: str
     view: str
     resolution: int
+    frame: str | None = None
     weights: str
     data: dict
     same_data_as_training: bool
@@ -132,7 +134,24 @@ class Evaluation:
         """How it was measured, in the words of a preset's reference: "1-crop, last epoch"."""
         which, _, recalibrated = self.weights.partition("-")
         epoch = "last epoch" if which == "last" else "best validation epoch"
-        return f"{self.view}, {epoch}" + (", batch norm recalibrated" if recalibrated else "")
+        calibrated = ", batch norm recalibrated" if recalibrated else ""
+        return f"{self.view}, {epoch}{calibrated}{self._size}"
+
+    @property
+    def _size(self) -> str:
+        """Says the size of the images where it is not the preset's."""
+        return f", {self.resolution} px" if self.frame else ""
+
+    @property
+    def how(self) -> str:
+        """How it was measured, in a table's words: "1-crop, last weights"."""
+        return f"{self.view}, {self.weights} weights{self._size}"
+
+    @property
+    def label(self) -> tuple[str, ...]:
+        """What names the files and figures of this evaluation within its run: ("test", "1-crop", "last")."""
+        size = (f"{self.resolution}px",) if self.frame else ()
+        return self.split, self.view, self.weights, *size
 
     @property
     def computed_in(self) -> str:
@@ -146,7 +165,7 @@ class Evaluation:
 
     def to_row(self) -> dict:
         row = {**asdict(self), "protocol": self.protocol}
-        unknown = [key for key in ("init", "precision", "diagnosis") if row[key] is None]
+        unknown = [key for key in ("init", "precision", "diagnosis", "frame") if row[key] is None]
         return {key: value for key, value in row.items() if key not in unknown}
 
     @classmethod
@@ -159,7 +178,7 @@ class Evaluation:
         """Returns what a preset's file keeps of a test result."""
         return {
             **{_RESULT_KEYS.get(key, key): getattr(self, key) for key in _IN_RESULT},
-            **({} if self.init is None else {"init": self.init}),
+            **{key: value for key in ("init", "frame") if (value := getattr(self, key)) is not None},
             "version": self.versions["resnet_tf"],
             "data": {key: self.data[key] for key in ("title", "fingerprint", "official")},
         }

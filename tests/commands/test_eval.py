@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from assertions import user_error
+from PIL import Image
 from running import mistake, run_command
 
 import resnet_tf
@@ -19,6 +20,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import FileSplit
 from resnet_tf.evaluation import evaluate
 from resnet_tf.evaluation.show import show
+from resnet_tf.models.build import load_network
 from resnet_tf.presets.augmentation import parse
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs
@@ -75,6 +77,33 @@ def test_a_run_is_scored_as_the_preset_says_that_it_is_compared_with(home, image
     assert (result["view"], result["weights"], result["changed"]) == ("mirror", "best", {})
     result = resnet_tf.evaluate(run, data=str(image_tree), against=named, view="1-crop", weights="last")
     assert (result["view"], result["weights"]) == ("1-crop", "last")
+
+
+def test_images_of_another_resolution_are_those_that_pillow_resizes(home, image_tree, tmp_path, capsys):
+    preset, runs, before = home / "tiny.json", home / "runs", (home / "tiny.json").read_bytes()
+    places = ("--preset", preset, "--data", image_tree, "--runs", runs)
+    run_command(eval_command, *places, "--resolution", 48, "--figures", code=0)
+    assert "70 images at 48 px, resize(48)" in capsys.readouterr().out
+    row = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
+    assert (row["resolution"], row["frame"], row["protocol"]) == (48, "resize(48)", "1-crop, last epoch, 48 px")
+    assert (home / "tiny.json").read_bytes() == before  # the images are no official ones
+
+    run = all_runs(runs)[0]
+    files, images = sorted((image_tree / "test").rglob("*.png")), []
+    for path in files:
+        images.append(np.asarray(Image.open(path).resize((48, 48), Image.Resampling.BILINEAR), np.float32))
+    model, _ = load_network(run.preset, 10, run.last, image_size=48)
+    predicted = model.predict_on_batch(np.stack(images)).argmax(axis=1)
+    labels = [run.about["class_names"].index(path.parent.name) for path in files]
+    assert row["correct"] == np.sum(predicted == labels)
+    assert (run.folder / "predictions" / "test-1-crop-last-48px.npz").exists()
+    assert (run.folder / "figures" / "test-1-crop-last-48px-confusion.png").exists()
+
+    # The preset's own size, named, is no other.
+    run_command(eval_command, *places, "--resolution", 32, code=0)
+    same = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
+    assert (same["resolution"], same["protocol"], "frame" in same) == (32, "1-crop, last epoch", False)
+    assert mistake(capsys, eval_command, *places, "--resolution", 4)
 
 
 def test_a_result_that_cannot_be_kept_is_printed_first(home, image_tree, tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import sys
 import pytest
 from assertions import user_error
 
-from resnet_tf.presets.augmentation import output_shape, parse, parse_evaluation, split_framing
+from resnet_tf.presets.augmentation import frame_at, output_shape, parse, parse_evaluation, split_framing
 from resnet_tf.presets.augmentation_steps import (
     AUGMENTATIONS,
     CenterCrop,
@@ -267,3 +267,31 @@ def test_parsing_an_expression_imports_nothing_slow():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("frame", "size", "other"),
+    [
+        ("", 48, "resize(48)"),
+        ("resize(120)", 96, "resize(96)"),
+        ("resize(256) | center_crop(224)", 288, "resize(329) | center_crop(288)"),  # 256 * 288 / 224 = 329.1
+        ("resize(256) | resample | center_crop(224)", 112, "resize(128) | resample | center_crop(112)"),
+        ("center_crop(224)", 112, "center_crop(112)"),
+        ("resize(120)", 120, "resize(120)"),
+    ],
+)
+def test_a_frame_at_another_size_keeps_its_proportions(frame, size, other):
+    assert frame_at(frame, size) == other
+
+
+@pytest.mark.parametrize(
+    ("frame", "size", "code"),
+    [
+        ("", 7, "resolution-out-of-range"),
+        ("resize(120)", -96, "resolution-out-of-range"),
+        ("resize(120)", 5000, "resolution-out-of-range"),
+        ("shorter_side(120, 120) | center_crop(96)", 70, "evaluation-frame-other-size"),
+    ],
+)
+def test_another_size_that_is_impossible_is_refused(frame, size, code):
+    assert user_error(frame_at, frame, size).code == code
