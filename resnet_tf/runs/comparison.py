@@ -71,10 +71,11 @@ def differences(preset: Preset, result: Evaluation) -> list[str]:
     if result.init and "train.init" not in result.changed:  # in its preset too: a reference is of random weights
         reasons.append(f"initial weights: those of {result.init}, not random ones")
     reasons += _training_differences(result)
-    if result.frame:
+    protocol = preset.reference.protocol
+    if not protocol and result.frame:
         reasons.append(f"resolution: {result.resolution} px by {result.frame}, not as the preset says")
-    elif preset.reference.protocol and result.protocol != preset.reference.protocol:
-        reasons.append(f"protocol: {result.protocol}, the reference's is {preset.reference.protocol}")
+    if protocol and result.protocol != protocol:
+        reasons.append(f"protocol: {result.protocol}, the reference's is {protocol}")
     return reasons
 
 

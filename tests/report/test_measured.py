@@ -103,6 +103,8 @@ def test_the_longest_training_speaks_for_a_preset(found):
     groups = measured.groups([*found, short])
     assert measured.leading(groups, "1").record.top1 == 85.8
     assert measured.leading(groups, "demo") is None
+    at_another_size = row("1", correct=9900, resolution=48, frame="resize(48)")
+    assert measured.leading(grouped(at_another_size), "1") is None
 
 
 def test_a_preset_made_longer_still_speaks_for_itself_and_another_recipe_does_not():

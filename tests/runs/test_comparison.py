@@ -91,6 +91,10 @@ def test_few_images_leave_the_same_gap_within_noise():
         ({"changed": {"schedule.lr_decay": [None, 0.96]}}, "schedule.lr_decay: None, the preset's is 0.96"),
         ({"steps": 17550}, "training: 17,550 of 35,100 steps"),
         ({"weights": "best"}, "protocol: 1-crop, best validation epoch, the reference's is 1-crop, last epoch"),
+        (
+            {"resolution": 48, "frame": "resize(48)"},
+            "protocol: 1-crop, last epoch, 48 px, the reference's is 1-crop, last epoch",
+        ),
     ],
 )
 def test_each_difference_alone_forbids_the_comparison(values, reason):
@@ -120,6 +124,10 @@ def test_all_differences_are_named_in_one_line():
 def test_reference_without_a_protocol_or_source():
     line = comparison.verdict(preset(protocol="", source=""), result(view="10-crop"))
     assert line == "reference 86.59, gap -0.19; within the 95 % interval"
+    larger = result(resolution=48, frame="resize(48)")
+    assert comparison.differences(preset(protocol="", source=""), larger) == [
+        "resolution: 48 px by resize(48), not as the preset says"
+    ]
 
 
 def test_no_reference():
