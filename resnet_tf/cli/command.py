@@ -99,7 +99,11 @@ def add_network_options(parser: Parser) -> None:
     group = parser.add_argument_group("network")
     group.add_argument("--preset", metavar="NAME|PATH", help="use the best finished run of this preset")
     group.add_argument("--run", metavar="RUN", help="use this run, by its name or folder")
-    group.add_argument("--weights", choices=("last", "best"), help="weights of the run (default: the preset's choice)")
+    group.add_argument(
+        "--weights",
+        choices=("last", "best"),
+        help="weights of the last step or of the best validation epoch (default: the preset's choice)",
+    )
 
 
 def add_data_option(parser: Parser) -> None:

@@ -27,7 +27,7 @@ def parser() -> command.Parser:
     what.add_argument(
         "--view",
         choices=tuple(VIEWS),
-        help="test-time augmentation (default: the preset's, or the pretrained weights')",
+        help="test-time augmentation (default: the preset's; for a pretrained network, that of its published result)",
     )
     what.add_argument(
         "--resolution",
@@ -44,7 +44,7 @@ def parser() -> command.Parser:
     what.add_argument(
         "--record",
         action="store_true",
-        help="record the result in the preset's file, even that of a trial or a known one",
+        help="record the result in the preset's file even if the recipe was changed or the result is recorded already",
     )
     command.add_data_option(options)
     command.add_run_options(options)

@@ -20,14 +20,14 @@ def parser() -> command.Parser:
     options = command.Parser("predict", "Predict the classes of your own photos.", EXAMPLES)
     options.add_argument("photos", metavar="PHOTO", nargs="*", help="image file, folder or quoted pattern")
     command.add_network_options(options)
-    what = options.add_argument_group("output")
-    what.add_argument("--top", type=int, metavar="K", help="number of classes per photo (default: 3, or both of two)")
-    options.add_argument(
+    options.add_argument_group("photos").add_argument(
         "--frame",
         choices=FRAMES,
         help="how a photo becomes a square: squeezed, cut to its middle, or padded (default: squash for CIFAR and "
         "STL-10, else crop)",
     )
+    what = options.add_argument_group("output")
+    what.add_argument("--top", type=int, metavar="K", help="number of classes per photo (default: 3, or both of two)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
     what.add_argument("--csv", metavar="FILE", help="also write a CSV file")
     what.add_argument("--figure", metavar="FILE", help="also plot a contact sheet (.png, .pdf, .svg)")

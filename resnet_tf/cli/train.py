@@ -16,7 +16,7 @@ from resnet_tf.runs.run import RUNS
 
 EXAMPLES = """\
   python train.py --list                                  list the presets with their sizes and results
-  python train.py --preset demo                           train a small network on built-in images, in two minutes
+  python train.py --preset demo                           train a small network on built-in images, in three minutes
   python train.py --preset 4 --data cifar10/              train preset 4 on your copy of its images
   python train.py --preset 4 --resume                     resume after Ctrl-C or a crash, with the run's own recipe
   python train.py --resume 4/20260101T120000Z-s0 --set train.epochs=120       make a run longer
@@ -33,7 +33,13 @@ def parser() -> command.Parser:
     options = command.Parser("train", "Train a residual network from a preset.", EXAMPLES)
     what = options.add_argument_group("what to train")
     what.add_argument("--preset", metavar="NAME|PATH", help="preset to train: a name, or a .json or .pickle file")
-    what.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key (repeatable)")
+    what.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a key of the recipe, such as train.epochs=3 (repeatable)",
+    )
     what.add_argument(
         "--init",
         metavar="NAME|RUN",
@@ -47,14 +53,24 @@ def parser() -> command.Parser:
         "--resume", metavar="RUN", nargs="?", const=True, help="resume RUN, or the preset's newest unfinished run"
     )
     what.add_argument(
-        "--discard-state", action="store_true", help="keep no state of the finished run: it cannot be made longer then"
+        "--discard-state",
+        action="store_true",
+        help="delete the last checkpoint when the training ends; the run can then not be made longer",
     )
-    what.add_argument("--distribute", action="store_true", help="use all devices and KERAS_DISTRIBUTION_* processes")
+    what.add_argument(
+        "--distribute",
+        action="store_true",
+        help="train on all devices, and on the processes that KERAS_DISTRIBUTION_* names",
+    )
     look = options.add_argument_group("inspect without training")
     look.add_argument("--list", action="store_true", help="list all presets: network, cost, reference, best result")
     look.add_argument("--summary", action="store_true", help="show output shapes, parameters and multiply-adds")
     look.add_argument(
-        "--check", metavar="RUN", nargs="?", const="", help="find known mistakes; with RUN, replay its plateau rule"
+        "--check",
+        metavar="RUN",
+        nargs="?",
+        const="",
+        help="check the recipe for known mistakes; with RUN, also replay the preset's plateau rule on that run's log",
     )
     look.add_argument("--dry-run", action="store_true", help="show network, steps, learning rates and expected time")
     look.add_argument(

@@ -12,7 +12,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.datasets import sources
-from resnet_tf.datasets.splits import Dataset, split_train_validation
+from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.plots import MISTAKES, draw
 from resnet_tf.format import plural
@@ -94,31 +94,21 @@ def evaluate(
     which = weights or default.weights
     path = run.weights(which)
     dataset = dataset_of(run, data)
-    part, chosen = _images(run, dataset, split)
-    images = dataset.train.take(chosen) if part == "train" else getattr(dataset, part)
-    batches, frame = evaluation_batches(preset, images, view or default.view), None
-    if resolution not in (None, batches.size):
-        frame = augmentation.frame_at(preset.evaluation.frame, resolution)
-        preset = dataclasses.replace(preset, evaluation=dataclasses.replace(preset.evaluation, frame=frame))
-        batches = evaluation_batches(preset, images, batches.view)
+    part, chosen, images = _images(run, dataset, split)
+    batches, frame = _batches(preset, images, view or default.view, resolution)
     training = _recalibration_images(run, dataset) if recalibrate else None
     model, loaded = load_network(preset, dataset.classes, path, batches.size, training)
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began = time.monotonic()
     scores = score(model, batches, dataset.classes, advance, keep_all=figures or split == "validation")
-    diagnose = figures and math.isfinite(scores.loss)
+    diagnose = figures and _can_be_diagnosed(scores)
     # A temperature fitted at one size says nothing of another.
-    known = split == "test" and frame is None
-    calibration = run.calibration(weights or default.weights, batches.view) if known else None
-    temperature = calibration and calibration["temperature"]
-    if calibration and figures and calibration["images"] < FEW_IMAGES:
-        logger.info(f"the temperature is of {plural(calibration['images'], 'validation image')}, so it means little")
-    if figures and not diagnose:
-        logger.info("no figures: there are images for which the network gives no number")
+    calibrated = diagnose and split == "test" and frame is None
+    temperature = _temperature(run, weights or default.weights, batches.view) if calibrated else None
     record = Evaluation(
         date=ledger.now(),
         **_of_training(run, loaded),
-        changed=about["changed"] if against is None else comparison.training_changes(run.preset, against),
+        changed=comparison.changes_of_run(run, against),
         split=split,
         view=batches.view,
         resolution=batches.size,
@@ -153,18 +143,46 @@ def dataset_of(run: Run, data: str | None) -> Dataset:
     return dataset
 
 
-def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray]:
-    """Returns the split of the data set in which the images of `split` lie, and their places there."""
-    if split == "test":
-        return "test", np.arange(len(dataset.test))
-    if dataset.validation is not None:
-        return "validation", np.arange(len(dataset.validation))
+def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, ArraySplit | FileSplit]:
+    """Returns the split of the data set in which the images of `split` lie, their places there, and the images."""
+    whole = {"test": dataset.test, "validation": dataset.validation}[split]
+    if whole is not None:
+        return split, np.arange(len(whole)), whole
     _, held_out = split_train_validation(dataset.train.labels, run.preset.data.validation_size, run.about["seed"])
     if not len(held_out):
         raise UserError(
             "--split validation needs a preset with data.validation_size above 0. Received: 0.", "no-validation-split"
         )
-    return "train", held_out
+    return "train", held_out, dataset.train.take(held_out)
+
+
+def _batches(
+    preset: Preset, images: ArraySplit | FileSplit, view: str, resolution: int | None
+) -> tuple[EvaluationBatches, str | None]:
+    """Returns the images as the network is shown them, and the frame that does so where it is not the preset's."""
+    batches = evaluation_batches(preset, images, view)
+    if resolution in (None, batches.size):
+        return batches, None
+    frame = augmentation.frame_at(preset.evaluation.frame, resolution)
+    resized = dataclasses.replace(preset, evaluation=dataclasses.replace(preset.evaluation, frame=frame))
+    return evaluation_batches(resized, images, view), frame
+
+
+def _can_be_diagnosed(scores: Scores) -> bool:
+    if math.isfinite(scores.loss):
+        return True
+    logger.info("no figures: there are images for which the network gives no number")
+    return False
+
+
+def _temperature(run: Run, weights: str, view: str) -> float | None:
+    """Returns the temperature that was fitted on the run's validation images; None where none was."""
+    calibration = run.calibration(weights, view)
+    if calibration is None:
+        return None
+    if calibration["images"] < FEW_IMAGES:
+        logger.info(f"the temperature is of {plural(calibration['images'], 'validation image')}, so it means little")
+    return calibration["temperature"]
 
 
 def _recalibration_images(run: Run, dataset: Dataset) -> Iterator[np.ndarray]:

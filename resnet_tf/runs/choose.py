@@ -13,7 +13,7 @@ from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
-from resnet_tf.runs.comparison import SAID_BY_RESULT, changes_in_words, training_changes
+from resnet_tf.runs.comparison import changes_in_words, changes_of_run
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import RUNS, Run
 
@@ -111,8 +111,8 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 
     The best of a preset's runs, among those of its own recipe and whole length, has the highest validation top-1 of
-    its last epoch; of equal ones it is the newest. Where there is none, a pretrained run takes its place (copied into
-    `runs`), and where there is none of these either, the best trial by the same figure. The test split decides nothing.
+    its last epoch; of equal ones it is the newest. Where there is none, a pretrained run takes its place, and where
+    there is none of these either, the best trial by the same figure. The test split decides nothing.
 
     Where no preset is named, pretrained runs and those of all presets compete, as far as they have the images of the
     newest finished run: accuracies on others do not compare. Runs on built-in images are left out unless there
@@ -176,27 +176,19 @@ def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], li
     name = written and written.name
     readable = readable_runs(all_runs(runs, name), lambda run: (run.about, run.preset))
     own = [run for run in readable if run.about.get("status") == "finished" and not run.pretrained]
-    published = [run for run in all_runs(pretrained.FOLDER, name) if not _changes(run, written)]
+    published = [run for run in all_runs(pretrained.FOLDER, name) if not changes_of_run(run, written)]
     if written is None:
         own = [run for run in own if run.preset.data.dataset != BUILT_IN] or own * (not published)
         newest = own[-1:]
         own = [run for run in own if _task(run) == _task(newest[0])]
         published = [run for run in published if not newest or _task(run) == _task(newest[0])]
-    whole = [run for run in own if not _changes(run, written)]
+    whole = [run for run in own if not changes_of_run(run, written)]
     return whole, [run for run in own if run not in whole], published
 
 
 def _task(run: Run) -> tuple:
     """Returns what two runs must have in common so that their accuracies compare: the data set and its very images."""
     return run.preset.data.dataset, (run.about.get("data") or {}).get("fingerprint")
-
-
-def _changes(run: Run, written: Preset | None = None) -> dict:
-    """Returns where a run departs from its preset: as that is now, or where it is not given, as it was then."""
-    if written is not None:
-        return training_changes(run.preset, written)
-    changed = run.about.get("changed") or {}
-    return {key: pair for key, pair in changed.items() if not key.endswith(SAID_BY_RESULT)}
 
 
 def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
@@ -224,7 +216,7 @@ def _validation_top1(run: Run) -> float | None:
 
 def _log_choice(run: Run, reason: str, runs: str | Path) -> Run:
     """Logs which run is used, why, and how accurate it is; returns it."""
-    changed = ", ".join(changes_in_words(_changes(run)))
+    changed = ", ".join(changes_in_words(changes_of_run(run)))
     accuracy = recorded_accuracy(run, runs)
     logger.info(printable(f"run {run.name}, {reason}{f' ({changed})' if changed else ''}: {accuracy}"))
     return run

@@ -7,6 +7,7 @@ from resnet_tf.format import plural
 from resnet_tf.presets import schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.run import Run
 
 CHANGES_NAMED = 3
 LONGEST_VALUE = 30  # characters
@@ -113,13 +114,25 @@ def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
     return (known[splits[0]], splits[0]) if splits else (None, "test")
 
 
+def changes_of_run(run: Run, against: Preset | None = None) -> dict[str, list]:
+    """Returns where a run's recipe departs from a preset; default: its own preset, as that was when it began."""
+    if against is not None:
+        return training_changes(run.preset, against)
+    return _of_training(run.about.get("changed") or {})
+
+
 def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
     """Returns `schema.changes` without what every result says by itself: view, weights and precision.
 
     bfloat16 does the same training in other arithmetic, as another processor or backend does. docs/speed.md has what
     that costs in accuracy; every row says its precision.
     """
-    return {key: pair for key, pair in schema.changes(ours, theirs).items() if not key.endswith(SAID_BY_RESULT)}
+    return _of_training(schema.changes(ours, theirs))
+
+
+def _of_training(changed: dict[str, list]) -> dict[str, list]:
+    """Returns changes without those of view, weights and precision."""
+    return {key: pair for key, pair in changed.items() if not key.endswith(SAID_BY_RESULT)}
 
 
 def display_name(preset: str, changed: dict) -> str:

@@ -79,6 +79,15 @@ def test_a_run_is_scored_as_the_preset_says_that_it_is_compared_with(home, image
     assert (result["view"], result["weights"]) == ("1-crop", "last")
 
 
+def test_a_run_in_another_precision_has_its_presets_recipe(home, image_tree, tmp_path):
+    run = all_runs(home / "runs")[0]
+    shutil.copytree(run.folder, tmp_path / run.name)
+    (copied,) = all_runs(tmp_path)
+    copied.update(changed={"train.precision": ["mixed_bfloat16", "float32"], "train.epochs": [3, 2]})
+    result = resnet_tf.evaluate(copied, data=str(image_tree))
+    assert result["changed"] == {"train.epochs": [3, 2]}
+
+
 def test_images_of_another_resolution_are_those_that_pillow_resizes(home, image_tree, tmp_path, capsys):
     preset, runs, before = home / "tiny.json", home / "runs", (home / "tiny.json").read_bytes()
     places = ("--preset", preset, "--data", image_tree, "--runs", runs)
