@@ -10,10 +10,10 @@ import sys
 from dataclasses import dataclass
 
 from resnet_tf.cli.command import run_command
-from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.format import markdown_table
 from resnet_tf.models.cost import network_size
+from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.presets.schema import Preset
 

@@ -31,11 +31,6 @@ _HOMES = {
     "predict": "resnet_tf.prediction.predict",
 }
 __all__ = list(_HOMES)
-# 0.2.0: a seed means the same initial weights on every backend. 0.2.1: networks with leaky_relu are scored with their
-# own slope. 0.3.0: photos are cropped as evaluation crops, a resumed run keeps its recipe, the step is our own.
-# 0.4.0: messages go through logging instead of `say`, one decoder for data sets and photos. 0.5.0: photos are squashed
-# instead of cropped, a frozen batch norm keeps its statistics, export needs no data set. 0.6.0: `quick` is another
-# recipe, and a training in bfloat16 follows its preset.
 __version__ = "0.6.0"
 
 

@@ -189,7 +189,7 @@ def _usage(run: Run, which: str, runs: str | Path) -> dict:
     }
     own = preset.evaluation.view
     for view in dict.fromkeys(("1-crop", "1-crop" if own == "10-crop" else own)):
-        if calibration := run.calibration(which, view):
+        if calibration := run.calibration(run.scored_as(which), view):
             usage["calibration"] = {
                 "temperature": calibration["temperature"],
                 "unsure_below": calibration["unsure_below"],

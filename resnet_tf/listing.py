@@ -124,10 +124,10 @@ def best_recorded(preset: Preset) -> str:
     measured = [row for row in preset.results if isinstance(row.get("test_top1"), int | float)]
     if not measured:
         return "-"
-    own = (preset.in_phases[-1].evaluation.view, preset.in_phases[-1].evaluation.weights)
+    own = (preset.in_phases[-1].evaluation.view, preset.in_phases[-1].evaluation.weights, None)
 
     def by_own_protocol(row: dict) -> bool:
-        return (row.get("view"), row.get("weights")) == own
+        return (row.get("view"), row.get("weights"), row.get("frame")) == own
 
     best = max(measured, key=lambda row: (not row.get("changed"), by_own_protocol(row), row["test_top1"]))
     data = best.get("data")
@@ -135,6 +135,7 @@ def best_recorded(preset: Preset) -> str:
     # What sets this copy of the data apart, if anything does: "cifar10 (folder copy, not ...)".
     apart = title.removeprefix(preset.data.dataset).strip(" ()").partition(",")[0]
     how = "" if by_own_protocol(best) else f", {best.get('view', '?')}, {best.get('weights', '?')} weights"
+    how += f", {best.get('resolution', '?')} px" if best.get("frame") else ""
     if best.get("changed"):
         how += f", {plural(len(best['changed']), 'changed setting')}"  # which they are may take several lines
     return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

@@ -42,7 +42,7 @@ def image_tree(tmp_path_factory) -> Path:
     from PIL import Image
 
     from resnet_tf.datasets import shapes10
-    from resnet_tf.datasets.sources import DATASETS
+    from resnet_tf.presets.catalogue import DATASETS
 
     root = tmp_path_factory.mktemp("images")
     names = DATASETS["cifar10"].class_names

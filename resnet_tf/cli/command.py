@@ -196,7 +196,7 @@ def start_tensorflow() -> None:
         )
     # Some notices are written by C++ before any setting can silence them, so standard error goes into a file meanwhile.
     # It is shown if the import fails, and where TF_CPP_MIN_LOG_LEVEL=0 asks for it.
-    terminal, shown = os.dup(2), os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    terminal, wanted = os.dup(2), os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with tempfile.TemporaryFile() as notices:
         os.dup2(notices.fileno(), 2)
         try:
@@ -204,12 +204,12 @@ def start_tensorflow() -> None:
             keras, tf = quick_import("keras", without), quick_import("tensorflow", without)
             tf.config.list_physical_devices()  # looks for a GPU, and reports it
         except BaseException:
-            shown = True
+            wanted = True
             raise
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
-            if shown:
+            if wanted:
                 notices.seek(0)
                 sys.stderr.write(notices.read().decode(errors="replace"))
     if keras.backend.backend() not in BACKENDS:

@@ -41,11 +41,11 @@ def main(arguments: list[str]) -> None:
                 "--compare prints two runs or writes them to --html. Received: --markdown or --csv.", "options-conflict"
             )
         ours, theirs = (choose.find_run(name, options.runs) for name in options.compare)
-        found = compare.compare(ours, theirs, options.runs)
+        sections = compare.compare(ours, theirs, options.runs)
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(compare.as_text(found, ours, theirs, width))
+        print(compare.as_text(sections, ours, theirs, width))
         if options.html:
-            write(options.html, page.comparison_page(ours, theirs, found, Path(options.html)))
+            write(options.html, page.comparison_page(ours, theirs, sections, Path(options.html)))
         return
     presets, runs = measured.shipped_presets(), choose.own_runs(options.runs)
     found = measured.gather(options.runs, presets)

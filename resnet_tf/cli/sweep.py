@@ -76,7 +76,13 @@ def main(arguments: list[str]) -> int:
     done = sum(outcome.status != "waiting" for outcome in outcomes)
     print(f"{plural(len(outcomes), 'trial')}, {done} of them already done; runs in {options.runs}")
     sweep = on_ray.Sweep(
-        outcomes, options.runs, options.data, options.workers or 1, options.threads, options.gpus, options.retries
+        outcomes,
+        options.runs,
+        data=options.data,
+        workers=options.workers or 1,
+        threads=options.threads,
+        gpus=options.gpus,
+        retries=options.retries,
     )
     stopped = follow(sweep, options.address) if done < len(outcomes) else False
     print(trials.report(outcomes, options.runs))
@@ -99,7 +105,7 @@ def follow(sweep, address: str | None) -> bool:
                     cells = [outcome.cells(sweep.runs) for outcome in sweep.outcomes]
                     live.update(table(HEADINGS, cells, prose=("trial", "run")), refresh=True)
         except KeyboardInterrupt:
-            print("stopping: every training saves its state; press Ctrl-C again to leave at once", file=sys.stderr)
+            print("stopping: every training saves a checkpoint; press Ctrl-C again to leave at once", file=sys.stderr)
             sweep.stop()
             return True
     return False

@@ -2,11 +2,11 @@
 
 The 50,000 published validation images are the test split, as the labels of the real test set are not public. The class
 names are the WordNet ids, sorted, which is the customary label order. A tree of other or fewer classes is read too, and
-its title says so. Images are shown as they are stored: torchvision, by which others' figures come, heeds neither EXIF's
-orientation nor transparency.
+its title says so. Images are shown as they are stored: torchvision, with which published figures were measured,
+ignores EXIF orientation and transparency.
 
 A flat `val` needs one of these text files in the root or in `val` (`LABEL_FILES`), each line one of:
-- `ILSVRC2012_val_00000001.JPEG n01751748`: name (with or without suffix) and wnid, parted by spaces, tabs or a comma,
+- `ILSVRC2012_val_00000001.JPEG n01751748`: name (with or without suffix) and wnid, separated by space, tab or comma,
   further words ignored; this covers Kaggle's LOC_val_solution.csv;
 - `ILSVRC2012_val_00000001.JPEG 65`: name and place among the sorted wnids, from 0, as Caffe's val.txt;
 - `n01751748`: wnids alone, in the order of the file names.

@@ -30,15 +30,13 @@ from resnet_tf.datasets.folder import (
 )
 from resnet_tf.datasets.imagenet import load_imagenet
 from resnet_tf.datasets.shared_images import report_shared_images, shared_images
-from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, canonical, fingerprint, split_train_validation
+from resnet_tf.datasets.splits import ArraySplit, Dataset, canonical, fingerprint
 from resnet_tf.datasets.stl10 import STL10
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.files import sha256_of_file
 from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.catalogue import DATASETS
-
-__all__ = ["DATASETS", "ArraySplit", "Dataset", "FileSplit", "load", "split_train_validation"]
 
 _COMPARED = " compared"  # in the keys of copies, because older entries did not count shared images
 PUBLISHED: dict[str, PublishedDataset] = {dataset.name: dataset for dataset in (CIFAR10, CIFAR100, STL10)}

@@ -123,6 +123,7 @@ def training_and_validation(
     Raises:
         UserError: as `split_train_validation`.
     """
+    _check_seed(seed)
     if dataset.validation is not None:
         return dataset.train, dataset.validation
     training, held_out = split_train_validation(dataset.train.labels, validation_size, seed)
@@ -150,8 +151,7 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
     if not 0 <= validation_size < size:
         message = f"validation_size must be 0 to {size - 1} for {size} images. Received: {validation_size}."
         raise UserError(message, "validation-size-out-of-range")
-    if not 0 <= seed < SEEDS:
-        raise UserError(f"seed must be 0 to {SEEDS - 1:,}. Received: {seed}.", "seed-out-of-range")
+    _check_seed(seed)
     counts = np.bincount(labels)
     quotas, remainders = np.divmod(counts * validation_size, size)
     missing = validation_size - quotas.sum()
@@ -162,3 +162,8 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
         members = np.flatnonzero(labels == label)
         held_out[members[np.argsort(draws[members], kind="stable")[:quota]]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"seed must be 0 to {SEEDS - 1:,}. Received: {seed}.", "seed-out-of-range")

@@ -15,7 +15,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.evaluation.plots import MISTAKES, draw
-from resnet_tf.format import plural
+from resnet_tf.format import iso_time, plural
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
@@ -104,9 +104,9 @@ def evaluate(
     diagnose = figures and _can_be_diagnosed(scores)
     # A temperature fitted at one size says nothing of another.
     calibrated = diagnose and split == "test" and frame is None
-    temperature = _temperature(run, weights or default.weights, batches.view) if calibrated else None
+    temperature = _temperature(run, which, batches.view) if calibrated else None
     record = Evaluation(
-        date=ledger.now(),
+        date=iso_time(),
         **_of_training(run, loaded),
         changed=comparison.changes_of_run(run, against),
         split=split,
@@ -163,6 +163,12 @@ def _batches(
     batches = evaluation_batches(preset, images, view)
     if resolution in (None, batches.size):
         return batches, None
+    if preset.data.normalize == "per_pixel":
+        raise UserError(
+            f"data.normalize of preset {preset.name} is per_pixel, whose mean image is of {batches.size} x "
+            f"{batches.size} pixels, so its network sees no other size. Received: {resolution}.",
+            "resolution-per-pixel",
+        )
     frame = augmentation.frame_at(preset.evaluation.frame, resolution)
     resized = dataclasses.replace(preset, evaluation=dataclasses.replace(preset.evaluation, frame=frame))
     return evaluation_batches(resized, images, view), frame
@@ -262,7 +268,7 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
         run.update(calibration={**known, f"{row.view}-{row.weights}": fitted})
     board = TensorBoardLog(run)
     board.write_pictures({" ".join((*row.label, name)): content for name, content in result.plots.items()})
-    if row.split == "test":
+    if row.split == "test" and row.frame is None:
         measured = {"test_top1": row.top1, "test_loss": row.loss}
         board.write_hparams({name: value for name, value in measured.items() if value is not None})
     if failures:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from resnet_tf.errors import unknown
+from resnet_tf.format import plural
 from resnet_tf.lint.recipe import RULES, Recipe
 from resnet_tf.lint.rules import log_key
 from resnet_tf.optim.plateau import PlateauRule
@@ -101,7 +102,7 @@ def print_check(preset: Preset, run: Run | None = None, data: str | None = None)
     if run is not None:
         print(describe_replay(preset, rows, run.name))
     counts = {word: sum(finding.severity == word for finding in findings) for word in ("error", "warning")}
-    summary = ", ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count)
+    summary = ", ".join(plural(count, word) for word, count in counts.items() if count)
     silenced = f"; silenced by the preset: {', '.join(preset.silence)}" if preset.silence else ""
     print(f"preset {preset.name}: {summary or 'nothing found'} by {len(RULES)} rules{silenced}")
     return 2 if counts["error"] else 0

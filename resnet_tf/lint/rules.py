@@ -308,6 +308,24 @@ def images_of_one_size(recipe: Recipe) -> Iterator[Problem]:
         yield f"evaluation.frame={evaluation.frame!r}: {error}", f"Here: resize({size}) | center_crop({size})."
 
 
+@rule("the paper's recipes, scored at another size than their mean image's", impossible=True)
+def mean_image_of_one_size(recipe: Recipe) -> Iterator[Problem]:
+    """A mean image is subtracted from images of its own size, in training and in evaluation."""
+    data, evaluation = recipe.preset.data, recipe.preset.evaluation
+    if data.normalize != "per_pixel":
+        return
+    side = DATASETS[data.dataset].image_size
+    try:
+        evaluated, _ = augmentation.output_shape(augmentation.parse(evaluation.frame), side and (side, side))
+    except UserError:  # `images_of_one_size` says it
+        return
+    # Images in memory are measured as they are, files as evaluation shows them.
+    sizes = {side or evaluated, data.image_size, evaluated}
+    if len(sizes) > 1:
+        named = ", ".join(map(str, sorted(sizes)))
+        yield f"data.normalize is per_pixel, and images are of {named} pixels.", "Try data.normalize=per_channel."
+
+
 @rule("a batch larger than an epoch, which makes no step", impossible=True)
 def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
     train, images = recipe.preset.train, recipe.images

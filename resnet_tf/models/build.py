@@ -23,6 +23,9 @@ def build_network(
         image_size: height and width of the input in pixels; default: the preset's.
         any_size: the input may have any size, another one at every call.
 
+    Returns:
+        A model from images [batch, size, size, 3] in 0..255 to float32 logits [batch, classes].
+
     Raises:
         UserError: no pixels are left for its last stage.
     """

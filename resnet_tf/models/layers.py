@@ -67,7 +67,7 @@ class InputNormalization(keras.layers.Layer):
     deviation 1; `adapt` measures them on images.
 
     Args:
-        statistics_shape: `(3,)` a value a channel, or `(height, width, 3)` a value a pixel.
+        statistics_shape: `(3,)`: one value per channel, or `(height, width, 3)`: one per pixel.
 
     Input: float [batch, height, width, 3] in 0..255. Output: the same shape in the compute dtype.
     """
@@ -95,7 +95,7 @@ class InputNormalization(keras.layers.Layer):
         blocks = images
         if hasattr(images, "shape"):
             blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
-        axes = tuple(range(4 - len(self.statistics_shape)))  # all images, and all pixels for a value a channel
+        axes = tuple(range(4 - len(self.statistics_shape)))  # all images, and all pixels for one value per channel
         total, squares, count = 0.0, 0.0, 0
         for block in blocks:
             pixels = np.asarray(block, np.float64)

@@ -126,12 +126,16 @@ class SGD(SpecOptimizer):
         index = self._get_variable_index(variable)
         buffer, group = self.buffers[index], self.spec.group(self.kinds[index])
         learning_rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate_factor
-        if group.frozen_after_epoch is not None:
-            last = group.frozen_after_epoch * self.steps_per_epoch
-            learning_rate *= ops.cast(self.iterations < last, variable.dtype)
+        learning_rate *= self.thawed(group, variable.dtype)
         gradient = self.apply_decay(gradient, variable, learning_rate, group.weight_decay)
         self.assign(buffer, group.momentum * buffer + gradient)
         return learning_rate, gradient + group.momentum * buffer if self.spec.nesterov else buffer
+
+    def thawed(self, group, dtype):
+        """Returns 1 before the epoch after which a group's weights no longer change, and 0 after it."""
+        if group.frozen_after_epoch is None:
+            return 1.0
+        return ops.cast(self.iterations < group.frozen_after_epoch * self.steps_per_epoch, dtype)
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
@@ -145,8 +149,9 @@ class Muon(SGD):
             super().update_step(gradient, variable, learning_rate)
             return
         if self.spec.reset_filter_norm:
-            filters = variable.shape[-1]
-            self.assign(variable, variable * ops.sqrt(filters / ops.sum(ops.square(variable))))
+            scale = ops.sqrt(variable.shape[-1] / ops.sum(ops.square(variable)))
+            thawed = self.thawed(self.spec.group("filters"), variable.dtype)
+            self.assign(variable, variable * (scale * thawed + (1 - thawed)))
         learning_rate, step = self.momentum_step(gradient, variable, learning_rate)
         self.assign_sub(variable, learning_rate * orthogonalised(step, self.spec.newton_schulz_steps))
 
@@ -157,6 +162,9 @@ def orthogonalised(kernel, steps: int):
     The matrix is filters x (inputs x height x width), or its transpose: both have the same result. Divided by their
     root sum of squares, singular values from 0.02 come to lie between 0.68 and 1.21 in three steps, those from 0.003 in
     five. It stays float32, where the published code rounds to bfloat16.
+
+    Args:
+        steps: Newton-Schulz iterations.
 
     Source: Jordan et al. 2024, the quintic Newton-Schulz iteration and its coefficients.
     """

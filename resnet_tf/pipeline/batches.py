@@ -142,7 +142,7 @@ class EvaluationBatches:
     Attributes:
         split: images and labels.
         chain: framings without randomness, before the crops.
-        view: one of `augmentations.VIEWS`.
+        view: one of `presets.augmentation.VIEWS`.
         crop: height and width of the crops in pixels; None: whole images.
         size: height and width in pixels of what comes out.
     """

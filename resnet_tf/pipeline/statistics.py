@@ -14,7 +14,7 @@ class Statistics:
     """What is known of the pixels of a training set.
 
     Attributes:
-        mean, std: float64 [3], a value a channel, in grey levels 0..255; the deviation divides by the full count.
+        mean, std: float64 [3], one value per channel, in grey levels 0..255; the deviation divides by the full count.
         eigenvalues: float64 [3], of the 3x3 covariance of the pixels' colours scaled to 0..1, largest first.
         eigenvectors: float64 [3, 3], column i belongs to eigenvalue i; its largest entry is positive.
         pixel_mean: float64 [height, width, 3], the mean image in grey levels; None where nobody has measured it.

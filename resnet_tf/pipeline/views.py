@@ -7,7 +7,7 @@ from resnet_tf.errors import UserError
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.presets import augmentation
-from resnet_tf.presets.augmentation_steps import Resample, Resize
+from resnet_tf.presets.augmentation_steps import PcaLighting, RandomErasing, Resample, Resize
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.schema import Preset
 
@@ -69,14 +69,28 @@ def photo_frame(preset: Preset) -> str:
 def sample_images(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
     """Returns training images to measure, uint8 [n, height, width, 3]; None where no statistics are needed.
 
-    All of those in memory; of those on disk an even sample, cropped as in evaluation.
+    All of those in memory; of those on disk an even sample, cropped as in the first phase's evaluation.
     """
     if isinstance(split, ArraySplit):
         return split.images
-    if preset.data.normalize == "imagenet" and not preset.model.stem_shape.whitened:
+    if not _measures(preset):
         return None
     sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
-    batches = evaluation_batches(preset, sample, "1-crop")
+    batches = evaluation_batches(preset.in_phases[0], sample, "1-crop")
     with naming_broken_files():
         images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
     return images.astype(np.uint8)
+
+
+def _measures(preset: Preset) -> bool:
+    """Returns whether a phase needs what only the training images tell: their mean, deviation or components."""
+    if preset.model.stem_shape.whitened:
+        return True
+    steps = [step for phase in preset.in_phases for step in augmentation.parse(phase.data.augment, "data.augment")]
+    if any(phase.data.normalize != "imagenet" for phase in preset.in_phases):
+        return True
+    return any(
+        (isinstance(step, PcaLighting) and step.vectors == "training")
+        or (isinstance(step, RandomErasing) and step.fill is None)
+        for step in steps
+    )

@@ -21,7 +21,7 @@ from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.runs.choose import choose_run
 from resnet_tf.runs.run import RUNS, Run
 from resnet_tf.scoring.diagnosis import FEW_IMAGES, UNSURE_MISTAKES, scaled
-from resnet_tf.scoring.metrics import log_softmax
+from resnet_tf.scoring.metrics import mean_over_views
 
 BATCH = 32
 SECONDS = 4.0  # for one photo
@@ -42,6 +42,8 @@ def predict(
     Args:
         names: of files and folders, and glob patterns.
         preset: name or path of the preset whose best finished run predicts; or give `run`.
+        run: a run, or its name or folder.
+        runs: the folder in which runs are looked for.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
         frame: how a photo becomes a square, see `Predictor`.
@@ -91,7 +93,7 @@ class Predictor:
         self._model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
         self._head = np.asarray(model.get_layer("head").kernel)
         self._by_name = {name.casefold(): name for name in self.classes}
-        calibration, self.caution = run.calibration(which, self.view), ""
+        calibration, self.caution = run.calibration(run.scored_as(which), self.view), ""
         if calibration:
             self._temperature, self.unsure_below = calibration["temperature"], calibration["unsure_below"]
             self.rule = (
@@ -155,8 +157,7 @@ class Predictor:
         """Returns the probabilities [n, classes] of images [n, size, size, 3] and the features of their first view."""
         views = augment.views(images, self.view).numpy()
         logits, features = self._model.predict_on_batch(views.reshape(-1, *images.shape[1:]))
-        each = log_softmax(logits).reshape(-1, VIEWS[self.view], len(self.classes))
-        mean = np.logaddexp.reduce(each, axis=1) - np.log(VIEWS[self.view])
+        mean = mean_over_views(logits, VIEWS[self.view])
         return np.exp(scaled(mean, self._temperature)), features[:: VIEWS[self.view]]
 
     def _row(self, photo: Photo, probabilities: np.ndarray | None, top: int) -> dict:

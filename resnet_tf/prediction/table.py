@@ -39,7 +39,7 @@ def is_right(row: dict) -> bool | None:
 
 
 def score(rows: Sequence[dict]) -> str:
-    """Returns how many photos in folders called after a class were right: "24 of 34 right (71 %, ...)"; "" if none."""
+    """Returns how many photos in folders called after a class were right: "24 of 34 right (71%, ...)"; "" if none."""
     known = [row for row in rows if is_right(row) is not None]
     if not known:
         return ""

@@ -93,7 +93,8 @@ def frame_at(expression: str, size: int) -> str:
         size: height and width in pixels of the images as the network will see them, such as 288.
 
     Returns:
-        A frame such as "resize(329) | center_crop(288)"; for "" and "resize(120)", "resize(288)".
+        A frame such as "resize(329) | center_crop(288)"; for "resize(120)", "resize(288)". Where nothing is resized
+        yet, that comes at the end: "center_crop(24) | resize(288)".
 
     Raises:
         UserError: as `parse`; a size outside `RESOLUTIONS`; steps other than resize, resample and center_crop.
@@ -102,20 +103,22 @@ def frame_at(expression: str, size: int) -> str:
         message = f"a resolution is {RESOLUTIONS[0]} to {RESOLUTIONS[-1]:,} pixels. Received: {size}."
         raise UserError(message, "resolution-out-of-range")
     chain = parse(expression, "evaluation.frame")
-    sizes = [step.size for step in chain if isinstance(step, Resize | CenterCrop)]
-    if len(sizes) + sum(isinstance(step, Resample) for step in chain) < len(chain):
+    if not all(isinstance(step, Resize | CenterCrop | Resample) for step in chain):
         raise UserError(
             "images take another size where the frame has no steps but resize, resample and center_crop. "
             f"Received: evaluation.frame={expression!r}.",
             "evaluation-frame-other-size",
         )
-    if not sizes:
-        return f"resize({size})"
+    first = next((i for i, step in enumerate(chain) if isinstance(step, Resize)), None)
+    if first is None:
+        return " | ".join([*map(str, chain), f"resize({size})"])
+    last = [step.size for step in chain if not isinstance(step, Resample)][-1]
 
     def scaled(step: Augmentation) -> str:
-        return f"{step.name}({round(step.size * size / sizes[-1])})" if hasattr(step, "size") else step.name
+        return str(step) if isinstance(step, Resample) else f"{step.name}({round(step.size * size / last)})"
 
-    return " | ".join(map(scaled, chain))
+    # A crop before the first resize is measured in pixels of the file.
+    return " | ".join([*map(str, chain[:first]), *map(scaled, chain[first:])])
 
 
 def split_framing(chain: Chain) -> tuple[Chain, Chain]:

@@ -330,10 +330,10 @@ class TrivialAugment(Augmentation):
     interpolation: Literal["nearest", "bilinear"] = "nearest"
 
 
-_FRAMING = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
-_OTHER = (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, TrivialAugment)
-_FLIPS = (FlipHorizontal, AlternateFlip, FlipVertical)
-AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _FRAMING + _OTHER + _FLIPS}
+_STEPS = (PadCrop, RandomCrop, ShorterSide, RandomResizedCrop, Resize, CenterCrop, Resample)
+_STEPS += (Rotate, Cutout, RandomErasing, ColorJitter, PcaLighting, TrivialAugment)
+_STEPS += (FlipHorizontal, AlternateFlip, FlipVertical)
+AUGMENTATIONS: dict[str, type[Augmentation]] = {step.name: step for step in _STEPS}
 
 
 def resized(shape: Shape, shorter_side: int) -> Shape:

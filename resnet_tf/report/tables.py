@@ -104,7 +104,7 @@ def _csv_line(one: Measured) -> dict:
         **{key: getattr(record, key) for key in ("top5", "loss", "count")},
         "reference": comparison.reference,
         "gap": None if comparison.gap is None else round(comparison.gap, 4),
-        "standing": comparison.outcome,
+        "outcome": comparison.outcome,
         "reasons": "; ".join(comparison.reasons),
         "changed": json.dumps(record.changed),
         "init": record.init,

@@ -228,15 +228,16 @@ def recorded_accuracy(run: Run, runs: str | Path) -> str:
     test = run.published or latest_test_result(run, runs) or next(iter(_test_results(run, runs)), None)
     known = [] if validation is None else [f"validation {validation:.2f} %"]
     if test is not None:
-        known.append(f"test {test.top1:.2f} % ({test.view}, {test.weights} weights)")
+        known.append(f"test {test.top1:.2f} % ({test.how})")
     return ", ".join(known) or "not scored yet"
 
 
 def latest_test_result(run: Run, runs: str | Path) -> Evaluation | None:
     """Returns a run's latest test result by its preset's own protocol, at its present length; None without one."""
     own = run.preset.in_phases[-1].evaluation
-    protocol = own.view, run.scored_as(own.weights)
-    return next((result for result in _test_results(run, runs) if (result.view, result.weights) == protocol), None)
+    protocol = own.view, run.scored_as(own.weights), None
+    results = _test_results(run, runs)
+    return next((result for result in results if (result.view, result.weights, result.frame) == protocol), None)
 
 
 def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:

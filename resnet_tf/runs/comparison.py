@@ -13,13 +13,14 @@ CHANGES_NAMED = 3
 LONGEST_VALUE = 30  # characters
 SAID_BY_RESULT = ("evaluation.view", "evaluation.weights", "train.precision")
 OTHER_DATA = "data: not those that the run was trained on"
+OTHER_SIZE = "resolution: {result.resolution} px by {result.frame}, not as the preset says"
 
 
 class Comparison(NamedTuple):
     """A result beside its preset's reference; accuracies in percent.
 
     Attributes:
-        outcome: "no reference", "not comparable", "within noise", "above" or "below".
+        outcome: "no reference", "not comparable", "within interval", "above" or "below".
         reference, gap: None where there is no reference.
         reasons: all that forbids the comparison.
     """
@@ -41,7 +42,7 @@ def compare(preset: Preset, result: Evaluation) -> Comparison:
     if reasons:
         outcome = "not comparable"
     elif low <= reference <= high:
-        outcome = "within noise"
+        outcome = "within interval"
     else:
         outcome = "above" if gap > 0 else "below"
     return Comparison(outcome, reference, gap, reasons)
@@ -55,7 +56,7 @@ def verdict(preset: Preset, result: Evaluation) -> str:
         return "no reference to compare with" + (f" ({note})" if note else "")
     ending = {
         "not comparable": f"not comparable: {'; '.join(comparison.reasons)}",
-        "within noise": "within the 95 % interval",
+        "within interval": "within the 95 % interval",
     }.get(comparison.outcome, f"{comparison.outcome} it beyond the 95 % interval")
     source = f" ({source})" if source else ""
     return f"reference {comparison.reference:.2f}{source}, gap {comparison.gap:+.2f}; {ending}"
@@ -74,7 +75,7 @@ def differences(preset: Preset, result: Evaluation) -> list[str]:
     reasons += _training_differences(result)
     protocol = preset.reference.protocol
     if not protocol and result.frame:
-        reasons.append(f"resolution: {result.resolution} px by {result.frame}, not as the preset says")
+        reasons.append(OTHER_SIZE.format(result=result))
     if protocol and result.protocol != protocol:
         reasons.append(f"protocol: {result.protocol}, the reference's is {protocol}")
     return reasons
@@ -83,15 +84,17 @@ def differences(preset: Preset, result: Evaluation) -> list[str]:
 def trial_reasons(result: Evaluation) -> list[str]:
     """Returns all that makes a result a trial, which no preset records by itself; empty where the preset was followed.
 
-    A trial has a changed recipe, a training short of its end, or images other than the official ones, the built-in
-    ones or, for a preset of the data set `folder`, the user's own. Another view or other weights than the preset's are
-    named in the row and make no trial.
+    A trial has a changed recipe, a training short of its end, test images at another size than the preset's, or images
+    other than the official ones, the built-in ones or, for a preset of the data set `folder`, the user's own. Another
+    view or other weights than the preset's are named in the row and make no trial.
     """
     data, reasons = result.data, []
     if not data["official"] and data["name"] != "folder":
         reasons.append(f"data: {data['title']}")
     if not result.same_data_as_training:
         reasons.append(OTHER_DATA)
+    if result.frame:
+        reasons.append(OTHER_SIZE.format(result=result))
     return reasons + _training_differences(result)
 
 
@@ -151,10 +154,11 @@ def changes_in_words(changed: dict[str, list]) -> list[str]:
     return [*words, *([plural(more, "more change")] if more else [])]
 
 
-def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
     """Returns the 95 % interval, in percent, of `correct` of `count` images, by Wilson's score (1927)."""
     if count == 0:
         return 0.0, 100.0
+    z = 1.959964  # the normal distribution's quantile for 95 %, in both directions
     share = correct / count
     centre = share + z * z / (2 * count)
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

@@ -1,12 +1,12 @@
 """The two overall logs of a folder of runs, and what their rows say of software and images."""
 
 import platform
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_tf import __version__, files
+from resnet_tf.format import plural
 from resnet_tf.log import logger
 from resnet_tf.runs.records import Evaluation, Training
 
@@ -42,7 +42,7 @@ def trainings(runs: str | Path, log_torn: bool = False) -> list[Training]:
 def _rows(path: Path, log_torn: bool) -> list[dict]:
     rows, torn = files.read_rows(path)
     if torn and log_torn:
-        logger.info(f"{path}: {torn} torn row{'s' * (torn > 1)} ignored")
+        logger.info(f"{path}: {plural(torn, 'torn row')} ignored")
     return rows
 
 
@@ -65,8 +65,3 @@ def versions(backend: str = "tensorflow") -> dict[str, str]:
 def describe_data(dataset: "Dataset") -> dict:
     """Returns what a row says of the images it was measured on."""
     return {key: getattr(dataset, key) for key in ("name", "title", "fingerprint", "official", "source")}
-
-
-def now() -> str:
-    """Returns the time as text, UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,7 +1,7 @@
 """Typed records of a training and of an evaluation, and the forms in which they are stored.
 
-runs/train_overall.jsonl    a row a training
-runs/eval_overall.jsonl     a row an evaluation
+runs/train_overall.jsonl    one row per training
+runs/eval_overall.jsonl     one row per evaluation
 presets/<name>.json         under "results", the test results of a preset with fewer keys
 """
 

@@ -3,7 +3,7 @@
 runs/<preset>/<utc>-s<seed>/
     preset.json     the recipe as it was carried out
     run.json        seed, data, versions, device, status
-    log.jsonl       a row an epoch
+    log.jsonl       one row per epoch
     weights/        last.npz and best.npz; initial.npz where the training started from another run's weights
     state/          what `--resume` continues from; may be missing in a finished run
     tensorboard/    event files
@@ -130,12 +130,17 @@ class Run:
         return which + "-recalibrated" * (which == "last" and bool(self.about.get("recalibrated")))
 
     def calibration(self, which: str, view: str) -> dict | None:
-        """Returns what the validation images say of its "last" or "best" weights' probabilities; None before that.
+        """Returns what the validation images say of the probabilities of its weights; None before that.
 
-        See `scoring.diagnosis.Diagnosis.calibrated`. What was measured before the run was trained on does not count.
+        See `scoring.diagnosis.Diagnosis.calibrated`. What was measured before the run was trained on does not count,
+        nor what was measured during a training.
+
+        Args:
+            which: as results call them, see `scored_as`.
         """
-        stored = (self.about.get("calibration") or {}).get(f"{view}-{self.scored_as(which)}")
-        return stored if stored and stored["trained"] == self.about.get("step") else None
+        stored = (self.about.get("calibration") or {}).get(f"{view}-{which}")
+        step = self.about.get("step")
+        return stored if stored and step is not None and stored["trained"] == step else None
 
     def write_preset(self, preset: Preset) -> None:
         """Writes the recipe, without the results, which belong to the preset's own file."""
@@ -149,10 +154,11 @@ class Run:
         files.write_atomically(path, json.dumps({**known, **values}, indent=2) + "\n")
 
 
-def create_run(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
+def create_run(preset: Preset, seed: int, runs: str | Path, initial: bytes | None = None, **about) -> Run:
     """Makes the folder of a new run.
 
     Args:
+        initial: the weight file that the training starts from; None: random weights.
         about: further values for run.json.
 
     Raises:
@@ -178,6 +184,9 @@ def create_run(preset: Preset, seed: int, runs: str | Path, **about) -> Run:
     run = Run(folder)
     try:
         run.write_preset(preset)
+        if initial is not None:
+            files.write_atomically(run.initial, initial)
+        # Last: with run.json the folder is a run, which can be resumed.
         run.update(seed=seed, status="running", started=time.strftime("%Y-%m-%dT%H:%M:%SZ", moment), **about)
         for above in (parent, parent.parent):
             files.sync_folder(above)  # the entries of the new folders

@@ -84,3 +84,16 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def mean_over_views(logits: np.ndarray, views: int) -> np.ndarray:
+    """Averages the probabilities of each image's views.
+
+    Args:
+        logits: [n x views, classes], those of an image one after another.
+
+    Returns:
+        Log probabilities, float64 [n, classes].
+    """
+    each = log_softmax(logits).reshape(-1, views, logits.shape[-1])
+    return np.logaddexp.reduce(each, axis=1) - np.log(views)

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import keras
-import numpy as np
 
 from resnet_tf.pipeline.batches import EvaluationBatches
 from resnet_tf.pipeline.read import naming_broken_files
-from resnet_tf.scoring.metrics import Scores, log_softmax
+from resnet_tf.scoring.metrics import Scores, mean_over_views
 
 
 def score(
@@ -27,9 +26,7 @@ def score(
     scores = Scores(classes, keep_all)
     with naming_broken_files():
         for images, labels in batches.dataset():
-            views = images.shape[1]
             logits = model.predict_on_batch(images.numpy().reshape(-1, *images.shape[2:]))
-            each = log_softmax(logits).reshape(-1, views, classes)
-            scores.update(np.logaddexp.reduce(each, axis=1) - np.log(views), labels.numpy())
+            scores.update(mean_over_views(logits, images.shape[1]), labels.numpy())
             advance(scores.count, len(batches.split))
     return scores

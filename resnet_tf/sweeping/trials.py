@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resnet_tf.datasets import sources
 from resnet_tf.errors import UserError, shown
+from resnet_tf.format import plural
 from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import all_runs, latest_test_result
@@ -199,6 +200,5 @@ def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
     for outcome in outcomes:
         if outcome.status != "finished":
             reason = f": {outcome.error}" if outcome.error else ""
-            starts = f"{outcome.tries} start{'s' * (outcome.tries != 1)}"
-            lines.append(f"{outcome.trial}: {outcome.status} after {starts}{reason}")
+            lines.append(f"{outcome.trial}: {outcome.status} after {plural(outcome.tries, 'start')}{reason}")
     return "\n".join(lines)

@@ -124,7 +124,7 @@ def load(folder: Path) -> State | None:
             raise
         except Exception as error:  # json, zipfile and numpy raise nearly anything over a damaged file
             damaged[saved] = first_line(error)
-            logger.warning(f"damaged state ignored: {saved} ({damaged[saved]})")
+            logger.warning(f"damaged checkpoint ignored: {saved} ({damaged[saved]})")
             continue
         for path in damaged:
             with contextlib.suppress(OSError):
@@ -132,12 +132,12 @@ def load(folder: Path) -> State | None:
         return state
     if damaged:
         reasons = "; ".join(f"{saved} ({reason})" for saved, reason in damaged.items())
-        raise UserError(f"No saved state is whole, so the run cannot be resumed: {reasons}.", "states-damaged")
+        raise UserError(f"No checkpoint is whole, so the run cannot be resumed: {reasons}.", "states-damaged")
     return None
 
 
 def keep_newest(folder: Path, best: Path) -> None:
-    """Reduces the states of a finished run to what it needs to be made longer; nothing, unless the newest is whole.
+    """Keeps only the newest state of a finished run, from which it can be made longer; all, where that one is damaged.
 
     The states before are removed. The newest shares its best weights with the run's file of them: a hard link, where
     the file system has them. Not before the run's end, when damage to that file must not reach a state.
@@ -151,7 +151,7 @@ def keep_newest(folder: Path, best: Path) -> None:
     try:
         state = _read(newest)
     except Exception as error:  # as in `load`
-        logger.warning(f"all states are kept, as the newest cannot be read: {newest} ({first_line(error)})")
+        logger.warning(f"all checkpoints are kept, as the newest cannot be read: {newest} ({first_line(error)})")
         return
     _remove_old(folder, 1)
     with contextlib.suppress(OSError):
@@ -173,7 +173,7 @@ def discard(folder: Path) -> None:
     except FileNotFoundError:
         pass  # only the first of several processes saves states
     except OSError as error:
-        logger.warning(f"the state could not be removed: {error.filename}: {error.strerror}")
+        logger.warning(f"the checkpoint could not be removed: {error.filename}: {error.strerror}")
 
 
 def saved_states(folder: Path) -> list[Path]:
@@ -243,8 +243,8 @@ def restore(variables: dict[str, keras.Variable], arrays: dict[str, np.ndarray])
         array = arrays.get(name)
         if array is None or array.dtype not in dtypes or array.shape != tuple(variable.shape):
             raise UserError(
-                f"a state must be of the network and optimizer that the preset builds. Received: one whose {name} is "
-                f"{'missing' if array is None else 'another'}.",
+                "a checkpoint must be of the network and optimizer that the preset builds. Received: one whose "
+                f"{name} is {'missing' if array is None else 'another'}.",
                 "state-of-another-network",
             )
     for name, variable in variables.items():

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.format import first_line
+from resnet_tf.format import first_line, plural
 from resnet_tf.log import logger
 from resnet_tf.presets.schema import Train
 from resnet_tf.runs.run import Run
@@ -48,8 +48,8 @@ class ProcessGroup:
         """What follows a device's description."""
         if not self.devices:
             return ""
-        devices = f"{self.devices} device{'s' * (self.devices > 1)}"
-        return f"; distributed over {devices} of {self.world_size} process{'es' * (self.world_size > 1)}"
+        processes = f"{self.world_size} process{'es' * (self.world_size > 1)}"
+        return f"; distributed over {plural(self.devices, 'device')} of {processes}"
 
     def check(self, train: Train) -> None:
         """Raises UserError where a batch cannot be divided evenly, or XLA cannot compile the step for the devices."""

@@ -36,8 +36,9 @@ class Plan:
         total_steps: of this phase.
         first_step, first_epoch: steps and epochs of the phases before.
         learning_rates: float64 [total_steps], without the scale of the metric rules.
-        mean, deviation: the network subtracts the one from its input and divides by the other.
-        whitening: the filters of a whitened stem; None for any other.
+        mean, deviation: float64 [3] or, per pixel, [height, width, 3], in grey levels 0 to 255: the network subtracts
+            the one from its input and divides by the other.
+        whitening: the filters of a whitened stem, float32 [kernel, kernel, 3, filters]; None for any other.
     """
 
     preset: Preset

@@ -9,6 +9,7 @@ import numpy as np
 from resnet_tf import files, installation
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
+from resnet_tf.format import plural
 from resnet_tf.log import logger
 from resnet_tf.presets import changes, overrides, schema
 from resnet_tf.presets.schema import Preset
@@ -20,7 +21,7 @@ from resnet_tf.training.plan import Plan
 UNHASHED = tuple(f"{section}.{key}" for section, keys in schema.UNHASHED.items() for key in keys)
 
 
-def find_run(preset: Preset, runs: str | Path, resume: bool | str, seed: int | None = None) -> Run:
+def run_to_resume(preset: Preset, runs: str | Path, resume: bool | str, seed: int | None = None) -> Run:
     """Returns the run to go on with: the one named by `resume`, or the preset's newest unfinished one.
 
     Args:
@@ -186,13 +187,13 @@ def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
     """Writes a run's log and best weights again where they are not those of its saved state."""
     rows, torn = files.read_rows(run.log)
     if torn:
-        logger.info(f"{run.log}: {torn} torn row{'s' * (torn > 1)} removed")
+        logger.info(f"{run.log}: {plural(torn, 'torn row')} removed")
     if torn or rows != progress.rows:
         extra = len(rows) - len(progress.rows)
         if rows[: len(progress.rows)] != progress.rows:
-            logger.info(f"{run.log}: rows were missing or changed; they are restored from the state")
+            logger.info(f"{run.log}: rows were missing or changed; they are restored from the checkpoint")
         elif extra:
-            logger.info(f"{run.log}: {extra} after the saved state removed; their steps are done again")
+            logger.info(f"{run.log}: {extra} after the checkpoint removed; their steps are done again")
         files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in progress.rows))
     if best is None:
         run.best.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import keras
 
 from resnet_tf import files, plots
 from resnet_tf.errors import Stopped, UserError
-from resnet_tf.format import duration, printable
+from resnet_tf.format import duration, iso_time, printable
 from resnet_tf.log import logger
 from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
@@ -110,7 +110,7 @@ class Session:
         self.display.stop_bar()
         self._close("diverged", cause)
         states = checkpoint.saved_states(self.run.state)
-        saved = f" and its state after step {checkpoint.step_of(states[0]):,} is kept" if states else ""
+        saved = f" and its checkpoint after step {checkpoint.step_of(states[0]):,} is kept" if states else ""
         return UserError(
             f"Training diverged at step {cause['step']:,}: {cause['what']} became {cause['value']} (learning rate "
             f"{cause['learning_rate']:g}, last losses {', '.join(cause['last_losses'])}). The run is marked as "
@@ -157,7 +157,7 @@ class Session:
             "status": status,
             "step": progress.step,
             "seconds": round(progress.seconds, 1),
-            "finished": ledger.now(),
+            "finished": iso_time(),
         }
         keys = ("preset_hash", "seed", "data", "changed", "steps_planned", "device")
         training = Training(

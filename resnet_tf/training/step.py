@@ -67,7 +67,15 @@ class TensorFlowStep(Step):
         self.graph = tf.function(self._on_every_device, autograph=False, jit_compile=self.jit_compile)
 
     def update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The mathematics of a step on one device, for its part of the batch: the loss, and the correct images."""
+        """The mathematics of a step on one device, for its part of the batch.
+
+        Args:
+            images: [batch, size, size, 3] in 0..255.
+            labels: int32 [batch], or shares of the classes, float32 [batch, classes].
+
+        Returns:
+            The loss, and how many images are predicted correctly.
+        """
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)  # batch norm updates its running statistics here
             loss = self.loss_function(labels, logits)  # Keras divides it by the number of devices
@@ -115,7 +123,12 @@ class JaxStep(Step):
         self.compiled = jax.jit(self.update, donate_argnums=0, out_shardings=everywhere)
 
     def update(self, state: tuple, images, labels) -> tuple[tuple, Any, Any]:
-        """The mathematics of a step: the new state, the loss, and the count of correct images."""
+        """The mathematics of a step; images and labels are those of `TensorFlowStep.update`.
+
+        Returns:
+            The new state (weights, running statistics, the optimizer's variables), the loss, and how many images are
+            predicted correctly.
+        """
         import jax
 
         weights, statistics, slots = state

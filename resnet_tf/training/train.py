@@ -24,7 +24,7 @@ from resnet_tf.training.device import warn_of_xla
 from resnet_tf.training.distributed import SINGLE_PROCESS, ProcessGroup
 from resnet_tf.training.loop import Phase, train_phases
 from resnet_tf.training.plan import make_plans
-from resnet_tf.training.resume import check_data, find_run, recipe_of, take_recipe
+from resnet_tf.training.resume import check_data, recipe_of, run_to_resume, take_recipe
 from resnet_tf.training.session import Session
 from resnet_tf.transfer import Start, start_from
 
@@ -64,7 +64,7 @@ def train(
     if isinstance(preset, str | PathLike):
         preset_file = preset_file or preset_files.path_of(preset).resolve()
     preset = preset_files.load_preset(preset)
-    run = find_run(preset, runs, resume, seed) if resume is not False else None
+    run = run_to_resume(preset, runs, resume, seed) if resume is not False else None
     source = named_run(preset.train.init, runs, "start from") if run is None and preset.train.init is not None else None
     with group.workplace(run, runs) as (run, runs):
         if run is None:
@@ -115,19 +115,17 @@ def _new_run(
 ) -> Run:
     """Makes the run of a new training, with a copy of the weights that it starts from."""
     about = {} if start is None else {"init": start.about}
-    run = create_run(
+    return create_run(
         preset,
         seed,
         runs,
+        initial=None if start is None else start.content,
         preset_file=None if preset_file is None else str(preset_file),
         data=ledger.describe_data(dataset),
         class_names=list(dataset.class_names),
         changed=preset.changed,
         **about,
     )
-    if start is not None:
-        files.write_atomically(run.initial, start.content)
-    return run
 
 
 @contextlib.contextmanager
@@ -148,7 +146,9 @@ def _errors_in_one_line(run: Run, preset: Preset) -> Iterator[None]:
         yield
     except files.WriteError as error:
         states = checkpoint.saved_states(run.state)
-        safe = f"The state after step {checkpoint.step_of(states[0]):,} is saved" if states else "No step is saved yet"
+        safe = "No step is saved yet"
+        if states:
+            safe = f"The checkpoint after step {checkpoint.step_of(states[0]):,} is saved"
         raise UserError(
             f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with --resume "
             f"{run.name}.",

@@ -88,6 +88,16 @@ def test_a_run_in_another_precision_has_its_presets_recipe(home, image_tree, tmp
     assert result["changed"] == {"train.epochs": [3, 2]}
 
 
+def test_a_network_with_a_mean_image_sees_no_other_resolution(home, image_tree, tmp_path):
+    run = all_runs(home / "runs")[0]
+    shutil.copytree(run.folder, tmp_path / run.name)
+    preset = json.loads((run.folder / "preset.json").read_text())
+    preset["data"]["normalize"] = "per_pixel"
+    (tmp_path / run.name / "preset.json").write_text(json.dumps(preset))
+    error = user_error(resnet_tf.evaluate, all_runs(tmp_path)[0], data=str(image_tree), resolution=48)
+    assert error.code == "resolution-per-pixel"
+
+
 def test_images_of_another_resolution_are_those_that_pillow_resizes(home, image_tree, tmp_path, capsys):
     preset, runs, before = home / "tiny.json", home / "runs", (home / "tiny.json").read_bytes()
     places = ("--preset", preset, "--data", image_tree, "--runs", runs)

@@ -10,7 +10,13 @@ from messages import listen
 
 from resnet_tf.datasets import shapes10, sources, tfds
 from resnet_tf.datasets.cifar import CIFAR10
-from resnet_tf.datasets.splits import ArraySplit, canonical, fingerprint
+from resnet_tf.datasets.splits import (
+    ArraySplit,
+    canonical,
+    fingerprint,
+    split_train_validation,
+    training_and_validation,
+)
 from resnet_tf.presets.catalogue import DATASETS
 
 
@@ -173,7 +179,7 @@ def test_take_gives_examples_in_the_order_asked_for(draw_split):
 
 def test_validation_split_is_stratified_by_largest_remainder():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [50, 30, 13, 7]))
-    train, validation = sources.split_train_validation(labels, 21, seed=0)
+    train, validation = split_train_validation(labels, 21, seed=0)
     # quotas 10.5, 6.3, 2.73, 1.47: 10 + 6 + 2 + 1, and the two left over go to .73 and .5
     assert np.bincount(labels[validation]).tolist() == [11, 6, 3, 1]
     assert sorted([*train, *validation]) == list(range(100))
@@ -183,19 +189,21 @@ def test_validation_split_is_stratified_by_largest_remainder():
 
 def test_validation_split_depends_on_the_seed_alone():
     labels = np.tile(np.arange(10), 20)
-    first, again, other = (sources.split_train_validation(labels, 30, seed)[1].tolist() for seed in (0, 0, 1))
+    first, again, other = (split_train_validation(labels, 30, seed)[1].tolist() for seed in (0, 0, 1))
     assert first == again != other
     # Philox's raw stream, written down: the same on any machine and with any NumPy
-    assert sources.split_train_validation(labels, 5, 7)[1].tolist() == [13, 52, 130, 181, 184]
+    assert split_train_validation(labels, 5, 7)[1].tolist() == [13, 52, 130, 181, 184]
 
 
 def test_validation_split_of_nothing_and_out_of_range():
     labels = np.tile(np.arange(10), 2)
-    train, validation = sources.split_train_validation(labels, 0, 0)
+    train, validation = split_train_validation(labels, 0, 0)
     assert (len(train), len(validation)) == (20, 0)
     for size in (-1, 20):
-        error = user_error(sources.split_train_validation, labels, size, 0)
+        error = user_error(split_train_validation, labels, size, 0)
         assert error.code == "validation-size-out-of-range"
         assert f"Received: {size}" in str(error)
+    with_validation = dataclasses.replace(sources.load("shapes10"), validation=sources.load("shapes10").test)
     for seed in (-1, 2**40):
-        assert user_error(sources.split_train_validation, labels, 1, seed).code == "seed-out-of-range"
+        assert user_error(split_train_validation, labels, 1, seed).code == "seed-out-of-range"
+        assert user_error(training_and_validation, with_validation, 0, seed).code == "seed-out-of-range"

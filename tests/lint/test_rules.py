@@ -128,6 +128,26 @@ CASES = {
         ),
         ({"evaluation": {"frame": "center_crop(64)"}}, {"evaluation": {"frame": "resize(64) | center_crop(64)"}}),
     ],
+    "mean-image-of-one-size": [
+        (
+            {"data": {"normalize": "per_pixel", "image_size": 24, "augment": "random_crop(24)"}},
+            {"data": {"image_size": 24, "augment": "random_crop(24)"}},
+        ),
+        (
+            {"data": {"normalize": "per_pixel"}, "evaluation": {"frame": "resize(40)"}},
+            {"data": {"normalize": "per_pixel"}, "evaluation": {"frame": "resize(32)"}},
+        ),
+        (
+            {
+                "data": {**FOLDER, "normalize": "per_pixel", "augment": "random_crop(32)"},
+                "evaluation": {"frame": "center_crop(40)"},
+            },
+            {
+                "data": {**FOLDER, "normalize": "per_pixel", "augment": "random_crop(32)"},
+                "evaluation": {"frame": "center_crop(32)"},
+            },
+        ),
+    ],
     "batch-too-large": [({"train": {"batch_size": 45_001}}, {"train": {"batch_size": 45_000}})],
 }
 BREAKS = [(rule, *pair) for rule, pairs in CASES.items() for pair in pairs]
@@ -158,7 +178,8 @@ def test_rule_fires_alone_and_only_beyond_its_line(rule, breaking, sound):
 @pytest.mark.parametrize(("rule", "breaking", "sound"), BREAKS)
 def test_what_cannot_be_carried_out_is_an_error(rule, breaking, sound):
     (finding,) = check.check(preset(**breaking))
-    impossible = {"parameter-limit", "nothing-to-select-by", "images-of-one-size", "batch-too-large"}
+    impossible = {"parameter-limit", "nothing-to-select-by", "batch-too-large"}
+    impossible |= {"images-of-one-size", "mean-image-of-one-size"}
     assert (finding.severity == "error") == (rule in impossible)
     assert finding.reason.endswith(".")
     assert finding.remedy.endswith((".", '"'))

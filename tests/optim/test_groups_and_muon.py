@@ -152,6 +152,22 @@ def test_a_frozen_group_stays_as_it_was_after_so_many_epochs(torch):
     assert_equal_weights(mine, whole | {"norm": six["norm"], "stem_bias": two["stem_bias"]})
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_frozen_filters_do_not_change_at_all(reset):
+    spec = MuonSpec(learning_rate=0.2, momentum=0.6, filters=Group(frozen_after_epoch=1), reset_filter_norm=reset)
+    optimizer = build_optimizer(spec, np.full(9, 0.2), steps_per_epoch=2)
+    rng = np.random.default_rng(0)
+    filters = keras.Variable(rng.normal(size=(3, 3, 4, 8)).astype(np.float32), name="kernel")
+    optimizer.build([filters])
+    before = []
+    for _ in range(4):
+        before.append(np.array(filters))
+        gradient = rng.normal(size=filters.shape).astype(np.float32)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [filters])
+    assert np.abs(before[2] - before[1]).max() > 0.01
+    np.testing.assert_array_equal(np.array(filters), before[2])
+
+
 def test_epochs_without_their_steps_are_refused():
     optimizer = build_optimizer(SGDSpec(learning_rate=0.1, head=Group(frozen_after_epoch=1)))
     with pytest.raises(ValueError, match="steps_per_epoch"):

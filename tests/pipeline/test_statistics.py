@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from resnet_tf.datasets.splits import FileSplit
 from resnet_tf.pipeline.statistics import IMAGENET, measure, whitening_filters
+from resnet_tf.pipeline.views import sample_images
+from resnet_tf.presets import schema
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +83,27 @@ def test_whitening_filters_give_uncorrelated_responses_of_variance_one():
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3)
     assert (np.diag(covariance) > 0.8).all()  # the 1/100 that keeps noise small takes its share
     assert (np.diag(covariance) < 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        ({}, False),
+        ({"augment": "random_crop(8) | pca_lighting(0.1, 'training')"}, True),
+        ({"augment": "random_crop(8) | pca_lighting(0.1)"}, False),
+        ({"augment": "random_crop(8) | random_erasing"}, True),
+        ({"normalize": "per_channel"}, True),
+    ],
+)
+def test_files_are_measured_where_a_recipe_needs_their_own_figures(tiny_preset, image_tree, changes, measured):
+    data = {"dataset": "folder", "normalize": "imagenet", "image_size": 8, "augment": "random_crop(8)", **changes}
+    # The base's frame leaves files of different sizes, and each phase has one of its own.
+    phases = [{"evaluation": {"frame": "center_crop(8)"}}, {"evaluation": {"frame": "resize(8) | center_crop(8)"}}]
+    preset = schema.from_dict({**tiny_preset, "data": data, "phases": phases})
+    paths = np.array(sorted(map(str, image_tree.rglob("*.png"))))
+    split = FileSplit(paths, np.zeros(len(paths), np.int32))
+    sample = sample_images(preset, split)
+    assert (sample is not None) == measured
+    if measured:
+        first = np.asarray(Image.open(paths[0]))[12:20, 12:20]
+        np.testing.assert_array_equal(sample[0], first)

@@ -276,7 +276,8 @@ def test_parsing_an_expression_imports_nothing_slow():
         ("resize(120)", 96, "resize(96)"),
         ("resize(256) | center_crop(224)", 288, "resize(329) | center_crop(288)"),  # 256 * 288 / 224 = 329.1
         ("resize(256) | resample | center_crop(224)", 112, "resize(128) | resample | center_crop(112)"),
-        ("center_crop(224)", 112, "center_crop(112)"),
+        ("center_crop(64) | resize(32)", 64, "center_crop(64) | resize(64)"),
+        ("center_crop(224)", 112, "center_crop(224) | resize(112)"),
         ("resize(120)", 120, "resize(120)"),
     ],
 )

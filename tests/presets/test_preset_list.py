@@ -54,6 +54,10 @@ def test_the_best_result_is_by_the_presets_own_protocol_where_there_is_one():
     results = [other, {"test_top1": 87.0, **own}, {"test_top1": 88.0, **own, "data": {"title": "cifar10 (a copy)"}}]
     assert listing.best_recorded(replace(preset, results=results)) == "88.00 % (11 epochs, a copy)"
     assert listing.best_recorded(replace(preset, results=[other])) == "95.00 % (3 epochs, 1-crop, best weights)"
+    larger = {"test_top1": 99.0, **own, "resolution": 48, "frame": "resize(48)", "data": {"title": "cifar10"}}
+    assert listing.best_recorded(replace(preset, results=[*results, larger])) == "88.00 % (11 epochs, a copy)"
+    alone = listing.best_recorded(replace(preset, results=[larger]))
+    assert alone == "99.00 % (11 epochs, mirror-shift, last weights, 48 px)"
     assert listing.best_recorded(replace(preset, results=[{"test_top1": None}])) == "-"
 
 

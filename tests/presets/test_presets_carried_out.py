@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.presets import overrides, preset_files
+from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.runs import comparison
 
 NAMES = preset_files.names()

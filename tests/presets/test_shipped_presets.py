@@ -11,10 +11,10 @@ from benchmarks.contestants import CASES
 from resnet_tf.cli import command
 from resnet_tf.cli import train as train_command
 from resnet_tf.datasets import tfds
-from resnet_tf.datasets.sources import DATASETS
 from resnet_tf.errors import UserError
 from resnet_tf.models.cost import network_size
 from resnet_tf.presets import json_text, preset_files, schema
+from resnet_tf.presets.catalogue import DATASETS
 
 NAMES = preset_files.names()
 NOTES = Path(__file__).parents[2] / "benchmarks" / "NOTES.md"
@@ -83,7 +83,7 @@ REPORTED = {
 # Protocols of published figures that differ from the one of a finished run.
 OTHER_PROTOCOLS = {
     "stl10": "augmented images, batch norm as in training",
-    "resnet32-cifar10-plateau-200": "1-crop, epoch not told",
+    "resnet32-cifar10-plateau-200": "1-crop, epoch not reported",
     "resnet32-cifar10-plateau-1000": "1-crop, epoch 875",
     "imagenet-resnet34-exp0-3": "1-crop, epoch 82",
 }

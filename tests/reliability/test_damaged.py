@@ -53,7 +53,7 @@ def go_on_from_damaged(data: Path, stopped: Path, runs: Path, file: str, kind: s
     newest, before = checkpoint.saved_states(run.state)
     damage(newest / file, kind)
     trial = finish(data, runs)
-    assert f"damaged state ignored: {newest} (" in trial.output
+    assert f"damaged checkpoint ignored: {newest} (" in trial.output
     assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in trial.output
     assert outcome(runs) == expected, (file, kind)
 
@@ -79,6 +79,6 @@ def test_two_damaged_states_are_listed_and_left_alone(data, stopped, tmp_path):
     trial = Trial(data, runs, resume=True)
     assert trial.end() == 2
     line = trial.output.splitlines()[-1]
-    assert "No saved state is whole" in line
+    assert "No checkpoint is whole" in line
     assert all(f"{saved} (arrays.npz does not match its checksum)" in line for saved in states)
     assert sorted(os.listdir(run.state)) == sorted(saved.name for saved in states)

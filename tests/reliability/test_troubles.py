@@ -25,13 +25,13 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     (newest / "arrays.npz").write_bytes(damaged)
     third = Trial(data, tmp_path, resume=True, act=Fail(errno.ENOSPC, 60, lasting=True))
     assert third.end() == 2
-    assert f"damaged state ignored: {newest} (arrays.npz does not match its checksum)" in third.output
+    assert f"damaged checkpoint ignored: {newest} (arrays.npz does not match its checksum)" in third.output
     assert f"resuming {run.name} after step {checkpoint.step_of(before)}" in third.output
     line = third.output.splitlines()[-1]
     assert str(run.folder) in line
     assert "No space left on device (0.0" in line
     reached = checkpoint.step_of(checkpoint.saved_states(run.state)[0])
-    assert f"The state after step {reached} is saved. Fix this, then go on with --resume {run.name}." in line
+    assert f"The checkpoint after step {reached} is saved. Fix this, then go on with --resume {run.name}." in line
 
     starts = [Trial(data, tmp_path, resume=run.name) for _ in range(4)]
     assert sorted(start.end() for start in starts) == [0, 2, 2, 2]

@@ -128,6 +128,8 @@ def test_reference_without_a_protocol_or_source():
     assert comparison.differences(preset(protocol="", source=""), larger) == [
         "resolution: 48 px by resize(48), not as the preset says"
     ]
+    assert comparison.trial_reasons(larger) == comparison.differences(preset(protocol="", source=""), larger)
+    assert comparison.trial_reasons(result(view="10-crop")) == []
 
 
 def test_no_reference():

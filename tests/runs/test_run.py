@@ -1,6 +1,8 @@
 """The folder of a run: its name, recipe and facts, and what is said of one that is not finished or damaged."""
 
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -108,5 +110,21 @@ def test_a_calibration_holds_for_the_weights_and_the_view_that_it_was_measured_w
     assert run.calibration("last", "mirror") == stored
     assert run.calibration("best", "mirror") is None
     assert run.calibration("last", "1-crop") is None
+    assert run.calibration("last-recalibrated", "mirror") is None
     run.update(step=20)  # trained on since
     assert run.calibration("last", "mirror") is None
+    training = create_run(PRESET, 1, tmp_path)  # it has not ended yet
+    training.update(calibration={"mirror-last": {"temperature": 0.5, "trained": None}})
+    assert training.calibration("last", "mirror") is None
+
+
+def test_a_folder_becomes_a_run_when_its_initial_weights_are_there(tmp_path, monkeypatch):
+    def fails(path, content, real=files.write_atomically):
+        if path.name == "initial.npz":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, content)
+
+    assert create_run(PRESET, 0, tmp_path, initial=b"weights").initial.read_bytes() == b"weights"
+    monkeypatch.setattr(files, "write_atomically", fails)
+    assert user_error(create_run, PRESET, 1, tmp_path, initial=b"weights").code == "folder-not-writable"
+    assert len(all_runs(tmp_path)) == 1

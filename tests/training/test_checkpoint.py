@@ -121,7 +121,7 @@ def test_damaged_state_is_named_set_aside_and_the_one_before_taken(tmp_path, dam
     newest = checkpoint.save(folder, made(20))
     damage(newest / file)
     found, logged = load(folder)
-    assert logged[0].startswith(f"warning: damaged state ignored: {newest} (")
+    assert logged[0].startswith(f"warning: damaged checkpoint ignored: {newest} (")
     # A whole state.json in the place of another is a whole state, but not of these arrays.
     assert_is(found, 10)
     assert sorted(os.listdir(folder)) == ["000000010-0", "damaged-000000020-0"]

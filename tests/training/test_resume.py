@@ -57,7 +57,7 @@ def test_a_damaged_log_is_restored_from_the_state(stopped, train, trained, asser
     logged = listen()
     assert_same_run(trained, train(resume=True))
     assert f"{stopped.log}: 1 torn row removed" in logged
-    assert f"{stopped.log}: 1 after the saved state removed; their steps are done again" in logged
+    assert f"{stopped.log}: 1 after the checkpoint removed; their steps are done again" in logged
 
 
 def test_log_and_best_weights_are_restored_to_the_state(stopped):
@@ -68,7 +68,7 @@ def test_log_and_best_weights_are_restored_to_the_state(stopped):
         resume.restore_files(stopped, Progress(step=14, rows=[row]), b"best")
         assert files.read_rows(stopped.log) == ([row], 0)
         assert stopped.best.read_bytes() == b"best"
-    assert ["restored from the state" in line for line in logged] == [True, True, False]
+    assert ["restored from the checkpoint" in line for line in logged] == [True, True, False]
     resume.restore_files(stopped, Progress(), None)
     assert stopped.rows == []
     assert not stopped.best.exists()

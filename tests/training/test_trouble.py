@@ -67,7 +67,7 @@ def test_weights_that_are_not_finite_are_never_saved(refused, at_step, step):
     error, run = refused(train={"epochs": 3, "state_minutes": 1e-9 if step == 17 else 10})
     assert error.code == "training-diverged"
     assert f"at step {step}: model/head/kernel became inf" in str(error)
-    assert f"its state after step {16 if step == 17 else 10} is kept" in str(error)
+    assert f"its checkpoint after step {16 if step == 17 else 10} is kept" in str(error)
     good = checkpoint.load(run.state)
     assert all(np.isfinite(array).all() for array in good.arrays.values())
     assert ledger_row(run)["diverged"]["what"] == "model/head/kernel"
