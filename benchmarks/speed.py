@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,22 @@ from benchmarks.contestants import CASES, CONTESTANTS
 TOLERANCES = {"float32": {"gradient": 0.1, "other": 5e-4}, "bfloat16": {"gradient": np.inf, "other": 0.1}}
 WORK = {"train": "training", "infer": "evaluation"}
 GETTING_READY = 3  # steps
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a process is timed.
+
+    Attributes:
+        work: one of `WORK`.
+        weights: the file of weights that it starts from.
+        steps, seconds: the process is timed for so many steps at most, and about so long.
+    """
+
+    work: str
+    weights: Path
+    steps: int
+    seconds: float
 
 
 class Contestant:
@@ -72,7 +89,8 @@ def main() -> None:
             device = give_weights(case, weights)
             check(case, names, weights)
             for work in options.work.split(","):
-                turns = take_turns(case, names, work, weights, options.rounds, options.steps, options.seconds)
+                timing = Timing(work, weights, options.steps, options.seconds)
+                turns = take_turns(case, names, timing, options.rounds)
                 result = {"date": time.strftime("%Y-%m-%d"), "device": device, "case": case, "work": work}
                 result |= {"batch": CASES[case].batch, "turns": turns}
                 if work == "train":
@@ -89,26 +107,25 @@ def give_weights(case: str, weights: Path) -> str:
         return ours.do("give", path=str(weights))["device"]
 
 
-def take_turns(
-    case: str, names: list[str], work: str, weights: Path, rounds: int, steps: int, seconds: float
-) -> dict[str, list[dict]]:
+def take_turns(case: str, names: list[str], timing: Timing, rounds: int) -> dict[str, list[dict]]:
     """Returns what was measured of each contestant's processes, a dictionary for each round."""
     turns: dict[str, list[dict]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in [*names[first:], *names[:first]]:  # none is always the first
-            turns[name].append(take_turn(name, case, work, weights, steps, seconds))
+            turns[name].append(take_turn(name, case, timing))
     return turns
 
 
-def take_turn(name: str, case: str, work: str, weights: Path, steps: int, seconds: float) -> dict:
+def take_turn(name: str, case: str, timing: Timing) -> dict:
     """Returns what a process took: its first step, which traces or compiles, a later step, and memory."""
     with started(name, case) as contestant:
-        contestant.do("take", path=str(weights))
-        first = contestant.do(work, times=1)["seconds"]
-        contestant.do(work, times=GETTING_READY - 1)
-        times = max(1, min(steps, round(seconds / contestant.do(work, times=1)["seconds"])))
-        found = contestant.do(work, times=times)
+        contestant.do("take", path=str(timing.weights))
+        first = contestant.do(timing.work, times=1)["seconds"]
+        contestant.do(timing.work, times=GETTING_READY - 1)
+        times = round(timing.seconds / contestant.do(timing.work, times=1)["seconds"])
+        times = max(1, min(timing.steps, times))
+        found = contestant.do(timing.work, times=times)
     return {
         "first_step_seconds": round(first, 2),
         "step_seconds": round(found["seconds"] / times, 4),

@@ -119,7 +119,8 @@ def test_processes_take_turns_and_none_is_always_the_first(monkeypatch):
         yield Timed(name)
 
     monkeypatch.setattr(speed, "started", start)
-    turns = speed.take_turns("resnet20", ["ours", "torch"], "infer", "weights.npz", rounds=3, steps=30, seconds=1)
+    timing = speed.Timing("infer", Path("weights.npz"), steps=30, seconds=1)
+    turns = speed.take_turns("resnet20", ["ours", "torch"], timing, rounds=3)
     assert started == ["ours", "torch", "torch", "ours", "ours", "torch"]
     common = {"cpu_seconds": 2, "page_faults": 7}
     ours = {"first_step_seconds": 0.02, "step_seconds": 0.02, "peak_mib": 3 + 1 + 30}

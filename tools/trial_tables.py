@@ -31,7 +31,7 @@ def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
         base = plain.get((trial.epochs, trial.computed_in))
         lines.append(
             [
-                ", ".join(changes_in_words(changes)) or "nothing",
+                ", ".join(changes_in_words(changes, longest=100)) or "nothing",
                 trial.computed_in,
                 f"{trial.epochs:g}",
                 duration(trial.training_seconds),

@@ -143,12 +143,16 @@ def display_name(preset: str, changed: dict) -> str:
     return ", ".join([preset, *changes_in_words(changed)])
 
 
-def changes_in_words(changed: dict[str, list]) -> list[str]:
-    """Returns what was changed, each key with the preset's value and ours; of many changes the first ones alone."""
+def changes_in_words(changed: dict[str, list], longest: int = LONGEST_VALUE) -> list[str]:
+    """Returns what was changed, each key with the preset's value and ours; of many changes the first ones alone.
+
+    Args:
+        longest: characters of a value that is shown; a key with a longer one is only named.
+    """
     words = []
     for key, (ours, theirs) in list(changed.items())[:CHANGES_NAMED]:
         values = ["none" if value is None else str(value) for value in (theirs, ours)]
-        readable = max(map(len, values)) <= LONGEST_VALUE
+        readable = max(map(len, values)) <= longest
         words.append(f"{key} {' -> '.join(values)}" if readable else f"other {key}")
     more = len(changed) - len(words)
     return [*words, *([plural(more, "more change")] if more else [])]

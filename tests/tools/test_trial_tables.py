@@ -7,6 +7,9 @@ from resnet_tf.runs.records import Evaluation
 from tools import collect_trials, trial_tables
 
 
+OURS = "pad_crop(2, padding_mode='reflect') | flip_horizontal"
+
+
 def trial(**values) -> Evaluation:
     return Evaluation.from_row(row("quick", **{"split": "validation", "epochs": 3.0, **values}))
 
@@ -34,11 +37,13 @@ def test_a_trial_stands_beside_the_unchanged_recipe_of_its_length():
             trial(correct=9000, changed=held_out),
             trial(correct=8000, changed=changed, epochs=2.0),
             trial(correct=9400, split="test", changed=changed),
+            trial(correct=8800, changed=held_out | {"data.augment": [OURS, f"{OURS} | flip_vertical"]}),
         ]
     )
     assert [(line[0], line[2], line[-2], line[-1]) for line in lines] == [
         ("nothing", "3", "90.00 %", "-"),
         ("model.activation gelu -> relu", "3", "89.00 %", "-1.00"),
+        (f"data.augment {OURS} | flip_vertical -> {OURS}", "3", "88.00 %", "-2.00"),
         ("model.activation gelu -> relu", "2", "80.00 %", "-"),
     ]
 
