@@ -21,7 +21,7 @@ from resnet_tf.datasets import shapes10
 from resnet_tf.errors import UserError
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
-from resnet_tf.pipeline.views import photo_frame, photo_framing
+from resnet_tf.pipeline.views import default_photo_frame, photo_sizes
 from resnet_tf.runs.choose import recorded_accuracy
 from resnet_tf.runs.run import RUNS, Run, not_writable
 
@@ -132,7 +132,7 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
     except OSError as error:
         raise not_writable("an export", folder, error) from error
     preset = run.preset.in_phases[-1]
-    _, size = photo_framing(preset)  # raises where photos cannot be cropped as the evaluation crops images
+    _, size = photo_sizes(preset)  # raises where photos cannot be cropped as the evaluation crops images
     which = weights or preset.evaluation.weights
     network, about = load_network(preset, len(run.about["class_names"]), run.weights(which), image_size=size)
     probabilities = keras.layers.Softmax(name="probabilities")(network.output)
@@ -161,8 +161,8 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
 def _usage(run: Run, which: str, runs: str | Path) -> dict:
     """Returns all that is needed to use the exported network without this project."""
     preset, names = run.preset.in_phases[-1], run.about["class_names"]
-    side, size = photo_framing(preset)
-    frame = photo_frame(preset)
+    side, size = photo_sizes(preset)
+    frame = default_photo_frame(preset)
     resized = {
         "squash": f"resize both sides to {side} pixels",
         "crop": f"resize the shorter side to {side} pixels (the longer one rounded down)",

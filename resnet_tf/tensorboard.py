@@ -86,13 +86,13 @@ class TensorBoardLog:
         writer.close()
 
     @_never_fatal
-    def write_pictures(self, pictures: dict[str, bytes]) -> None:
-        """Adds PNG pictures, by name."""
-        if not pictures:
+    def write_plots(self, plots: dict[str, bytes]) -> None:
+        """Adds plots, PNGs by name."""
+        if not plots:
             return
         writer = tf.summary.create_file_writer(str(self.run.tensorboard / "evaluation"))
         with writer.as_default(step=self.run.about.get("step", 0)):
-            for name, content in pictures.items():
+            for name, content in plots.items():
                 tf.summary.image(name, tf.io.decode_png(content, channels=3)[None])
         writer.close()
 

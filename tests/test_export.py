@@ -213,7 +213,7 @@ def test_a_frame_that_photos_cannot_have_is_refused_before_any_work(runs, tmp_pa
     def refuse(preset):
         raise UserError("no such photo")
 
-    monkeypatch.setattr(export, "photo_framing", refuse)
+    monkeypatch.setattr(export, "photo_sizes", refuse)
     monkeypatch.setattr(export, "load_network", None)  # would fail if it were called
     assert str(user_error(export.export, all_runs(runs)[0], "saved_model", tmp_path)) == "no such photo"
 

@@ -18,7 +18,7 @@ from resnet_tf.format import first_line
 from resnet_tf.log import logger
 
 _BATCH = 500  # images decoded at a time
-_PATIENCE = 10  # seconds to wait for an answer before a download
+_TIMEOUT = 10  # seconds to wait for an answer before a download
 _DONE = ".complete"  # marks a folder whose images are all there
 
 
@@ -149,7 +149,7 @@ def download(dataset: PublishedDataset) -> Path:
         import requests
         import tensorflow_datasets as tfds
 
-        requests.head(dataset.url, timeout=_PATIENCE, allow_redirects=True).raise_for_status()
+        requests.head(dataset.url, timeout=_TIMEOUT, allow_redirects=True).raise_for_status()
         tfds.builder(dataset.name, data_dir=os.fspath(folder())).download_and_prepare()
     except Exception as error:  # of requests, urllib3, TensorFlow or tensorflow-datasets
         reason = _described(error)

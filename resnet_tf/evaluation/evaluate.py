@@ -267,7 +267,7 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
         known, fitted = run.about.get("calibration") or {}, {**result.calibration, "trained": row.trained}
         run.update(calibration={**known, f"{row.view}-{row.weights}": fitted})
     board = TensorBoardLog(run)
-    board.write_pictures({" ".join((*row.label, name)): content for name, content in result.plots.items()})
+    board.write_plots({" ".join((*row.label, name)): content for name, content in result.plots.items()})
     if row.split == "test" and row.frame is None:
         measured = {"test_top1": row.top1, "test_loss": row.loss}
         board.write_hparams({name: value for name, value in measured.items() if value is not None})

@@ -36,7 +36,7 @@ def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str 
     return EvaluationBatches(split, chain, view, crop, height)
 
 
-def photo_framing(preset: Preset) -> tuple[int, int]:
+def photo_sizes(preset: Preset) -> tuple[int, int]:
     """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other.
 
     Where the data set's images are of one size and tested without resizing, a photo takes that size first.
@@ -58,7 +58,7 @@ def photo_framing(preset: Preset) -> tuple[int, int]:
     )
 
 
-def photo_frame(preset: Preset) -> str:
+def default_photo_frame(preset: Preset) -> str:
     """Returns how a photo becomes a square by default, see `prediction.sandbox.squared`.
 
     "squash" where the data set's images are of one size, "crop" where evaluation, too, crops images of any shape.

@@ -18,7 +18,7 @@ from resnet_tf.errors import UserError
 from resnet_tf.prediction import sandbox
 
 # Only these files of a folder are photos. HEIC and AVIF are among them so that they get an error, not silence.
-_PICTURE_NAME = re.compile(
+_IMAGE_NAME = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|dib|webp|tiff?|hei[cf]|avif)", re.IGNORECASE | re.DOTALL
 )
 _ROOT = str(Path(sandbox.__file__).parents[2])  # of the package, where the decoder finds it
@@ -77,19 +77,19 @@ def find(patterns: Sequence[str]) -> list[Path]:
 def _expand(pattern: str) -> list[Path]:
     """Returns the files that one name, folder or pattern stands for, or itself."""
     if os.path.isdir(pattern):
-        return _pictures_in(pattern) or [Path(pattern)]
+        return _images_in(pattern) or [Path(pattern)]
     if os.path.lexists(pattern):
         return [Path(pattern)]
     matches = sorted(glob.glob(pattern, recursive=True))
     return [path for match in matches for path in _expand(match)] or [Path(pattern)]
 
 
-def _pictures_in(folder: str) -> list[Path]:
+def _images_in(folder: str) -> list[Path]:
     """Returns the picture files in a folder and its subfolders, sorted; a subfolder that may not be read as itself."""
     pictures, unread = [], []
     for parent, folders, files in os.walk(folder, onerror=unread.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        names = [name for name in files if not name.startswith(".") and _PICTURE_NAME.fullmatch(name)]
+        names = [name for name in files if not name.startswith(".") and _IMAGE_NAME.fullmatch(name)]
         pictures += [Path(parent, name) for name in names]
     return sorted(pictures + [Path(error.filename) for error in unread])
 

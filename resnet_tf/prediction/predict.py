@@ -14,7 +14,7 @@ from resnet_tf.errors import UserError, unknown
 from resnet_tf.format import plural
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.views import photo_frame, photo_framing
+from resnet_tf.pipeline.views import default_photo_frame, photo_sizes
 from resnet_tf.prediction import photos, sandbox
 from resnet_tf.prediction.photos import Photo
 from resnet_tf.presets.augmentation import VIEWS
@@ -68,7 +68,7 @@ class Predictor:
     of ten crops, which miss parts of a photo, one is shown.
 
     Attributes:
-        frame: how a photo becomes a square, one of `sandbox.FRAMES`; default: see `photo_frame`.
+        frame: how a photo becomes a square, one of `sandbox.FRAMES`; default: see `default_photo_frame`.
         unsure_below: a first class that is less probable is called unsure.
         rule: where that limit comes from, in words.
         caution: why the probabilities mean little, in words; "" where nothing is known against them.
@@ -84,12 +84,12 @@ class Predictor:
         if frame is not None and frame not in sandbox.FRAMES:
             raise unknown("frame", frame, sandbox.FRAMES, code="unknown-frame")
         self.run, self.classes = run, list(run.about["class_names"])
-        self.frame = frame or photo_frame(preset)
+        self.frame = frame or default_photo_frame(preset)
         which, self.view = weights or preset.evaluation.weights, preset.evaluation.view
         if self.view == "10-crop":
             self.view = "1-crop"
-        self._framing = photo_framing(preset)
-        model, _ = load_network(preset, len(self.classes), run.weights(which), image_size=self._framing[1])
+        self._sizes = photo_sizes(preset)
+        model, _ = load_network(preset, len(self.classes), run.weights(which), image_size=self._sizes[1])
         self._model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
         self._head = np.asarray(model.get_layer("head").kernel)
         self._by_name = {name.casefold(): name for name in self.classes}
@@ -134,7 +134,7 @@ class Predictor:
                 f"--top must be 1 to {len(self.classes)}, the classes of {self.run.name}. Received: {top}.",
                 "top-out-of-range",
             )
-        loaded, done = photos.load_all(paths, *self._framing, self.frame, SECONDS), 0
+        loaded, done = photos.load_all(paths, *self._sizes, self.frame, SECONDS), 0
         size = min(BATCH, len(paths))
         while batch := list(islice(loaded, BATCH)):
             good = [photo for photo in batch if photo.error is None]

@@ -18,9 +18,9 @@ from resnet_tf.tensorboard import TensorBoardLog
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress, State
 from resnet_tf.training.device import device_description
+from resnet_tf.training.display import ProgressDisplay
 from resnet_tf.training.distributed import ProcessGroup
 from resnet_tf.training.plan import Plan
-from resnet_tf.training.progress import ProgressDisplay
 from resnet_tf.training.recalibration import recalibrate_if_lagging
 from resnet_tf.training.signals import StopSignal
 from resnet_tf.transfer import describe_start

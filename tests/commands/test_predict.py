@@ -17,7 +17,7 @@ from resnet_tf.datasets import sources
 from resnet_tf.evaluation.evaluate import record
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.views import evaluation_batches, photo_framing
+from resnet_tf.pipeline.views import evaluation_batches, photo_sizes
 from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, find_run
@@ -85,7 +85,7 @@ def test_of_two_classes_both_are_given(home, image_tree, tiny_preset, tmp_path):
 )
 def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame, side, crop):
     values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
-    assert photo_framing(resnet_tf.load_preset(values)) == (side, crop)
+    assert photo_sizes(resnet_tf.load_preset(values)) == (side, crop)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_photo_takes_the_size_of_the_images_first(tiny_preset, dataset, frame,
 )
 def test_a_frame_that_photos_cannot_have_is_refused(tiny_preset, dataset, frame):
     values = {**tiny_preset, "data": {**tiny_preset["data"], "dataset": dataset}, "evaluation": {"frame": frame}}
-    assert "evaluation.frame" in str(user_error(photo_framing, resnet_tf.load_preset(values)))
+    assert "evaluation.frame" in str(user_error(photo_sizes, resnet_tf.load_preset(values)))
 
 
 def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):

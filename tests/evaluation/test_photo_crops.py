@@ -7,7 +7,7 @@ from PIL import Image
 import resnet_tf
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
-from resnet_tf.pipeline.views import evaluation_batches, photo_framing
+from resnet_tf.pipeline.views import evaluation_batches, photo_sizes
 from resnet_tf.prediction import photos
 from resnet_tf.presets.rounding import centred
 
@@ -34,7 +34,7 @@ def test_a_photos_pixels_are_the_evaluations(frame, written):
     )
     split = FileSplit(np.array(written, dtype=object), np.zeros(len(written), np.int32), upright=True)
     evaluated = np.concatenate([images[:, 0] for images, _ in evaluation_batches(preset, split).dataset()])
-    for photo, expected in zip(photos.load_all(written, *photo_framing(preset)), evaluated, strict=True):
+    for photo, expected in zip(photos.load_all(written, *photo_sizes(preset)), evaluated, strict=True):
         assert np.abs(photo.fitted - expected).max() <= 1, photo.path.name  # 1: a tie, rounded apart
 
 

@@ -6,7 +6,6 @@ from ledger_rows import grouped, row
 from resnet_tf.runs.records import Evaluation
 from tools import collect_trials, trial_tables
 
-
 OURS = "pad_crop(2, padding_mode='reflect') | flip_horizontal"
 
 
