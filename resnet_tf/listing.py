@@ -30,13 +30,12 @@ def print_presets() -> None:
         width = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:
         width = None  # a pipe or a file
-    presets = [preset_files.load_preset(name) for name in preset_files.names()]
-    for name in preset_files.names(preset_files.OWN_FOLDER):
-        if name not in preset_files.names():
-            try:
-                presets.append(preset_files.load_preset(name))
-            except UserError as error:  # perhaps not meant as a preset: the folder may be another program's
-                logger.warning(f"{error}")
+    presets = []
+    for name in dict.fromkeys([*preset_files.names(), *preset_files.names(preset_files.OWN_FOLDER)]):
+        try:
+            presets.append(preset_files.load_preset(name))
+        except UserError as error:  # perhaps not meant as a preset: the folder may be another program's
+            logger.warning(f"{error}")
     print(preset_table([preset_line(preset) for preset in presets], width))
 
 
@@ -86,13 +85,14 @@ def described(preset: Preset) -> list[str]:
     """Returns the cells of a preset under `DESCRIBED`."""
     size = network_size(preset.model, preset.data.image_size, preset.classes or 0)
     rates = dict.fromkeys(f"{phase.optimizer.learning_rate:g}" for phase in preset.in_phases)
+    schedules = dict.fromkeys(phase.schedule.brief() for phase in preset.in_phases)
     return [
         preset.name,
         f"ResNet-{preset.model.depth}",
         f"{size.parameters:,}{'' if preset.classes else ' + head'}",
         large(size.multiply_adds),
         preset.data.dataset,
-        f"{' then '.join(rates)}, {preset.schedule.brief()}; {length(preset)}",
+        f"{' then '.join(rates)}, {' then '.join(schedules)}; {length(preset)}",
         reference(preset),
     ]
 

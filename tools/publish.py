@@ -32,8 +32,12 @@ def publish(run: Run, runs: str | Path) -> Path:
         raise UserError(
             f"only a run of one's own is published. Received: {run.folder}, a pretrained run.", "run-pretrained"
         )
-    wanted = run.name, "test", run.scored_as("last")
-    results = [row for row in ledger.evaluations(runs) if (row.run, row.split, row.weights) == wanted]
+    wanted = run.name, "test", run.scored_as("last"), run.about["steps_planned"], True, None
+    results = [
+        row
+        for row in ledger.evaluations(runs)
+        if (row.run, row.split, row.weights, row.steps_planned, row.same_data_as_training, row.frame) == wanted
+    ]
     if not results:
         raise UserError(
             f"a run is published with its test result. Received: {run.name}, whose last weights have none: "

@@ -40,7 +40,7 @@ def default_folder(given: str | os.PathLike | None = None) -> Path:
 
 def key_of(source: str, files: Iterable[File] = ()) -> str:
     """Returns a hex key, which depends on the source and on every file's path, size and time of change."""
-    digest = hashlib.sha256(f"{_FORM}\0{source}\0".encode())
+    digest = hashlib.sha256(f"{_FORM}\0{source}\0".encode("utf-8", "surrogateescape"))
     for file in files:
         digest.update(f"{file.path}\0{file.size}\0{file.changed}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -169,7 +169,9 @@ def problem(path: str) -> str | None:
     try:
         with _open_file(path) as file:
             form = _format(file, DATASET_FORMATS)
-            with _reasons(form), Image.open(file, formats=(form,)):
+            with _reasons(form), Image.open(file, formats=(form,)) as image:
+                if form != "JPEG":  # which may be decoded at a part of its size
+                    _check_size(image)
                 return None if _is_whole(file, _ENDS.get(form, b"")) else "cut short"
     except BadImage as error:
         return str(error)
@@ -239,10 +241,14 @@ def _reasons(form: str) -> Iterator[None]:
 
 def _load(image: Image.Image, form: str) -> None:
     """Decodes an opened image, first checking the size that its header claims."""
+    _check_size(image)
+    image.load()
+
+
+def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         limit = f"the limit is {MAX_PIXELS / 1e6:,.0f} million"
         raise BadImage(f"too large: {image.width} x {image.height} pixels; {limit}")
-    image.load()
 
 
 def _resample(image: Image.Image, window: CropWindow, height: int, width: int) -> Image.Image:

@@ -69,7 +69,7 @@ def load(name: str, data: str | None = None, cache: str | None = None) -> Datase
     if given is not None:
         label = f"{'--data' if data is not None else 'RESNET_DATA'} {given!r}"
         try:
-            return _load_given(name, Path(given).expanduser(), label, cache_folder)
+            return _load_given(name, Path(os.path.expanduser(given)), label, cache_folder)
         except OSError as error:
             message = f"{label} cannot be read: {error.filename}: {error.strerror}."
             raise UserError(message, "data-unreadable") from error

@@ -121,12 +121,21 @@ def training_and_validation(
     Where a data set has a validation split of its own, `validation_size` is not applied.
 
     Raises:
-        UserError: as `split_train_validation`.
+        UserError: as `split_train_validation`, or a class is left without training images.
     """
     _check_seed(seed)
     if dataset.validation is not None:
         return dataset.train, dataset.validation
-    training, held_out = split_train_validation(dataset.train.labels, validation_size, seed)
+    labels = dataset.train.labels
+    training, held_out = split_train_validation(labels, validation_size, seed)
+    emptied = np.setdiff1d(labels, labels[training])
+    if len(emptied):
+        names = ", ".join(dataset.class_names[label] for label in emptied[:3]) + ", ..." * (len(emptied) > 3)
+        raise UserError(
+            f"validation_size must leave each class a training image. Received: {validation_size}, which takes all of "
+            f"{names}.",
+            "validation-takes-class",
+        )
     return dataset.train.take(training), dataset.train.take(held_out)
 
 

@@ -55,7 +55,7 @@ class Photo:
 def find(patterns: Sequence[str]) -> list[Path]:
     """Finds the photos that the user named, in the order named, the same file once.
 
-    A folder stands for the picture files in it and in its subfolders, sorted, hidden ones left out. A name that does
+    A folder stands for the image files in it and in its subfolders, sorted, hidden ones left out. A name that does
     not exist is tried as a glob pattern (`*`, `?`, `[...]`, `**`), its matches sorted. A file named by itself or by a
     pattern is taken whatever its extension. A name, pattern or folder without any photo stays in the list as it is,
     so that `load_all` gives it a row with the reason.
@@ -80,18 +80,25 @@ def _expand(pattern: str) -> list[Path]:
         return _images_in(pattern) or [Path(pattern)]
     if os.path.lexists(pattern):
         return [Path(pattern)]
+    folder, name = os.path.split(pattern)
+    if os.path.isdir(folder):  # its own brackets are no pattern
+        pattern = os.path.join(glob.escape(folder), name)
     matches = sorted(glob.glob(pattern, recursive=True))
     return [path for match in matches for path in _expand(match)] or [Path(pattern)]
 
 
 def _images_in(folder: str) -> list[Path]:
-    """Returns the picture files in a folder and its subfolders, sorted; a subfolder that may not be read as itself."""
-    pictures, unread = [], []
-    for parent, folders, files in os.walk(folder, onerror=unread.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    """Returns the image files in a folder and its subfolders, sorted; a subfolder that may not be read as itself.
+
+    Links to folders are followed, each folder once.
+    """
+    images, unread, seen = [], [], {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, onerror=unread.append, followlinks=True):
+        inner = {name: os.path.realpath(os.path.join(parent, name)) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, place in inner.items() if not (place in seen or seen.add(place))]
         names = [name for name in files if not name.startswith(".") and _IMAGE_NAME.fullmatch(name)]
-        pictures += [Path(parent, name) for name in names]
-    return sorted(pictures + [Path(error.filename) for error in unread])
+        images += [Path(parent, name) for name in names]
+    return sorted(images + [Path(error.filename) for error in unread])
 
 
 def load_all(

@@ -92,7 +92,6 @@ class Predictor:
         model, _ = load_network(preset, len(self.classes), run.weights(which), image_size=self._sizes[1])
         self._model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
         self._head = np.asarray(model.get_layer("head").kernel)
-        self._by_name = {name.casefold(): name for name in self.classes}
         calibration, self.caution = run.calibration(run.scored_as(which), self.view), ""
         if calibration:
             self._temperature, self.unsure_below = calibration["temperature"], calibration["unsure_below"]
@@ -170,9 +169,17 @@ class Predictor:
             "height": photo.height,
             "top": [{"class": self.classes[index], "probability": float(probabilities[index])} for index in ranked],
             "unsure": bool(probabilities is not None and probabilities.max() < self.unsure_below),
-            "truth": self._by_name.get(folder.casefold()),
+            "truth": class_of_folder(folder, self.classes),
             "run": self.run.name,
         }
+
+
+def class_of_folder(folder: str, classes: Sequence[str]) -> str | None:
+    """Returns the class that a folder is called after, or None; case counts where two classes differ in it alone."""
+    if folder in classes:
+        return folder
+    alike = [name for name in classes if name.casefold() == folder.casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def class_activation(features: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def apply(preset: Preset, overrides: Overrides) -> Preset:
     for key, value in overrides:
         section, dot, inner = key.partition(".")
         if section == "phases" and dot:
-            _set_in_phase(values["phases"], inner, value)
+            _set_in_phase(values, inner, value)
             continue
         change, old = {inner: value} if dot else value, values.get(section)
         can_merge = isinstance(old, dict) and isinstance(change, dict)
@@ -76,7 +76,11 @@ def apply(preset: Preset, overrides: Overrides) -> Preset:
 
 
 def _apply_together(preset: Preset, overrides: Overrides) -> Preset:
-    """Applies overrides that were given together; raises UserError where one would undo another."""
+    """Applies overrides that were given together, in whatever order: what replaces a section comes first.
+
+    Raises:
+        UserError: one would undo another.
+    """
     given: dict[tuple[str, ...], str] = {}
     for key, value in _single_keys(overrides):
         prefix, _, name = key.rpartition(".")
@@ -89,7 +93,13 @@ def _apply_together(preset: Preset, overrides: Overrides) -> Preset:
                 both = f"{key} twice" if given[slot] == key else f"{given[slot]} and {key}, which exclude each other"
                 raise UserError(f"a change must be made once. Received: {both}. Leave one out.", "set-conflict")
             given[slot] = key
-    return apply(preset, overrides)
+    return apply(preset, tuple(sorted(overrides, key=_order)))
+
+
+def _order(override: tuple[str, Any]) -> int:
+    """Returns 0 for a whole section, 1 for its name, which replaces it too, and 2 for any other key."""
+    key, value = override
+    return 0 if isinstance(value, dict) and key in schema.RECIPE else 1 if key.endswith(".name") else 2
 
 
 def _single_keys(overrides: Overrides) -> Iterator[tuple[str, Any]]:
@@ -101,15 +111,19 @@ def _single_keys(overrides: Overrides) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _set_in_phase(phases: list[dict], key: str, value: Any) -> None:
-    """Sets "<number>.<section>.<key>" in the changes of a phase; phases are counted from 1."""
+def _set_in_phase(values: dict, key: str, value: Any) -> None:
+    """Sets "<number>.<section>.<key>" in the changes of one of a preset's phases, which are counted from 1."""
+    phases = values["phases"]
     number, _, rest = key.partition(".")
     section, _, inner = rest.partition(".")
     if not (number.isdecimal() and 1 <= int(number) <= len(phases) and inner):
         form = f"phases.N.section.key=value, N from 1 to {len(phases)}" if phases else "no phases: this preset has one"
         raise UserError(f"--set takes {form}. Received: {shown('phases.' + key)}.", "set-wrong-form")
     phase = phases[int(number) - 1]
-    phase[section] = schema.merge(phase.get(section, {}), {inner: value})
+    changes, base = phase.get(section, {}), values.get(section)
+    if inner == "name" and isinstance(base, dict):  # the name that is in force already replaces nothing
+        changes = {"name": base.get("name"), **changes}
+    phase[section] = schema.merge(changes, {inner: value})
 
 
 def _check_every_phase_follows(changed: Preset, overrides: Overrides) -> None:

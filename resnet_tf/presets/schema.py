@@ -277,10 +277,11 @@ def changes(ours: Preset, theirs: Preset, unhashed: bool = False) -> dict[str, l
 
 
 def merge(section: dict, changes: dict) -> dict:
-    """Returns a section with changes. Another `name` replaces it; of `ALTERNATIVES` the new key stays."""
+    """Returns a section with changes. Another `name` replaces it; of `ALTERNATIVES` the new value stays."""
     if "name" in changes and changes["name"] != section.get("name"):
         return dict(changes)
-    replaced = {key for group in ALTERNATIVES if group & set(changes) for key in group}
+    given = {key for key, value in changes.items() if value is not None}
+    replaced = {key for group in ALTERNATIVES if group & given for key in group}
     return {**{key: value for key, value in section.items() if key not in replaced}, **changes}
 
 

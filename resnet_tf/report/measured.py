@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from resnet_tf.errors import UserError
+from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.changes import is_length
 from resnet_tf.presets.schema import Preset
@@ -79,7 +81,13 @@ class Group:
 
 def shipped_presets() -> dict[str, Preset]:
     """Returns the package's presets by name, in the order of the listing."""
-    return {name: preset_files.load_preset(name) for name in preset_files.names()}
+    presets = {}
+    for name in preset_files.names():
+        try:
+            presets[name] = preset_files.load_preset(name)
+        except UserError as error:  # a clone's folder may hold a file of the user's that is no preset
+            logger.warning(f"{error}")
+    return presets
 
 
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
@@ -103,7 +111,8 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     measured = []
     for record in latest.values():
         preset, recipe = presets.get(record.preset), recipes.get(record.run)
-        if preset is not None and recipe is not None:  # a recipe of the user's own may have the preset's name
+        # A recipe of the user's own may have the preset's name; a run may have grown since it was evaluated.
+        if preset is not None and recipe is not None and record.preset_hash in (None, recipe.hash):
             record = replace(record, changed=comparison.training_changes(recipe, preset))
         if record.device is None and record.run in published:  # a preset's file does not say it
             record = replace(record, device=published[record.run].about.get("device"))
@@ -124,7 +133,9 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
         length = record.steps_planned if record.weights.startswith("best") else record.epochs
         trained = [length, record.preset, record.changed, record.init, record.computed_in]
         key = json.dumps([*trained, *record.measurement[1:]])
-        members.setdefault(key, {})[record.seed] = one
+        of_seed = members.setdefault(key, {})
+        if record.seed not in of_seed or record.date > of_seed[record.seed].record.date:
+            of_seed[record.seed] = one
     return [Group(tuple(seeds.values())) for seeds in members.values()]
 
 

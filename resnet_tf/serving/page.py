@@ -67,7 +67,7 @@ def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callabl
         tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads,
         Network(runs, start_tensorflow) as network,
     ):
-        loading = network.load(first.name)  # while this process imports Gradio
+        loading = network.load(str(first.folder))  # while this process imports Gradio
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = build(first, runs, Path(uploads), network.describe)
         page.queue(max_size=16)
@@ -156,7 +156,7 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
         if uploads.resolve() not in path.parents:
             return None, answers.refusal("the file is no upload")
         try:
-            return None, describe(path, name)
+            return None, describe(path, place(name))
         except UserError as error:
             return None, answers.refusal(str(error))
         finally:
@@ -164,8 +164,11 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
 
+    def place(name: str) -> str:
+        return str(first.folder) if name == first.name else name  # the first run may lie elsewhere
+
     def introduction(name: str) -> str:
-        return answers.introduce(find_run(name, runs), runs)
+        return answers.introduce(find_run(place(name), runs), runs)
 
     names = _names(first, runs)
     with gradio.Blocks(title="Predict a photo", analytics_enabled=False, delete_cache=(60, 600)) as page:

@@ -240,11 +240,13 @@ def test_what_a_phone_puts_behind_the_photo_is_no_damage(content, behind, tmp_pa
 
 
 def test_a_problem_is_the_reason_that_decoding_would_give(tmp_path):
+    Image.new("1", (10_100, 10_000)).save(tmp_path / "large.png")
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "scan").write_bytes(saved(NOISE, "TIFF"))
     for name, reason in (
         ("empty", "an empty file"),
         ("scan", "not a JPEG"),
+        ("large.png", "too large"),
         ("gone", "no such file"),
         (".", "a folder"),
     ):

@@ -195,6 +195,22 @@ def test_validation_split_depends_on_the_seed_alone():
     assert split_train_validation(labels, 5, 7)[1].tolist() == [13, 52, 130, 181, 184]
 
 
+def test_validation_leaves_each_class_a_training_image():
+    data = sources.load("shapes10")
+    few = dataclasses.replace(
+        data, train=data.train.take(np.concatenate([np.flatnonzero(data.train.labels == 0), [1]]))
+    )
+    assert few.train.labels[-1] != 0
+    error = user_error(training_and_validation, few, len(few.train) - 1, 0)
+    assert error.code == "validation-takes-class"
+    training, held_out = training_and_validation(data, 100, 0)
+    assert (len(held_out), len(np.unique(training.labels))) == (100, 10)
+
+
+def test_a_path_that_is_no_users_home_is_the_users_error():
+    assert user_error(sources.load, "cifar10", "~nobody-here/images").code == "data-not-found"
+
+
 def test_validation_split_of_nothing_and_out_of_range():
     labels = np.tile(np.arange(10), 2)
     train, validation = split_train_validation(labels, 0, 0)

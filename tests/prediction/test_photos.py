@@ -62,6 +62,21 @@ def test_find_takes_files_folders_and_patterns_in_the_order_named_the_same_file_
     assert [os.fspath(path) for path in found] == names
 
 
+def test_find_follows_links_to_folders_and_takes_each_once(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "cat.jpg").write_bytes(b"")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos")  # a circle
+    assert photos.find([str(tmp_path / "photos")]) == [tmp_path / "photos" / "linked" / "cat.jpg"]
+
+
+def test_brackets_of_a_folder_that_exists_are_no_pattern(tmp_path):
+    (tmp_path / "dog[1]").mkdir()
+    (tmp_path / "dog[1]" / "a.jpg").write_bytes(b"")
+    assert photos.find([str(tmp_path / "dog[1]" / "*.jpg")]) == [tmp_path / "dog[1]" / "a.jpg"]
+
+
 def test_find_never_takes_a_name_that_exists_for_a_pattern(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ["a[1].jpg", "a1.jpg", "*.jpg", "d[x]/p.jpg", "dx/p.jpg"]:

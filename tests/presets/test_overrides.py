@@ -111,6 +111,38 @@ def test_another_name_replaces_the_section():
 
 
 @pytest.mark.parametrize(
+    ("settings", "section", "expected"),
+    [
+        (
+            ["optimizer.weight_decay=0.25", "optimizer.name=adam", "optimizer.learning_rate=0.001"],
+            "optimizer",
+            {"name": "adam", "weight_decay": 0.25, "learning_rate": 0.001},
+        ),
+        (
+            ["optimizer.weight_decay=0.25", 'optimizer={"name": "adam", "learning_rate": 0.001}'],
+            "optimizer",
+            {"name": "adam", "weight_decay": 0.25, "learning_rate": 0.001},
+        ),
+        (['schedule.warmup={"steps": 40}', "schedule.name=constant"], "schedule", {"warmup": {"steps": 40}}),
+        (['schedule.warmup={"steps": 40}', "schedule.warmup_until=null"], "schedule", {"warmup": {"steps": 40}}),
+        (["train.steps=30", "train.epochs=null"], "train", {"steps": 30, "epochs": None}),
+    ],
+)
+def test_settings_hold_in_whatever_order_they_are_given(settings, section, expected):
+    for order in (settings, settings[::-1]):
+        found = schema.to_dict(applied(*order))[section]
+        for key, value in expected.items():
+            assert found[key] == value or (key == "warmup" and value.items() <= found[key].items()), (order, found)
+
+
+def test_the_name_that_a_phase_has_already_replaces_nothing():
+    phases = [{"optimizer": {"learning_rate": 0.025}}, {}]
+    changed = applied("phases.1.optimizer.name=sgd", "phases.2.optimizer.name=sgd", phases=phases)
+    assert [phase.optimizer.learning_rate for phase in changed.in_phases] == [0.025, MINE["optimizer"]["learning_rate"]]
+    assert {phase.optimizer.momentum for phase in changed.in_phases} == {applied().optimizer.momentum}
+
+
+@pytest.mark.parametrize(
     ("setting", "code", "named"),
     [
         ("train.epoch=2", "preset-unknown-key", "epochs"),

@@ -85,6 +85,24 @@ def test_a_recipe_of_ones_own_that_bears_a_presets_name_is_not_put_beside_its_re
     assert measured.leading(measured.groups(found), "4").mean == 80.0  # the preset's own, though it is lower
 
 
+def test_a_run_that_has_grown_does_not_lend_its_recipe_to_what_was_measured_before(runs, shipped):
+    short = schema.from_dict({**schema.to_dict(shipped["3"]), "train": {"epochs": 10}})
+    run = create_run(shipped["3"], 8, runs)  # it was as short first
+    changed = {"train.epochs": [10, 100]}
+    before = row("3", 8, 8520, run=run.name, preset_hash=short.hash, changed=changed, steps=3510, steps_planned=3510)
+    ledger.append(runs, ledger.EVALUATED, before)
+    (one,) = [one for one in measured.gather(runs, shipped) if one.record.run == run.name]
+    assert one.record.changed == changed
+    assert one.comparison.outcome == "not comparable"
+
+
+def test_of_a_seed_the_latest_result_counts_wherever_it_stands():
+    rows = [row(correct=9190, run="3/mine", date="2027-01-01T00:00:00Z"), row(correct=9000, run="3/published")]
+    for order in (rows, rows[::-1]):
+        (group,) = grouped(*order)
+        assert group.mean == 91.9
+
+
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path, shipped):
     one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
     carried = schema.from_dict({**schema.to_dict(shipped["1"]), "results": [Evaluation.from_row(one).to_result()]})

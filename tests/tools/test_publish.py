@@ -108,6 +108,17 @@ def test_a_run_that_was_not_scored_is_not_published(runs, tmp_path):
     assert f"eval.py --run {run.name} --weights last" in str(error)
 
 
+def test_a_run_is_published_with_the_figure_of_its_length_and_its_preset_s_size(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
+    (run,) = all_runs(runs)
+    (scored,) = ledger.evaluations(runs)
+    shutil.copytree(runs, tmp_path / "runs")
+    for values in ({"frame": "resize(40)", "resolution": 40}, {"steps_planned": 1}, {"same_data_as_training": False}):
+        ledger.append(tmp_path / "runs", ledger.EVALUATED, {**scored.to_row(), "top1": 99.0, **values})
+    folder = publish.publish(all_runs(tmp_path / "runs")[0], tmp_path / "runs")
+    assert json.loads((folder / "result.json").read_text())["top1"] == scored.top1
+
+
 def test_a_recalibrated_run_is_published_with_the_figure_of_its_weights(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
     (run,) = all_runs(runs)
