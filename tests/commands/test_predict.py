@@ -18,7 +18,7 @@ from resnet_tf.evaluation.evaluate import record
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.views import evaluation_batches, photo_sizes
-from resnet_tf.prediction.predict import Predictor
+from resnet_tf.prediction.predict import Predictor, class_of_folder
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, find_run
 from resnet_tf.scoring.diagnosis import FEW_IMAGES
@@ -131,6 +131,14 @@ def test_folders_called_after_classes_are_scored(home, image_tree, tmp_path, cap
     printed = capsys.readouterr().out
     assert f"{right} of 14 right" in printed
     assert f"answered by {all_runs(home / 'runs')[0].name}" in printed
+
+
+@pytest.mark.parametrize(
+    ("folder", "truth"),
+    [("cat", "cat"), ("CAT", "cat"), ("a", "a"), ("A", "A"), ("horse", None), ("STRASSE", "straße"), ("b", None)],
+)
+def test_a_folder_is_called_after_a_class(folder, truth):
+    assert class_of_folder(folder, ["cat", "A", "a", "straße"]) == truth
 
 
 def test_validation_images_say_what_is_unsure(home, image_tree, tmp_path, capsys):

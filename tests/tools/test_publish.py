@@ -108,9 +108,8 @@ def test_a_run_that_was_not_scored_is_not_published(runs, tmp_path):
     assert f"eval.py --run {run.name} --weights last" in str(error)
 
 
-def test_a_run_is_published_with_the_figure_of_its_length_and_its_preset_s_size(runs, tmp_path, monkeypatch):
+def test_a_run_is_published_with_the_figure_of_its_length_and_its_presets_size(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
-    (run,) = all_runs(runs)
     (scored,) = ledger.evaluations(runs)
     shutil.copytree(runs, tmp_path / "runs")
     for values in ({"frame": "resize(40)", "resolution": 40}, {"steps_planned": 1}, {"same_data_as_training": False}):
