@@ -207,10 +207,10 @@ def test_a_figure_of_other_images_or_another_protocol_is_not_the_runs_own(tmp_pa
     ledger.append(runs, ledger.EVALUATED, measured(run, top1=72.5, view="mirror"))
     assert latest_test_result(run, runs) is None
     assert "72.50 % (mirror, last weights)" in chosen(tmp_path, mine)[1]  # better than none
-    larger = measured(run, top1=73.5, view="mirror", resolution=48, frame="resize(48)")
+    larger = measured(run, top1=73.5, resolution=48, frame="resize(48)")
     ledger.append(runs, ledger.EVALUATED, larger)
     assert latest_test_result(run, runs) is None
-    assert "73.50 % (mirror, last weights, 48 px)" in chosen(tmp_path, mine)[1]
+    assert "73.50 % (1-crop, last weights, 48 px)" in chosen(tmp_path, mine)[1]
 
 
 def test_a_run_whose_statistics_were_mended_goes_by_the_figures_of_its_weights(tmp_path, finished, mine):
