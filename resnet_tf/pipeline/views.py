@@ -84,11 +84,10 @@ def sample_images(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray |
 
 def _measures(preset: Preset) -> bool:
     """Returns whether a phase needs what only the training images tell: their mean, deviation or components."""
-    if preset.model.stem_shape.whitened:
+    phases = preset.in_phases
+    if preset.model.stem_shape.whitened or any(phase.data.normalize != "imagenet" for phase in phases):
         return True
-    steps = [step for phase in preset.in_phases for step in augmentation.parse(phase.data.augment, "data.augment")]
-    if any(phase.data.normalize != "imagenet" for phase in preset.in_phases):
-        return True
+    steps = [step for phase in phases for step in augmentation.parse(phase.data.augment, "data.augment")]
     return any(
         (isinstance(step, PcaLighting) and step.vectors == "training")
         or (isinstance(step, RandomErasing) and step.fill is None)
