@@ -173,7 +173,7 @@ def _usage(run: Run, which: str, runs: str | Path) -> dict:
         "preset": run.preset.name,
         "title": run.preset.title,
         "trained_on": run.about["data"]["title"],
-        "accuracy": recorded_accuracy(run, runs),
+        "accuracy": recorded_accuracy(run, runs, which),
         "input": {"name": "images", "shape": [None, size, size, 3], "dtype": "float32", "channels": "RGB"},
         "range": "0 to 255; the network normalises images itself",
         "output": {"name": "probabilities", "shape": [None, len(names)], "dtype": "float32"},

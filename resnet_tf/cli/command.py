@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_args(self, args=None, namespace=None):
-        options, unknown_arguments = self.parse_known_args(args, namespace)
+        options, unknown_arguments = self.parse_known_intermixed_args(args, namespace)
         if unknown_arguments:
             raise self._unknown(options, *unknown_arguments)
         preset, data = getattr(options, "preset", None), getattr(options, "data", None)

@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
             if options.figure and len(shown) < plot.MAX_TILES:
                 shown.append(photo)
     about = f"answered by {run.name}: {run.preset.title}, trained on {run.about['data']['title']}; "
-    about += f"{recorded_accuracy(run, options.runs)}; photos by {predictor.frame}, {predictor.view}"
+    about += f"{recorded_accuracy(run, options.runs, options.weights)}; photos by {predictor.frame}, {predictor.view}"
     about = "; ".join(filter(None, (about, predictor.caution)))
     title = "; ".join(filter(None, (about, table.score(rows))))
     if options.json:

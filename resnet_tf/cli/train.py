@@ -88,9 +88,14 @@ def main(arguments: list[str]) -> int | None:
     options = parser().parse_args(arguments)
     if options.list:
         return print_presets()
-    looks = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
-    for look in (look for look, wanted in looks.items() if wanted and options.resume is not None):
-        raise UserError(f"{look} does not train. Received: {look} with --resume; leave one out.", "options-conflict")
+    resume = options.resume is not None
+    given = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
+    wanted = [option for option, is_given in {**given, "--resume": resume}.items() if is_given]
+    if len(wanted) > 1:
+        raise UserError(
+            f"{', '.join(given)} and --resume exclude one another. Received: {' and '.join(wanted)}.",
+            "options-conflict",
+        )
     preset, path = recipe(options)
     if options.figure and not (options.dry_run or options.summary):
         raise UserError(

@@ -117,10 +117,8 @@ def replay(plateau: Plateau, learning_rate: float, rows: Sequence[dict]) -> list
 def describe_replay(preset: Preset, rows: Sequence[dict], name: str) -> str:
     """Returns a line on when the preset's plateau would have fired in the run called `name`, whose log is `rows`."""
     plateau = preset.schedule
-    if len({phase.schedule for phase in preset.in_phases}) > 1:
-        return (
-            f"replay on {name}: the phases of preset {preset.name} have schedules of their own, which are not replayed"
-        )
+    if len(preset.in_phases) > 1:
+        return f"replay on {name}: preset {preset.name} has phases, each with a plateau of its own: not replayed"
     if not isinstance(plateau, Plateau) or plateau.every_steps is not None:
         return f"replay on {name}: this schedule waits for no metric that a log has every epoch"
     if not rows or any(log_key(plateau) not in row for row in rows):

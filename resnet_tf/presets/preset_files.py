@@ -185,8 +185,9 @@ def _levels(values: Any) -> int:
 def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
     """Adds a result to a preset file, atomically and under a lock: two evaluations at once both get in.
 
-    In a JSON file nothing but the value of "results" changes. A result of the same run, weights, view, resolution and
-    images is replaced. One that measures what another row has measured (see `same_measurement`) is not added.
+    In a JSON file nothing but the value of "results" changes. A result of the same run, length, weights, view,
+    resolution and images is replaced. One that measures what another row has measured (see `same_measurement`) is not
+    added.
 
     Args:
         result: a row of plain values, see `runs.records.Evaluation.to_result`.
@@ -208,7 +209,7 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
             known = [row for row in rows if same_measurement(row, result, recipe)]
             if known and not again:
                 return known[-1]
-            same = ("run", "view", "weights", "resolution", "data")
+            same = ("run", "steps_planned", "view", "weights", "resolution", "data")
             kept = [row for row in rows if row not in known and any(row.get(key) != result.get(key) for key in same)]
             if path.suffix == ".json":
                 content = json_text.with_lines(content, "results", [*kept, result])
@@ -224,7 +225,9 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
 
 
 def same_measurement(row: dict, result: dict, recipe: str) -> bool:
-    """Returns whether a recorded row measured the same as a result: recipe, seed, length, images and protocol.
+    """Returns whether a recorded row measured the same as a result.
+
+    That is recipe, seed, initial weights, length, images and protocol.
 
     The run and its times may differ, and the last digits of the figures, on another processor.
 
@@ -235,7 +238,7 @@ def same_measurement(row: dict, result: dict, recipe: str) -> bool:
     def identity(one: dict) -> tuple:
         data = one.get("data")
         fingerprint = data.get("fingerprint") if isinstance(data, dict) else None
-        keys = ("seed", "steps_planned", "view", "weights", "resolution", "same_data_as_training")
+        keys = ("seed", "init", "steps_planned", "view", "weights", "resolution", "same_data_as_training")
         return (fingerprint, one.get("trained") or one.get("steps"), *map(one.get, keys))
 
     known = row.get("preset_hash") or (None if row.get("changed") else recipe)

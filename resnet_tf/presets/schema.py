@@ -336,11 +336,9 @@ def _phase(preset: Preset, number: int, changes: dict) -> Preset:
 def _check_phases(preset: Preset) -> None:
     """Raises UserError where the phases do not fit one another."""
     data = [phase.data for phase in preset.in_phases]
-    if len({(phase.data.dataset, phase.data.validation_size, phase.train.init) for phase in preset.in_phases}) > 1:
-        raise UserError(
-            f"all phases of preset {preset.name} must have the same data.dataset, data.validation_size and train.init.",
-            "preset-phases-differ",
-        )
+    if len({(p.data.dataset, p.data.validation_size, p.data.normalize, p.train.init) for p in preset.in_phases}) > 1:
+        keys = "data.dataset, data.validation_size, data.normalize and train.init"
+        raise UserError(f"all phases of preset {preset.name} must have the same {keys}.", "preset-phases-differ")
     sizes = sorted({phase.image_size for phase in data})
     if len(sizes) > 1 and any(phase.normalize == "per_pixel" for phase in data):
         raise UserError(

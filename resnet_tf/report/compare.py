@@ -130,9 +130,10 @@ def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
     figures = {f"last epoch, {key}": value for key, value in (log[-1] if log else {}).items() if key != "timing"}
     validation = [row["validation_top1"] for row in log if "validation_top1" in row]
     figures |= {"best validation_top1": max(validation, default=None), "training seconds": run.about.get("seconds")}
-    length = run.about.get("steps_planned")
+    length, step = run.about.get("steps_planned"), run.about.get("step")
     for row in evaluated:
-        if row.run == run.name and length in (None, row.steps_planned):  # not of before it was made longer
+        present = length in (None, row.steps_planned) and row.trained in (None, step)  # it was not trained further
+        if row.run == run.name and present:
             title = f"{row.split} of {row.data['title']} ({row.view}, {row.weights} weights, {row.resolution} px)"
             figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}
     return figures

@@ -127,12 +127,15 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
 def groups(measured: Iterable[Measured]) -> list[Group]:
     """Returns the measurements in groups that differ in the seed alone; float32 and bfloat16 are groups apart."""
     members: dict[str, dict[int, Measured]] = {}
+    shipped = set(preset_files.names())
     for one in measured:
         record = one.record
         # The best epoch varies from seed to seed.
-        length = record.steps_planned if record.weights.startswith("best") else record.epochs
-        trained = [length, record.preset, record.changed, record.init, record.computed_in]
-        key = json.dumps([*trained, *record.measurement[1:]])
+        length = [record.steps_planned, record.trained] if record.weights.startswith("best") else record.epochs
+        # `changed` is the difference to a shipped preset; a preset of the user's own may have been edited in between.
+        recipe = [record.preset, record.changed, None if record.preset in shipped else record.preset_hash]
+        trained = [length, *recipe, record.init, record.computed_in]
+        key = json.dumps([*trained, *record.measurement[2:]])
         of_seed = members.setdefault(key, {})
         if record.seed not in of_seed or record.date > of_seed[record.seed].record.date:
             of_seed[record.seed] = one

@@ -51,7 +51,7 @@ def report_page(presets: dict[str, Preset], measured: Sequence[Measured], runs: 
         '<h2 id="published">Published results</h2>',
         *(_results(published, place) if published else ["<p>None of these presets has one.</p>"]),
         "<p>A result is compared with its reference only where images, split, recipe, length and protocol agree; "
-        "otherwise the differences are named. <em>Within noise</em>: the reference lies in the 95 % interval of the "
+        "otherwise the differences are named. <em>Within interval</em>: the reference lies in the 95 % interval of the "
         "result (Wilson, from the number of test images).</p>",
         '<h2 id="more">Studies and presets</h2>',
         folded("Depth and lr_decay, as their author studied them", _studies(presets, found)),

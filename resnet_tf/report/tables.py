@@ -36,13 +36,14 @@ def result_cells(one: Measured) -> list[str]:
 def seed_cells(group: Group) -> list[str]:
     """Returns the cells of measurements that differ in the seed alone, under `SEEDS`."""
     record = group.record
+    comparable = all(member.comparable for member in group.members)
     return [
         trained(record),
         ", ".join(map(str, group.seeds)),
         percent(group.mean),
         f"+/- {group.spread:.2f}",
         "{:.2f} to {:.2f}".format(*group.interval),
-        *_beside_reference(group.mean, group.members[0].comparison.reference),
+        *_beside_reference(group.mean, group.members[0].comparison.reference if comparable else None),
         epochs(record),
         f"{record.split}, {record.how}",
         record.data["title"],

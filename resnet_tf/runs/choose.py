@@ -110,13 +110,14 @@ def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str) -> Run:
 def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str) -> Run:
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 
-    The best of a preset's runs, among those of its own recipe and whole length, has the highest validation top-1 of
-    its last epoch; of equal ones it is the newest. Where there is none, a pretrained run takes its place, and where
-    there is none of these either, the best trial by the same figure. The test split decides nothing.
+    Of a preset's finished runs, those with the images of the newest one compete: accuracies on others do not compare.
+    The best, among those of the preset's own recipe and whole length, has the highest validation top-1; of equal ones
+    it is the newest. A run without validation images is chosen only where no other has them. Where there is no run, a
+    pretrained one takes its place, and where there is none of these either, the best trial by the same figure. The
+    test split decides nothing.
 
-    Where no preset is named, pretrained runs and those of all presets compete, as far as they have the images of the
-    newest finished run: accuracies on others do not compare. Runs on built-in images are left out unless there
-    is nothing else, pretrained runs included.
+    Where no preset is named, pretrained runs and those of all presets compete in the same way. Runs on built-in images
+    are left out unless there is nothing else, pretrained runs included.
 
     Args:
         preset: name or path.
@@ -170,8 +171,8 @@ def _alternatives(preset: str | None, runs: str | Path) -> str:
 def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], list[Run], list[Run]]:
     """Returns, each oldest first, the finished runs of a preset's own recipe, its trials, and published runs.
 
-    Where no preset is given, all have the images of the newest run on other than built-in images; runs on these count
-    only where there is nothing else.
+    All runs have the images of the newest one. Where no preset is given, published runs have them as well, and runs on
+    built-in images count only where there is nothing else.
     """
     name = written and written.name
     readable = readable_runs(all_runs(runs, name), lambda run: (run.about, run.preset))
@@ -179,9 +180,8 @@ def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], li
     published = [run for run in all_runs(pretrained.FOLDER, name) if not changes_of_run(run, written)]
     if written is None:
         own = [run for run in own if run.preset.data.dataset != BUILT_IN] or own * (not published)
-        newest = own[-1:]
-        own = [run for run in own if _task(run) == _task(newest[0])]
-        published = [run for run in published if not newest or _task(run) == _task(newest[0])]
+        published = [run for run in published if not own or _task(run) == _task(own[-1])]
+    own = [run for run in own if _task(run) == _task(own[-1])]
     whole = [run for run in own if not changes_of_run(run, written)]
     return whole, [run for run in own if run not in whole], published
 
@@ -193,12 +193,15 @@ def _task(run: Run) -> tuple:
 
 def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
     """Returns the best run and why it is chosen; a trial only where there is no other."""
-    among = whole or trials
-    known = {run: top1 for run in among if (top1 := _validation_top1(run)) is not None}
-    best = max(known, key=lambda run: (known[run], _age(run))) if known else among[-1]
+    finished = whole or trials
+    known = {run: top1 for run in finished if (top1 := _validation_top1(run)) is not None}
+    best = max(known, key=lambda run: (known[run], _age(run))) if known else finished[-1]
+    among = list(known) or finished
     rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
     presets = sorted({run.folder.parent.name for run in among})
     reason = f"{rank} finished run{'s' * (len(among) > 1)} of preset{'s' * (len(presets) > 1)} {', '.join(presets)}"
+    if len(among) < len(finished):
+        reason += f", leaving out {len(finished) - len(among)} without validation images"
     if not whole:
         reason += ", none with the preset's own recipe"
     elif trials:
@@ -206,8 +209,14 @@ def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
     return best, reason
 
 
-def _validation_top1(run: Run) -> float | None:
-    """Returns the validation top-1 of a run's last weights, in percent: recalibrated, or of the last epoch."""
+def _validation_top1(run: Run, weights: str | None = None) -> float | None:
+    """Returns the validation top-1, in percent, of a run's weights: of the best epoch, of the last, or recalibrated.
+
+    Args:
+        weights: "last" or "best"; default: as the preset says.
+    """
+    if (weights or run.preset.in_phases[-1].evaluation.weights) == "best":
+        return max((row["validation_top1"] for row in run.rows if "validation_top1" in row), default=None)
     top1, last = run.about.get("recalibrated_top1"), run.about.get("last")
     if top1 is None and isinstance(last, dict):
         top1 = last.get("validation_top1")
@@ -222,29 +231,38 @@ def _log_choice(run: Run, reason: str, runs: str | Path) -> Run:
     return run
 
 
-def recorded_accuracy(run: Run, runs: str | Path) -> str:
-    """Returns how accurate a run is known to be: "validation 95.30 %, test 93.79 % (mirror-shift, last weights)"."""
-    validation = _validation_top1(run)
-    test = run.published or latest_test_result(run, runs) or next(iter(_test_results(run, runs)), None)
+def recorded_accuracy(run: Run, runs: str | Path, weights: str | None = None) -> str:
+    """Returns how accurate a run is known to be: "validation 95.30 %, test 93.79 % (mirror-shift, last weights)".
+
+    Args:
+        weights: "last" or "best"; default: as the preset says.
+    """
+    validation = _validation_top1(run, weights)
+    test = run.published or latest_test_result(run, runs, weights) or next(iter(_test_results(run, runs)), None)
     known = [] if validation is None else [f"validation {validation:.2f} %"]
     if test is not None:
         known.append(f"test {test.top1:.2f} % ({test.how})")
     return ", ".join(known) or "not scored yet"
 
 
-def latest_test_result(run: Run, runs: str | Path) -> Evaluation | None:
-    """Returns a run's latest test result by its preset's own protocol, at its present length; None without one."""
+def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -> Evaluation | None:
+    """Returns a run's latest test result by its preset's own protocol, at its present step; None without one.
+
+    Args:
+        weights: "last" or "best"; default: as the preset says.
+    """
     own = run.preset.in_phases[-1].evaluation
-    protocol = own.view, run.scored_as(own.weights), None
+    protocol = own.view, run.scored_as(weights or own.weights), None
     results = _test_results(run, runs)
     return next((result for result in results if (result.view, result.weights, result.frame) == protocol), None)
 
 
 def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
-    """Returns the test results of a run at its present length, newest first, by whatever protocol."""
+    """Returns the test results of a run at its present step and length, newest first, by whatever protocol."""
     wanted = run.name, "test", True, run.about.get("steps_planned")
     return [
         result
         for result in reversed(ledger.evaluations(runs))
         if (result.run, result.split, result.same_data_as_training, result.steps_planned) == wanted
+        and result.trained in (None, run.about.get("step"))  # early versions do not say
     ]

@@ -161,7 +161,8 @@ class Evaluation:
     @property
     def measurement(self) -> tuple:
         """What was measured: two evaluations of which this is equal differ in their date at most."""
-        return self.run, self.split, self.view, self.weights, self.resolution, self.data["fingerprint"]
+        how = self.split, self.view, self.weights, self.resolution
+        return self.run, self.steps_planned, *how, self.data["fingerprint"]
 
     def to_row(self) -> dict:
         row = {**asdict(self), "protocol": self.protocol}

@@ -115,7 +115,8 @@ class Run:
         """
         path = {"last": self.last, "best": self.best}[which]
         status = self.about.get("status")
-        if path.exists() or status == "finished":
+        # A finished run that is being made longer has the last weights of its shorter self until it is finished again.
+        if status == "finished" or (which == "best" and path.exists()):
             return path
         remedies = [] if status == "diverged" else [f"finish it with {installation.call('train')} --resume {self.name}"]
         remedies += ["take --weights best"] if self.best.exists() else []

@@ -55,6 +55,7 @@ class Phase:
     Attributes:
         step: trains `step.network` by one batch a call.
         averaging: of its weights.
+        learning_rate: of the last step.
         last: mean loss and top-1 (percent) of the last step.
     """
 
@@ -100,11 +101,6 @@ class Phase:
     def scale(self) -> float:
         """The product of the metric rules' scales."""
         return math.prod(rule.scale for rule in self.metric_rules)
-
-    @property
-    def learning_rate(self) -> float:
-        """Of the last step."""
-        return float(self.plan.learning_rates[max(0, self.steps_done - 1)]) * self.scale
 
     def train(self, on_step: Callable[["Phase"], None]) -> bool:
         """Trains to the phase's end, or until a request to stop; returns whether one came.
@@ -152,6 +148,8 @@ class Phase:
         progress.epoch_loss += loss * self.batch_size
         progress.epoch_correct += correct
         progress.epoch_seconds = time.monotonic() - self.epoch_began
+        # Taken now: a rule that follows every step lowers it before the epoch's end.
+        self.learning_rate = float(self.plan.learning_rates[self.steps_done - 1]) * self.scale
         self.last = {"loss": loss, "top1": 100 * correct / self.batch_size}
         self.last_losses.append(loss)
         self.session.display.show_step(*self._epoch_means())

@@ -95,8 +95,7 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
 
     A run may become longer if that makes it what it would have been from the start: every step done keeps its learning
     rate, and no phase or short last epoch that is over becomes longer. So a schedule that depends on the length of the
-    training (one cycle, a cosine without restarts) cannot grow once it has begun. The predictions of a run that grows
-    are removed.
+    training (one cycle, a cosine without restarts) cannot grow once it has begun.
 
     Args:
         plans: of `preset`.
@@ -131,7 +130,6 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
         return
     logger.info(f"changed for {run.name}: {message}")
     if grown:
-        shutil.rmtree(run.predictions, ignore_errors=True)
         overrides = _stored_changes(run)
         for key, (now, old) in schema.changes(preset, before).items():
             overrides[key] = [now, overrides.get(key, [None, old])[1]]
@@ -184,7 +182,11 @@ def _obstacle(before: Preset, plans: list[Plan], step: int) -> str | None:
 
 
 def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
-    """Writes a run's log and best weights again where they are not those of its saved state."""
+    """Writes a run's log and best weights again where they are not those of its saved state.
+
+    Predictions, which are those of weights of before, are removed.
+    """
+    shutil.rmtree(run.predictions, ignore_errors=True)
     rows, torn = files.read_rows(run.log)
     if torn:
         logger.info(f"{run.log}: {plural(torn, 'torn row')} removed")

@@ -64,6 +64,7 @@ class Session:
         precisions = dict.fromkeys(plan.preset.train.precision for plan in self.plans)
         self.run.update(
             status="running",
+            step=None,  # until it stops: what was measured at an earlier step counts no more
             preset_hash=self.preset.hash,
             steps_planned=self.total_steps,
             precision=", then ".join(precisions),

@@ -9,7 +9,7 @@ import sys
 import pytest
 from assertions import user_error
 
-from resnet_tf.cli import command, export
+from resnet_tf.cli import command, export, predict, train
 from resnet_tf.errors import Stopped, UserError
 
 
@@ -136,6 +136,15 @@ def test_options_are_read():
     assert (options.preset, options.seed, options.data, options.runs) == ("4", 3, "x", "elsewhere")
     defaults = parser().parse_args([])
     assert (defaults.data, defaults.runs, defaults.debug) == (None, "runs", False)
+
+
+def test_photos_may_stand_on_both_sides_of_an_option():
+    assert predict.parser().parse_args(["a.jpg", "--json", "b.jpg"]).photos == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("options", [["--summary", "--dry-run"], ["--check", "--summary"], ["--dry-run", "--resume"]])
+def test_only_one_thing_is_done_at_a_time(options):
+    assert user_error(train.main, ["--preset", "demo", *options]).code == "options-conflict"
 
 
 @pytest.mark.parametrize(

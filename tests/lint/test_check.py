@@ -125,6 +125,8 @@ def test_replay_is_described_in_a_line():
     assert check.describe_replay(plateau, stalled, "a/b").endswith("would have fallen after epochs 3, 5")
     assert check.describe_replay(plateau, [{"epoch": 1}], "a/b").endswith("its log has no validation_loss")
     assert "waits for no metric" in check.describe_replay(preset(), stalled, "a/b")
+    phases = preset(schedule={**PLATEAU, "patience": 1}, phases=[{}, {"train": {"epochs": 3}}])
+    assert "not replayed" in check.describe_replay(phases, stalled, "a/b")
 
 
 def test_noise_is_measured_where_there_is_a_history():

@@ -191,6 +191,7 @@ def test_what_is_measured_already_is_not_added(preset_file):
     "other",
     [
         {"seed": 1},
+        {"init": "4/20260101T000000Z-s0"},
         {"preset_hash": "0" * 12},
         {"trained": 5},
         {"view": "mirror"},
@@ -215,11 +216,12 @@ def test_rows_without_a_hash_are_of_the_presets_recipe_unless_they_say_otherwise
     assert not preset_files.same_measurement(result("old", **plain), result("new", **MEASURED), "another")
 
 
-def test_a_longer_training_of_the_same_run_takes_the_row_of_the_shorter(preset_file):
+def test_a_longer_training_of_the_same_run_leaves_the_row_of_the_shorter(preset_file):
     preset_files.record_result(preset_file, result("mine/1", **MEASURED))
     longer = result("mine/1", **{**MEASURED, "trained": 20, "steps_planned": 20, "preset_hash": "0" * 12})
-    assert preset_files.record_result(preset_file, longer) is None
-    assert json.loads(preset_file.read_bytes())["results"] == [longer]
+    for row in (longer, {**longer, "test_top1": 81.0}):
+        assert preset_files.record_result(preset_file, row, again=True) is None
+        assert json.loads(preset_file.read_bytes())["results"] == [result("mine/1", **MEASURED), row]
 
 
 def test_result_of_the_same_run_replaces_the_one_before(preset_file):

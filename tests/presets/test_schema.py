@@ -311,6 +311,7 @@ def test_which_changes_make_a_recipe_longer_and_no_other(key, length):
             "preset-phases-differ",
             "all phases of preset x must have the same data.dataset",
         ),
+        ([{}, {"data": {"normalize": "imagenet"}}], "preset-phases-differ", "data.normalize"),
         ("phases", "preset-wrong-type", "phases"),
         ([3], "preset-wrong-type", "phases"),
     ],

@@ -33,6 +33,30 @@ def test_best_weights_of_several_seeds_are_one_group():
     assert group.seeds == [0, 1, 2]
 
 
+def test_the_best_weights_of_a_stopped_run_are_no_seed_of_whole_trainings():
+    rows = row(weights="best"), row(seed=1, weights="best", trained=3510)
+    assert [group.seeds for group in grouped(*rows)] == [[0], [1]]
+
+
+def test_an_edited_preset_of_ones_own_is_another_recipe():
+    rows = [row("mine", seed=seed, preset_hash=recipe) for seed, recipe in ((0, "a"), (1, "a"), (2, "b"))]
+    assert [group.seeds for group in grouped(*rows)] == [[0, 1], [2]]
+
+
+def test_a_longer_training_of_a_run_leaves_the_result_of_the_shorter(runs, shipped):
+    grown = {"steps_planned": 42120, "trained": 42120, "epochs": 120, "changed": {"train.epochs": [120, 100]}}
+    ledger.append(runs, ledger.EVALUATED, row(seed=0, date="2026-02-01T00:00:00Z", **grown))
+    found = measured.gather(runs, shipped)
+    lengths = [(one.record.epochs, one.comparable) for one in found if one.record.run == row(seed=0)["run"]]
+    assert lengths == [(100, True), (120, False)]
+
+
+def test_the_reference_stands_beside_seeds_only_where_each_may_be_compared(shipped):
+    for changed, shown in (({}, "85.10 %"), ({"train.epochs": [3, 100]}, "-")):
+        (group,) = grouped(row(seed=0, changed=changed), row(seed=1, changed=changed), preset=shipped["3"])
+        assert dict(zip(tables.SEEDS, tables.seed_cells(group), strict=True))["reference"] == shown
+
+
 def test_trainings_from_other_weights_are_no_seeds_of_each_other():
     rows = [row(seed=0), row(seed=1, init="quick/a"), row(seed=2, init="quick/b"), row(seed=3, init="quick/b")]
     _, *others = found = grouped(*rows)

@@ -9,7 +9,7 @@ from plain import MINE
 
 from resnet_tf.presets import preset_files, schema
 from resnet_tf.runs import ledger, pretrained
-from resnet_tf.runs.choose import all_runs, choose_run, find_run, latest_run, latest_test_result
+from resnet_tf.runs.choose import all_runs, choose_run, find_run, latest_run, latest_test_result, recorded_accuracy
 from resnet_tf.runs.run import Run, create_run
 
 PRESET = schema.from_dict(MINE)
@@ -132,6 +132,33 @@ def test_of_equal_runs_and_of_runs_without_validation_the_newest_answers(tmp_pat
     assert chosen(tmp_path)[0].name == names[-1]
 
 
+def test_runs_without_validation_images_do_not_compete(tmp_path, finished, mine):
+    known = finished(60.0)
+    finished(None)
+    found, line = chosen(tmp_path, mine)
+    assert found.name == known.name
+    assert "the only finished run" in line
+    assert "leaving out 1 without validation images" in line
+
+
+def test_of_one_presets_runs_those_on_the_newest_images_compete(tmp_path, finished, mine):
+    finished(98.0, data={"fingerprint": "two classes"})
+    newer = [finished(top1, data={"fingerprint": "three classes"}) for top1 in (90.0, 85.0)]
+    assert chosen(tmp_path, mine)[0].name == newer[0].name
+
+
+def test_where_the_best_weights_answer_their_validation_decides(tmp_path, finished):
+    scored_at_its_best = variant(evaluation={"weights": "best"})
+    runs = []
+    for epochs in ((90.0, 50.0), (70.0, 60.0)):
+        runs.append(finished(epochs[-1], scored_at_its_best))
+        runs[-1].log.write_text("".join(json.dumps({"validation_top1": top1}) + "\n" for top1 in epochs))
+    found, line = chosen(tmp_path)
+    assert found.name == runs[0].name
+    assert "validation 90.00 %" in line
+    assert "validation 50.00 %" in recorded_accuracy(found, tmp_path / "runs", "last")
+
+
 def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path, finished, mine):
     short = variant(train={"epochs": 1})
     best = finished(50.0, short, {"train.epochs": [1, 100]})
@@ -195,7 +222,8 @@ def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):
     assert found.name == best.name
     assert "80.00 %" in line
     assert "71.25 %" in line
-    for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}):  # not the preset's way
+    # Not the preset's way, of another length, and of when it was not yet finished.
+    for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}, {"trained": 5}):
         ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(best, top1=1.0, **other_row))
     assert "71.25 %" in chosen(tmp_path, mine)[1]
 

@@ -79,6 +79,8 @@ def test_an_unfinished_run_says_so_where_its_weights_are_wanted(tmp_path, clock,
     run.best.write_bytes(b"")
     assert "--weights best" in str(user_error(run.weights, "last"))
     assert run.weights("best") == run.best
+    run.last.write_bytes(b"")  # of its shorter self, where a finished run is being made longer
+    assert user_error(run.weights, "last").code == "run-unfinished"
     run.update(status="finished")
     assert run.weights("last") == run.last
 

@@ -93,6 +93,32 @@ def test_an_epochs_figures_are_the_means_of_its_steps(train, on_step):
             assert np.mean([step[name] for step in steps[first : first + 10]]) == pytest.approx(row[name], rel=1e-6)
 
 
+def test_the_log_has_the_rate_of_an_epochs_last_step_though_a_rule_lowers_it_after_that_step(train, on_step):
+    """A loss never falls by 99 %, so every second epoch ends with a reduction."""
+    rates = []
+    on_step.acts = {step: lambda phase: rates.append(float(phase.step.optimizer.learning_rate)) for step in (9, 19, 29)}
+    plateau = {"name": "plateau", "metric": "training_loss", "every_steps": 10, "patience": 0, "threshold": 0.99}
+    rows = train(schedule=plateau).rows
+    assert rates == pytest.approx([0.05, 0.05, 0.005])
+    assert [row["learning_rate"] for row in rows] == pytest.approx(rates)
+
+
+def test_what_was_measured_before_a_run_is_trained_on_counts_no_more(train, on_step, tmp_path):
+    def look(phase) -> None:
+        seen.append((phase.session.run.calibration("best", "1-crop"), phase.session.run.predictions.exists()))
+
+    seen = []
+    on_step.acts = {14: send(signal.SIGINT), 15: look}
+    with pytest.raises(Stopped):
+        train()
+    (run,) = all_runs(tmp_path)
+    run.update(calibration={"1-crop-best": {"temperature": 2.0, "trained": 14}})
+    run.predictions.mkdir()
+    assert run.calibration("best", "1-crop")
+    train(resume=True)
+    assert seen == [(None, False)]
+
+
 def test_state_is_saved_whenever_the_minutes_have_passed(train, at_step):
     def look(phase) -> None:
         found.extend(checkpoint.step_of(saved) for saved in checkpoint.saved_states(phase.session.run.state))
