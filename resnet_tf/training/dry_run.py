@@ -33,7 +33,7 @@ class TimedPlan:
 
     @property
     def seconds(self) -> float:
-        """Of the whole phase, without validation and saving."""
+        """Of the whole phase, without validation, saving and waiting for images."""
         return self.first + (self.plan.total_steps - 1) * self.later
 
 
@@ -64,7 +64,7 @@ def dry_run(preset: Preset, data: str | None = None, seed: int = 0, figure: str 
         timed.append(_print_phase(plan))
         learning_rate, steps = plan.preset.optimizer.learning_rate, plan.total_steps
         phases.append(PlannedPhase(plan.preset.schedule, learning_rate, steps, plan.steps_per_epoch))
-    print(f"in all   {duration(_total(timed))} of training, without validation and saving")
+    print(f"in all   {duration(_total(timed))} of steps, without validation, saving and waiting for images")
     if figure is not None:
         plot_schedule(phases, figure, f"preset {preset.name}: {preset.title}")
         print(f"figure   {figure}")
