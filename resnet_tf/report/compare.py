@@ -132,8 +132,8 @@ def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
     figures |= {"best validation_top1": max(validation, default=None), "training seconds": run.about.get("seconds")}
     length, step = run.about.get("steps_planned"), run.about.get("step")
     for row in evaluated:
-        present = length in (None, row.steps_planned) and row.trained in (None, step)  # it was not trained further
-        if row.run == run.name and present:
+        is_present = length in (None, row.steps_planned) and step in (None, row.trained or row.steps)
+        if row.run == run.name and is_present:  # it has not been made longer or trained further since
             title = f"{row.split} of {row.data['title']} ({row.view}, {row.weights} weights, {row.resolution} px)"
             figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}
     return figures

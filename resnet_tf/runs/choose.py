@@ -264,5 +264,5 @@ def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
         result
         for result in reversed(ledger.evaluations(runs))
         if (result.run, result.split, result.same_data_as_training, result.steps_planned) == wanted
-        and result.trained in (None, run.about.get("step"))  # early versions do not say
+        and (result.trained or result.steps) in (None, run.about.get("step"))
     ]

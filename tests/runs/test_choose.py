@@ -223,7 +223,7 @@ def test_the_test_figure_is_said_and_decides_nothing(tmp_path, finished, mine):
     assert "80.00 %" in line
     assert "71.25 %" in line
     # Not the preset's way, of another length, and of when it was not yet finished.
-    for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}, {"trained": 5}):
+    for other_row in ({"weights": "best"}, {"steps_planned": 5}, {"split": "validation"}, {"trained": 5}, {"steps": 5}):
         ledger.append(tmp_path / "runs", ledger.EVALUATED, measured(best, top1=1.0, **other_row))
     assert "71.25 %" in chosen(tmp_path, mine)[1]
 
