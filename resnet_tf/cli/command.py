@@ -40,7 +40,9 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_args(self, args=None, namespace=None):
-        options, unknown_arguments = self.parse_known_intermixed_args(args, namespace)
+        # Photos may stand on both sides of an option; after "--", though, intermixed parsing reads names as options.
+        parse = self.parse_known_args if "--" in (args or ()) else self.parse_known_intermixed_args
+        options, unknown_arguments = parse(args, namespace)
         if unknown_arguments:
             raise self._unknown(options, *unknown_arguments)
         preset, data = getattr(options, "preset", None), getattr(options, "data", None)

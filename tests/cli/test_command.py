@@ -140,6 +140,7 @@ def test_options_are_read():
 
 def test_photos_may_stand_on_both_sides_of_an_option():
     assert predict.parser().parse_args(["a.jpg", "--json", "b.jpg"]).photos == ["a.jpg", "b.jpg"]
+    assert predict.parser().parse_args(["--json", "--", "a.jpg", "--top"]).photos == ["a.jpg", "--top"]
 
 
 @pytest.mark.parametrize("options", [["--summary", "--dry-run"], ["--check", "--summary"], ["--dry-run", "--resume"]])
