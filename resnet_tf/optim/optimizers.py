@@ -1,7 +1,8 @@
 """The optimizers of `presets.optimizer` for Keras: SGD and Adam in torch's form, and Muon, on any backend.
 
-TensorFlow's fused operations (ResourceApplyMomentum, ResourceApplyAdam) gain nothing: on a CPU an update of ResNet-20
-took 1.1 ms either way, of ResNet-56 3.3 ms fused and 4.2 ms so, in steps of 450 and 1,300 ms.
+TensorFlow's fused operations (ResourceApplyMomentum, ResourceApplyAdam) gain little: on a CPU an update of ResNet-20
+took 1.1 ms either way, of ResNet-56 3.3 ms fused and 4.2 ms so, in steps of 450 and 1,300 ms; a step of ResNet-18 takes
+3 % less time with them.
 """
 
 import dataclasses

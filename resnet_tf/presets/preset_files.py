@@ -227,9 +227,8 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
 def same_measurement(row: dict, result: dict, recipe: str) -> bool:
     """Returns whether a recorded row measured the same as a result.
 
-    That is recipe, seed, initial weights, length, images and protocol.
-
-    The run and its times may differ, and the last digits of the figures, on another processor.
+    Recipe, seed, initial weights, length, images and protocol are the same then. The run and its times may differ, and
+    the last digits of the figures, on another processor.
 
     Args:
         recipe: the hash of the preset's recipe, which is taken for a row that holds neither a hash nor a change.
