@@ -8,8 +8,9 @@ two studies go beside docs/results.md.
 
 import json
 import re
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from resnet_tf import files
@@ -17,12 +18,14 @@ from resnet_tf.format import duration, markdown_table, percent
 from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
-from resnet_tf.runs.comparison import compare, display_name
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.comparison import display_name
 from tools import collect_trials, speed_table, trial_tables
 
-RESULT_HEADINGS = ("preset", "test top-1", "95 % interval", "reference", "difference", "verdict", "epochs", "training")
-RESULT_HEADINGS += ("precision", "seed", "protocol", "images")
+RESULT_HEADINGS = ("preset", "test top-1", "seeds", "95 % interval", "reference", "difference", "verdict", "epochs")
+RESULT_HEADINGS += ("training", "precision", "protocol", "images")
+# What a newcomer cares for: the presets of the README's table, and its columns.
+HIGHLIGHTS = ("demo", "quick", "quick-long", "3", "2")
+HIGHLIGHT_HEADINGS = tuple(name for name in RESULT_HEADINGS if name not in ("verdict", "protocol"))
 PAPER = tuple(f"resnet{depth}-cifar10-paper" for depth in (20, 32, 44, 56, 110, 1202))
 PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval")
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,18 +35,14 @@ SPEED = ROOT / "benchmarks" / "speed.json"
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
     presets = measured.shipped_presets()
-    results = [
-        result_line(preset, result)
-        for preset in presets.values()
-        for result in preset.results
-        if result["data"]["official"]
-    ]
     groups = official_groups(presets)
+    leading = filter(None, (measured.leading(groups, name) for name in HIGHLIGHTS))
     trials = collect_trials.read()
     tried = measured.groups(measured.Measured(trial, presets[trial.preset], None) for trial in trials)
     return {
         "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets.values()]),
-        "results": markdown_table(RESULT_HEADINGS, results),
+        "results": result_table(RESULT_HEADINGS, groups),
+        "highlights": result_table(HIGHLIGHT_HEADINGS, leading),
         "depth": study_table(studies.DEPTH, presets, groups),
         "lr_decay": study_table([name for names in studies.LR_DECAY for name in names], presets, groups),
         "table 6": markdown_table(PAPER_HEADINGS, [paper_line(presets[name], groups) for name in PAPER]),
@@ -76,23 +75,31 @@ def paper_line(preset: Preset, groups: Sequence[measured.Group]) -> list[str]:
     return [*cells, percent(100 - group.mean), ", ".join(map(str, group.seeds)), f"{100 - high:.2f} to {100 - low:.2f}"]
 
 
-def result_line(preset: Preset, result: dict) -> list[str]:
-    """Returns the cells of a recorded test result."""
-    low, high = result["test_top1_interval"]
-    reference, record = preset.reference.test_top1, Evaluation.from_result(preset.name, result)
+def result_table(headings: Sequence[str], groups: Iterable[measured.Group]) -> str:
+    """Returns a table of some columns of `RESULT_HEADINGS`, with a line for each group of seeds."""
+    columns = [RESULT_HEADINGS.index(heading) for heading in headings]
+    lines = map(result_line, groups)
+    return markdown_table(headings, [[line[column] for column in columns] for line in lines])
+
+
+def result_line(group: measured.Group) -> list[str]:
+    """Returns the cells of a recipe's test results under `RESULT_HEADINGS`; of several seeds the mean."""
+    record, comparisons = group.record, [member.comparison for member in group.members]
+    reference = comparisons[0].reference
+    times = [member.record.training_seconds for member in group.members if member.record.training_seconds]
     return [
-        display_name(preset.name, result["changed"]),
-        percent(result["test_top1"]),
-        f"{low:.2f} to {high:.2f}",
+        display_name(record.preset, record.changed),
+        trial_tables.mean_and_spread(group),
+        ", ".join(map(str, group.seeds)),
+        "{:.2f} to {:.2f}".format(*record.top1_interval) if group.spread is None else "-",
         percent(reference),
-        "-" if reference is None else f"{result['test_top1'] - reference:+.2f}",
-        compare(preset, record).outcome,
-        str(result["epochs"]),
-        "-" if result["training_seconds"] is None else duration(result["training_seconds"]),
+        "-" if reference is None else f"{group.mean - reference:+.2f}",
+        " or ".join(dict.fromkeys(comparison.outcome for comparison in comparisons)),
+        f"{record.epochs:g}",
+        duration(statistics.median(times)) if times else "-",
         record.computed_in,
-        str(result["seed"]),
         record.how,
-        result["data"]["title"],
+        record.data["title"],
     ]
 
 
