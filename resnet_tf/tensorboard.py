@@ -78,7 +78,7 @@ class TensorBoardLog:
                 plain = {key: value for key, value in values.items() if isinstance(value, str | int | float)}
                 hparams |= {f"{section}.{key}": value for key, value in plain.items()}
         writer = tf.summary.create_file_writer(str(self.run.tensorboard), filename_suffix=".hparams")
-        with writer.as_default(step=info.get("step", 0)):
+        with writer.as_default(step=info.get("step") or 0):
             hp.hparams_config([hp.HParam(name) for name in hparams], [hp.Metric(name) for name in METRICS])
             hp.hparams(hparams, trial_id=self.run.name)
             for name, value in metrics.items():
@@ -91,7 +91,7 @@ class TensorBoardLog:
         if not plots:
             return
         writer = tf.summary.create_file_writer(str(self.run.tensorboard / "evaluation"))
-        with writer.as_default(step=self.run.about.get("step", 0)):
+        with writer.as_default(step=self.run.about.get("step") or 0):
             for name, content in plots.items():
                 tf.summary.image(name, tf.io.decode_png(content, channels=3)[None])
         writer.close()

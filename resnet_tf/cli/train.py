@@ -86,16 +86,9 @@ def parser() -> command.Parser:
 def main(arguments: list[str]) -> int | None:
     """Runs the command line; returns an exit code other than 0, or None."""
     options = parser().parse_args(arguments)
+    check_together(options)
     if options.list:
         return print_presets()
-    resume = options.resume is not None
-    given = {"--summary": options.summary, "--check": options.check is not None, "--dry-run": options.dry_run}
-    wanted = [option for option, is_given in {**given, "--resume": resume}.items() if is_given]
-    if len(wanted) > 1:
-        raise UserError(
-            f"{', '.join(given)} and --resume exclude one another. Received: {' and '.join(wanted)}.",
-            "options-conflict",
-        )
     preset, path = recipe(options)
     if options.figure and not (options.dry_run or options.summary):
         raise UserError(
@@ -112,12 +105,10 @@ def main(arguments: list[str]) -> int | None:
         run = find_run(options.check, options.runs) if options.check else None
         return check.print_check(preset, run, options.data)
     if options.dry_run:
-        if options.distribute:
-            raise UserError("--dry-run times a single device. Received: --distribute with it.", "options-conflict")
         command.start_tensorflow()
         from resnet_tf.training.dry_run import compare_precisions, dry_run
 
-        return compare_precisions(dry_run(preset, options.data, options.seed or 0, options.figure))
+        return compare_precisions(dry_run(preset, options.data, options.seed or 0, options.figure, options.runs))
     command.start_tensorflow()
     from resnet_tf.training import distributed
     from resnet_tf.training.train import train
@@ -137,6 +128,23 @@ def main(arguments: list[str]) -> int | None:
         given = {"--run": run.name, "--data": options.data, "--runs": options.runs}
         words = [word for pair in given.items() if pair[1] not in (None, RUNS) for word in pair]
         print(f"next: {installation.call('eval')} {shlex.join(words)}")
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """Raises UserError where one option would be ignored because of another."""
+    looks = {"--list": options.list, "--summary": options.summary, "--check": options.check is not None}
+    looks["--dry-run"] = options.dry_run
+    wanted = [option for option, is_given in {**looks, "--resume": options.resume is not None}.items() if is_given]
+    if len(wanted) > 1:
+        raise UserError(
+            f"{', '.join(looks)} and --resume exclude one another. Received: {' and '.join(wanted)}.",
+            "options-conflict",
+        )
+    trains = {"--discard-state": options.discard_state, "--distribute": options.distribute}
+    chooses = {"--preset": options.preset is not None, "--set or --init": options.set}
+    for look, ignored in (*((look, trains) for look in looks), ("--list", chooses)):
+        if look in wanted and (lost := [option for option, is_given in ignored.items() if is_given]):
+            raise UserError(f"{look} takes no {' and no '.join(lost)}. Leave one out.", "options-conflict")
 
 
 def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:

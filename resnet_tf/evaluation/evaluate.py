@@ -108,6 +108,7 @@ def evaluate(
     record = Evaluation(
         date=iso_time(),
         **_of_training(run, loaded),
+        epochs=_epochs(run, dataset, loaded),
         changed=comparison.changes_of_run(run, against),
         split=split,
         view=batches.view,
@@ -148,6 +149,14 @@ def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, Ar
     whole = {"test": dataset.test, "validation": dataset.validation}[split]
     if whole is not None:
         return split, np.arange(len(whole)), whole
+    known = run.about["data"]
+    if dataset.fingerprint != known["fingerprint"]:  # another copy splits otherwise
+        raise UserError(
+            "held-out images are those of the very images that a run was trained on: "
+            f"{known['title']} ({known['fingerprint'][:12]}). "
+            f"Received: {dataset.title} ({dataset.fingerprint[:12]}).",
+            "data-other-images",
+        )
     _, held_out = split_train_validation(dataset.train.labels, run.preset.data.validation_size, run.about["seed"])
     if not len(held_out):
         raise UserError(
@@ -210,10 +219,23 @@ def _of_training(run: Run, loaded: dict) -> dict:
         "precision": about.get("precision"),  # runs of early versions do not say
         "steps": loaded.get("step"),
         "trained": about.get("step"),
-        "epochs": loaded.get("epoch"),
         "validation_top1": loaded.get("validation_top1"),
         "training_seconds": about.get("seconds"),
     }
+
+
+def _epochs(run: Run, dataset: Dataset, loaded: dict) -> float | None:
+    """Returns how many epochs weights were trained for, to a tenth where a training is counted in steps."""
+    if dataset.fingerprint != run.about["data"]["fingerprint"] or "step" not in loaded:
+        return loaded.get("epoch")
+    held_out = 0 if dataset.validation is not None else run.preset.data.validation_size
+    left, epochs = loaded["step"], 0.0
+    for phase in run.preset.in_phases:
+        steps_per_epoch = (len(dataset.train) - held_out) * phase.train.repeats // phase.train.batch_size
+        steps = min(left, phase.train.total_steps(steps_per_epoch))
+        left, epochs = left - steps, epochs + steps / steps_per_epoch
+    tenths = round(epochs, 1)
+    return int(tenths) if tenths.is_integer() else tenths
 
 
 def _of_scores(scores: Scores, class_names: tuple[str, ...]) -> dict:

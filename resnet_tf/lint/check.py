@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from resnet_tf.errors import unknown
 from resnet_tf.format import plural
+from resnet_tf.lint import impossible as impossible  # its rules register themselves
 from resnet_tf.lint.recipe import RULES, Recipe
 from resnet_tf.lint.rules import log_key
 from resnet_tf.optim.plateau import PlateauRule
@@ -59,7 +60,9 @@ def check(
     known = DATASETS[preset.data.dataset]
     if images is None and known.train_size is not None:
         images = max(0, known.train_size - preset.data.validation_size)
-    held_out = preset.data.validation_size if own_validation is None else 0
+    held_out = 0
+    if own_validation is None:
+        held_out = min(preset.data.validation_size, known.train_size or preset.data.validation_size)
     phases, findings = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
         recipe = Recipe(phase, images, classes or known.classes, own_validation or held_out, held_out, history)

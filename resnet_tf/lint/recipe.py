@@ -7,6 +7,7 @@ from resnet_tf.presets.schedule import Plateau
 from resnet_tf.presets.schema import Preset
 
 Problem = tuple[str, str]  # what is wrong, what to do about it
+LONGEST = 100_000_000  # steps of a phase, each of which has a learning rate in memory
 
 
 @dataclass(frozen=True)

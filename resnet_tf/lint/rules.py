@@ -1,6 +1,7 @@
 """The rules of the recipe check, each with its case: a failure that somebody reported.
 
-A rule is a function of a `Recipe` that yields what is wrong and what to do about it.
+A rule is a function of a `Recipe` that yields what is wrong and what to do about it. `impossible.py` has those whose
+findings cannot be trained at all.
 
 Other reported failures need no rule, because no preset can express them: a ReLU after the head and a projection without
 batch norm (nothing is learned any more); a mean subtracted in training but not in the test (pytorch-cifar-models issue
@@ -13,14 +14,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from resnet_tf.errors import UserError
 from resnet_tf.format import thousands
-from resnet_tf.lint.recipe import Problem, Recipe, rule
-from resnet_tf.models.cost import network_size
+from resnet_tf.lint.recipe import LONGEST, Problem, Recipe, rule
 from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
-from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.optimizer import AdamSpec, SGDSpec
 from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau
 
@@ -70,7 +68,7 @@ def plateau_cannot_fire(recipe: Recipe) -> Iterator[Problem]:
 def plateau_in_noise(recipe: Recipe) -> Iterator[Problem]:
     plateau = recipe.plateau
     noise, source = (_noise(recipe) if plateau else None) or (0.0, "")
-    if plateau is None or plateau.threshold >= noise:
+    if plateau is None or not noise > plateau.threshold:  # NaN: a metric that was 0 throughout
         return
     relative = plateau.threshold_mode == "relative"
     unit = "of its value" if relative else "percent" if plateau.metric.endswith("top1") else "nats"
@@ -95,7 +93,7 @@ def _noise(recipe: Recipe) -> tuple[float, str] | None:
     values = [row[log_key(plateau)] for row in recipe.history if log_key(plateau) in row]
     if plateau.every_steps is None and len(values) >= 8:
         level = np.mean(values[len(values) // 2 :]) if relative else 1.0
-        return measured_noise(values) / level, "measured in the run given"
+        return float(measured_noise(values) / level if level else np.nan), "measured in the run given"
     if plateau.metric.startswith("validation"):
         images = recipe.validation
     elif plateau.every_steps:
@@ -129,7 +127,7 @@ def milestones_past_end(recipe: Recipe) -> Iterator[Problem]:
 @rule("SGDR (arXiv:1608.03983), section 4: good at the end of a period")
 def schedule_cut_short(recipe: Recipe) -> Iterator[Problem]:
     schedule, rate = recipe.preset.schedule, recipe.preset.optimizer.learning_rate
-    if not isinstance(schedule, CosineRestarts) or not recipe.steps or not recipe.steps_per_epoch:
+    if not isinstance(schedule, CosineRestarts) or not recipe.steps_per_epoch or not 0 < recipe.steps <= LONGEST:
         return
     last = schedule.rates(rate, recipe.steps, recipe.steps_per_epoch)[-1]
     if last - schedule.minimum > 0.1 * (rate - schedule.minimum):
@@ -260,84 +258,14 @@ def imagenet_stem(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
-@rule("stl10: under two million parameters", impossible=True)
-def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
-    limit = recipe.preset.model.parameter_limit
-    if limit is None or recipe.classes is None:
-        return
-    parameters = network_size(recipe.preset.model, recipe.preset.data.image_size, recipe.classes).parameters
-    if parameters > limit:
-        yield f"the network has {parameters:,} parameters; model.parameter_limit is {limit:,}.", "Make it smaller."
-
-
-@rule("pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True)
-def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.validation:
-        return
-    remedy = "Hold some training images out: --set data.validation_size=5000."
-    if recipe.preset.evaluation.weights == "best":
-        yield "the best weights are those of the highest validation top-1, and there is no validation.", remedy
-    if recipe.plateau and recipe.plateau.metric.startswith("validation"):
-        yield f"the plateau waits for {recipe.plateau.metric}, and there is no validation.", remedy
-
-
-@rule("a folder's photos, which the check accepted and the training refused", impossible=True)
-def images_of_one_size(recipe: Recipe) -> Iterator[Problem]:
-    """Training images must have the network's size, and evaluated ones must be square."""
-    data, evaluation = recipe.preset.data, recipe.preset.evaluation
-    side, size = DATASETS[data.dataset].image_size, data.image_size
-    shape = None if side is None else (side, side)  # None: the files' sizes differ
-    try:
-        height, width = augmentation.output_shape(augmentation.parse(data.augment), shape)
-        if (height, width) != (size, size):
-            yield (
-                f"data.augment={data.augment!r} gives {height} x {width} pixels, and data.image_size is {size}.",
-                "Make the two equal.",
-            )
-    except UserError as error:
-        yield f"data.augment={data.augment!r}: {error}", f"Here: random_resized_crop({size}) as the first step."
-    try:
-        augmentation.parse_evaluation(evaluation.frame, evaluation.view, "evaluation.frame")
-        height, width = augmentation.output_shape(augmentation.parse(evaluation.frame), shape)
-        if height != width:
-            yield (
-                f"evaluation.frame={evaluation.frame!r} gives {height} x {width} pixels, which are not square.",
-                f"End it with center_crop({min(height, width)}).",
-            )
-    except UserError as error:
-        yield f"evaluation.frame={evaluation.frame!r}: {error}", f"Here: resize({size}) | center_crop({size})."
-
-
-@rule("the paper's recipes, scored at another size than their mean image's", impossible=True)
-def mean_image_of_one_size(recipe: Recipe) -> Iterator[Problem]:
-    """A mean image is subtracted from images of its own size, in training and in evaluation."""
-    data, evaluation = recipe.preset.data, recipe.preset.evaluation
-    if data.normalize != "per_pixel":
-        return
-    side = DATASETS[data.dataset].image_size
-    try:
-        evaluated, _ = augmentation.output_shape(augmentation.parse(evaluation.frame), side and (side, side))
-    except UserError:  # `images_of_one_size` says it
-        return
-    # Images in memory are measured as they are, files as evaluation shows them.
-    sizes = {side or evaluated, data.image_size, evaluated}
-    if len(sizes) > 1:
-        named = ", ".join(map(str, sorted(sizes)))
-        yield f"data.normalize is per_pixel, and images are of {named} pixels.", "Try data.normalize=per_channel."
-
-
-@rule("a batch larger than an epoch, which makes no step", impossible=True)
-def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
-    train, images = recipe.preset.train, recipe.images
-    if images is None or train.batch_size <= images * train.repeats:
-        return
-    repeated = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
-    left, remedy = "", f"Lower train.batch_size to {max(1, images * train.repeats)} or less"
-    if recipe.held_out:
-        available = images + recipe.held_out
-        surplus = available - math.ceil(train.batch_size / train.repeats)
-        left = f" that data.validation_size={recipe.held_out} leaves of {available}"
-        if surplus >= 0:
-            remedy += f", or hold fewer images out, such as --set data.validation_size={min(available // 5, surplus)}"
-    what = f"train.batch_size={train.batch_size} is more than the {images} training images{left}{repeated}"
-    yield f"{what}.", f"{remedy}."
+@rule("a run of three epochs whose Lookahead was to begin after the third")
+def no_effect(recipe: Recipe) -> Iterator[Problem]:
+    optimizer, model = recipe.preset.optimizer, recipe.preset.model
+    lookahead, epochs = optimizer.lookahead, recipe.epochs
+    if lookahead is not None and epochs is not None and epochs <= lookahead.start_epoch:
+        yield (
+            f"Lookahead begins after epoch {lookahead.start_epoch}, and the training has {epochs:g}.",
+            "Lower optimizer.lookahead.start_epoch, or leave optimizer.lookahead out.",
+        )
+    if getattr(optimizer, "stem_bias", None) is not None and not model.stem_bias:
+        yield "the stem has no bias that optimizer.stem_bias could train.", "Leave it out, or set model.stem_bias=true."

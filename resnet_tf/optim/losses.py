@@ -26,7 +26,7 @@ class CrossEntropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         if len(y_true.shape) == 2 and y_true.shape[-1] != 1:
             return self._of_shares(y_true, y_pred)
-        labels = ops.cast(y_true, "int32")
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))  # Keras may give [batch, 1]
         loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
         if self.label_smoothing == 0:
             return loss

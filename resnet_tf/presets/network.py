@@ -119,8 +119,10 @@ class Network:
             raise ValueError("'stochastic_depth' needs a shortcut for the images that skip a unit. Received: none.")
         if self.initializer == "dirac" and self.groups > 1:
             raise ValueError(f"the initializer dirac is for convolutions without 'groups'. Received: {self.groups}.")
-        if self.unit != "bottleneck" and (self.groups, self.width_per_group) != (1, 64):
-            raise ValueError(f"'groups' and 'width_per_group' are for the unit bottleneck. Received: {self.unit}.")
+        if self.unit != "bottleneck" and (self.groups, self.width_per_group, self.expansion) != (1, 64, 4):
+            raise ValueError(
+                f"'groups', 'width_per_group' and 'expansion' are for the unit bottleneck. Received: {self.unit}."
+            )
         if any(self.inner_width(width) < 1 for width in self.filters):
             raise ValueError(
                 "'width_per_group' must leave each group a channel. "

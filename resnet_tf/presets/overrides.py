@@ -61,10 +61,11 @@ def apply(preset: Preset, overrides: Overrides) -> Preset:
     if not overrides:
         return preset
     values = schema.to_dict(preset)
+    names = {key: section.get("name") for key, section in values.items() if isinstance(section, dict)}
     for key, value in overrides:
         section, dot, inner = key.partition(".")
         if section == "phases" and dot:
-            _set_in_phase(values, inner, value)
+            _set_in_phase(values, inner, value, names)
             continue
         change, old = {inner: value} if dot else value, values.get(section)
         can_merge = isinstance(old, dict) and isinstance(change, dict)
@@ -111,8 +112,12 @@ def _single_keys(overrides: Overrides) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _set_in_phase(values: dict, key: str, value: Any) -> None:
-    """Sets "<number>.<section>.<key>" in the changes of one of a preset's phases, which are counted from 1."""
+def _set_in_phase(values: dict, key: str, value: Any, names: dict[str, str | None]) -> None:
+    """Sets "<number>.<section>.<key>" in the changes of one of a preset's phases, which are counted from 1.
+
+    Args:
+        names: of each section, such as "sgd" of the optimizer, before any override.
+    """
     phases = values["phases"]
     number, _, rest = key.partition(".")
     section, _, inner = rest.partition(".")
@@ -120,21 +125,24 @@ def _set_in_phase(values: dict, key: str, value: Any) -> None:
         form = f"phases.N.section.key=value, N from 1 to {len(phases)}" if phases else "no phases: this preset has one"
         raise UserError(f"--set takes {form}. Received: {shown('phases.' + key)}.", "set-wrong-form")
     phase = phases[int(number) - 1]
-    changes, base = phase.get(section, {}), values.get(section)
-    if inner == "name" and isinstance(base, dict):  # the name that is in force already replaces nothing
-        changes = {"name": base.get("name"), **changes}
+    changes = phase.get(section, {})
+    if inner == "name" and section in names:  # the name that is in force already replaces nothing
+        changes = {"name": names[section], **changes}
     phase[section] = schema.merge(changes, {inner: value})
 
 
 def _check_every_phase_follows(changed: Preset, overrides: Overrides) -> None:
     """Raises UserError where an override has no effect in a phase that has a value of its own."""
     values, phases = schema.to_dict(changed), [schema.to_dict(phase) for phase in changed.in_phases]
+    given = {path for path, _ in overrides}
     for path, _ in _single_keys(overrides):
         section, _, key = path.partition(".")
         if section not in schema.PHASE:
             continue
         unaffected = [
-            number for number, phase in enumerate(phases, 1) if phase[section].get(key) != values[section].get(key)
+            number
+            for number, phase in enumerate(phases, 1)
+            if phase[section].get(key) != values[section].get(key) and f"phases.{number}.{path}" not in given
         ]
         if unaffected:
             raise UserError(

@@ -16,6 +16,7 @@ Checked = TypeVar("Checked")
 PositiveInt = Annotated[int, "[1, inf)"]
 NonNegativeInt = Annotated[int, "[0, inf)"]
 PositiveFloat = Annotated[float, "(0, inf)"]
+Percent = Annotated[float, "[0, 100]"]
 NonNegativeFloat = Annotated[float, "[0, inf)"]
 
 

@@ -17,7 +17,7 @@ from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.changes import of_phases
 from resnet_tf.presets.network import Network
 from resnet_tf.presets.optimizer import OPTIMIZERS, LossSpec, OptimizerSpec
-from resnet_tf.presets.parsing import NonNegativeInt, PositiveFloat, PositiveInt
+from resnet_tf.presets.parsing import NonNegativeInt, Percent, PositiveFloat, PositiveInt
 from resnet_tf.presets.schedule import SCHEDULES, Schedule
 
 
@@ -122,9 +122,9 @@ class Reference:
         note: what a reader must know about them, or why there are none.
     """
 
-    test_top1: float | None = None
-    test_top5: float | None = None
-    validation_top1: float | None = None
+    test_top1: Percent | None = None
+    test_top5: Percent | None = None
+    validation_top1: Percent | None = None
     protocol: str = ""
     source: str = ""
     note: str = ""

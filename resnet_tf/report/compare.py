@@ -88,7 +88,8 @@ def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
         Section(
             "paired test",
             _paired_rows(ours, theirs),
-            f"A paired test needs stored predictions of the same images: {call} --run RUN for each.",
+            f"A paired test needs stored predictions of the same images: {call} --run RUN for each, with "
+            "the same --view and --weights.",
         ),
     ]
 

@@ -111,10 +111,10 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 
     Of a preset's finished runs, those with the images of the newest one compete: accuracies on others do not compare.
-    The best, among those of the preset's own recipe and whole length, has the highest validation top-1; of equal ones
-    it is the newest. A run without validation images is chosen only where no other has them. Where there is no run, a
-    pretrained one takes its place, and where there is none of these either, the best trial by the same figure. The
-    test split decides nothing.
+    The best, among those of the preset's own recipe and whole length, has the highest validation top-1, of the weights
+    that the preset's evaluation names; of equal ones it is the newest. A run without validation images is chosen only
+    where no other has them. Where there is no run, a pretrained one takes its place, and where there is none of these
+    either, the best trial by the same figure. The choice never uses the test split.
 
     Where no preset is named, pretrained runs and those of all presets compete in the same way. Runs on built-in images
     are left out unless there is nothing else, pretrained runs included.
@@ -141,7 +141,8 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
     if written is None and whole:
         whole, published = sorted(whole + published, key=_age), []
     if whole or (trials and not published):
-        return _log_choice(*_best(whole, trials), runs)
+        weights = None if written is None else written.in_phases[-1].evaluation.weights
+        return _log_choice(*_best(whole, trials, weights), runs, weights)
     if published:
         lack = "finished run of its recipe" if trials or written else "finished run on images other than built-in ones"
         reason = f"pretrained, as {runs} holds no {lack}"
@@ -191,10 +192,10 @@ def _task(run: Run) -> tuple:
     return run.preset.data.dataset, (run.about.get("data") or {}).get("fingerprint")
 
 
-def _best(whole: Sequence[Run], trials: Sequence[Run]) -> tuple[Run, str]:
-    """Returns the best run and why it is chosen; a trial only where there is no other."""
+def _best(whole: Sequence[Run], trials: Sequence[Run], weights: str | None) -> tuple[Run, str]:
+    """Returns the best run by its "last" or "best" weights, and why; a trial only where there is no other."""
     finished = whole or trials
-    known = {run: top1 for run in finished if (top1 := _validation_top1(run)) is not None}
+    known = {run: top1 for run in finished if (top1 := _validation_top1(run, weights)) is not None}
     best = max(known, key=lambda run: (known[run], _age(run))) if known else finished[-1]
     among = list(known) or finished
     rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
@@ -213,7 +214,7 @@ def _validation_top1(run: Run, weights: str | None = None) -> float | None:
     """Returns the validation top-1, in percent, of a run's weights: of the best epoch, of the last, or recalibrated.
 
     Args:
-        weights: "last" or "best"; default: as the preset says.
+        weights: "last" or "best"; default: as the run's own recipe says.
     """
     if (weights or run.preset.in_phases[-1].evaluation.weights) == "best":
         return max((row["validation_top1"] for row in run.rows if "validation_top1" in row), default=None)
@@ -223,10 +224,10 @@ def _validation_top1(run: Run, weights: str | None = None) -> float | None:
     return top1 if isinstance(top1, int | float) else None
 
 
-def _log_choice(run: Run, reason: str, runs: str | Path) -> Run:
+def _log_choice(run: Run, reason: str, runs: str | Path, weights: str | None = None) -> Run:
     """Logs which run is used, why, and how accurate it is; returns it."""
     changed = ", ".join(changes_in_words(changes_of_run(run)))
-    accuracy = recorded_accuracy(run, runs)
+    accuracy = recorded_accuracy(run, runs, weights)
     logger.info(printable(f"run {run.name}, {reason}{f' ({changed})' if changed else ''}: {accuracy}"))
     return run
 

@@ -116,7 +116,15 @@ class Run:
         path = {"last": self.last, "best": self.best}[which]
         status = self.about.get("status")
         # A finished run that is being made longer has the last weights of its shorter self until it is finished again.
-        if status == "finished" or (which == "best" and path.exists()):
+        if which == "best" and path.exists():
+            return path
+        if status == "finished":
+            if which == "best":
+                raise UserError(
+                    f"best weights are those of the highest validation accuracy. Received: {self.name}, which has "
+                    "none: it saw no validation images, or was published without them. Take --weights last.",
+                    "no-best-weights",
+                )
             return path
         remedies = [] if status == "diverged" else [f"finish it with {installation.call('train')} --resume {self.name}"]
         remedies += ["take --weights best"] if self.best.exists() else []
@@ -149,10 +157,15 @@ class Run:
         files.write_atomically(self.folder / "preset.json", preset_files.format_json(values))
 
     def update(self, **values) -> None:
-        """Writes values into run.json, atomically."""
+        """Writes values into run.json, atomically, and keeps what other processes write there."""
         path = self.folder / "run.json"
-        known = self.about if path.exists() else {}
-        files.write_atomically(path, json.dumps({**known, **values}, indent=2) + "\n")
+        with files.locked(self.folder):
+            known = self.about if path.exists() else {}
+            files.write_atomically(path, json.dumps({**known, **values}, indent=2) + "\n")
+
+    def forget_predictions(self) -> None:
+        """Removes the predictions that `eval.py` stored: they are those of weights of before."""
+        shutil.rmtree(self.predictions, ignore_errors=True)
 
 
 def create_run(preset: Preset, seed: int, runs: str | Path, initial: bytes | None = None, **about) -> Run:

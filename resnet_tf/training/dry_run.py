@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -10,9 +11,12 @@ from resnet_tf.datasets import sources
 from resnet_tf.format import duration
 from resnet_tf.models.cost import describe_stages, network_size
 from resnet_tf.presets.schema import Preset
+from resnet_tf.runs.choose import named_run
+from resnet_tf.runs.run import RUNS
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans
 from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
+from resnet_tf.transfer import describe_start, start_from
 
 TIMED_STEPS = 8
 FASTER = 1.05  # a smaller ratio is within the noise of so few steps
@@ -37,15 +41,19 @@ class TimedPlan:
         return self.first + (self.plan.total_steps - 1) * self.later
 
 
-def dry_run(preset: Preset, data: str | None = None, seed: int = 0, figure: str | None = None) -> list[TimedPlan]:
+def dry_run(
+    preset: Preset, data: str | None = None, seed: int = 0, figure: str | None = None, runs: str | Path = RUNS
+) -> list[TimedPlan]:
     """Prints what training a preset would do and cost; returns its phases, timed.
 
     Args:
         figure: a .png, .pdf or .svg file for a plot of the learning rate.
+        runs: the folder in which a run is looked for whose weights the training starts from.
 
     Raises:
-        UserError: as a training would, for its images and its recipe.
+        UserError: as a training would, for its images, its recipe and the weights that it starts from.
     """
+    source = None if preset.train.init is None else named_run(preset.train.init, runs, "start from")
     dataset = sources.load(preset.data.dataset, data)
     plans = make_plans(preset, dataset, seed)
     print(f"preset {preset.name}: {preset.title}")
@@ -53,8 +61,8 @@ def dry_run(preset: Preset, data: str | None = None, seed: int = 0, figure: str 
     held_out = len(plans[0].validation.split) if plans[0].validation else 0
     print(f"images   {dataset.title}")
     print(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
-    if preset.train.init:
-        print(f"start    from the weights of {preset.train.init}")
+    if source is not None:
+        print(describe_start(start_from(source, plans[0].network(), dataset.class_names).about))
     print(f"device   {device_description()}")
     warn_of_xla(preset)
     timed, phases = [], []

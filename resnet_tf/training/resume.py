@@ -1,7 +1,6 @@
 """Resuming a run: which run, whether it may go on, and what its files must hold then."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -129,13 +128,15 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
     if not changed:
         return
     logger.info(f"changed for {run.name}: {message}")
+    # First, so that after a kill the run is unfinished, and does not pass for one of the longer recipe.
+    run.update(status="running", step=None)
+    run.write_preset(preset)
     if grown:
         overrides = _stored_changes(run)
         for key, (now, old) in schema.changes(preset, before).items():
             overrides[key] = [now, overrides.get(key, [None, old])[1]]
         overrides = {key: pair for key, pair in overrides.items() if pair[0] != pair[1]}
         run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=overrides)
-    run.write_preset(preset)
 
 
 def _stored_changes(run: Run) -> dict[str, list]:
@@ -186,7 +187,7 @@ def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
 
     Predictions, which are those of weights of before, are removed.
     """
-    shutil.rmtree(run.predictions, ignore_errors=True)
+    run.forget_predictions()
     rows, torn = files.read_rows(run.log)
     if torn:
         logger.info(f"{run.log}: {plural(torn, 'torn row')} removed")

@@ -95,6 +95,7 @@ class Session:
     def stopped(self) -> Stopped:
         """Marks the run as stopped before its end; returns the exception to raise."""
         step = self.progress.step
+        self.run.forget_predictions()
         self.run.update(status="stopped", step=step)
         return Stopped(
             f"stopped at step {step:,} of {self.total_steps:,}; saved in {self.run.folder}. Go on with the same "
@@ -178,5 +179,6 @@ class Session:
         known = ledger.trainings(self.runs, log_torn=True)
         if identity not in ((row.run, row.step, row.status) for row in known):
             ledger.append(self.runs, ledger.TRAINED, training.to_row())
+        self.run.forget_predictions()  # of the best weights of an earlier epoch
         self.run.update(**ending, last=last)
         self.board.write_hparams({key: last[key] for key in ("validation_top1", "validation_loss") if key in last})

@@ -217,6 +217,33 @@ def test_an_unfinished_run_is_named_and_how_to_finish_it(home, image_tree, tmp_p
         capsys.readouterr()
 
 
+def test_images_held_out_of_another_copy_are_refused(home, image_tree, tmp_path):
+    """Another copy is split otherwise, so the network may have been trained on what seems to be held out."""
+    copy = shutil.copytree(image_tree, tmp_path / "copy")
+    first = next((copy / "train" / "cat").iterdir())
+    Image.new("RGB", (32, 32), "red").save(first)
+    run = all_runs(home / "runs")[0]
+    assert resnet_tf.evaluate(run, data=str(copy))["same_data_as_training"] is False
+    assert user_error(resnet_tf.evaluate, run, "validation", data=str(copy)).code == "data-other-images"
+
+
+def test_a_training_counted_in_steps_has_a_fraction_of_epochs(image_tree, tiny_preset, tmp_path):
+    """18 steps, 10 an epoch; two phases of 4 steps and of one epoch, 5 steps with twice the batch."""
+    phases = [{"train": {"steps": 4}}, {"train": {"epochs": 1, "batch_size": 40}}]
+    for changes, epochs in (({"train": {"steps": 18}}, 1.8), ({"phases": phases}, 1.4)):
+        run = resnet_tf.train(resnet_tf.load_preset(tiny_preset, **changes), str(image_tree), tmp_path)
+        assert resnet_tf.evaluate(run, data=str(image_tree))["epochs"] == epochs
+
+
+def test_what_is_measured_during_a_training_is_in_its_tensorboard(home, image_tree, tmp_path, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = all_runs(tmp_path / "runs")[0]
+    run.update(status="running", step=None)
+    arguments = ("--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", "--data", image_tree)
+    run_command(eval_command, *arguments, "--figures", code=0)
+    assert "TensorBoard" not in capsys.readouterr().out
+
+
 def test_mistakes_in_evaluation(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")

@@ -77,6 +77,10 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     assert "--presets" in mistake(capsys, train_command, "--presets", "4")
     assert "--preset" in mistake(capsys, train_command)
 
+    assert "no-such-run" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--init", "no-such-run")
+    for ignored in (("--preset", "4"), ("--set", "train.epochs=2"), ("--discard-state",), ("--summary",)):
+        assert ignored[0] in mistake(capsys, train_command, "--list", *ignored)
+    assert "--distribute" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--distribute")
     assert "--dry-run" in mistake(capsys, train_command, "--preset", tiny, "--figure", "rate.png")
     assert "'rate.jpg'" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--figure", "rate.jpg")
     places = ("--preset", tiny, "--data", image_tree, "--runs")

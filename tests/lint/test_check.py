@@ -141,6 +141,7 @@ def test_noise_is_measured_where_there_is_a_history():
     for noise, expected in ((0.05, ["plateau-in-noise"]), (0.005, [])):
         rows = history(1 + generator.normal(0, noise, 200))
         assert [finding.rule for finding in check.check(plateau, history=rows)] == expected
+    assert check.check(plateau, history=history(np.zeros(200))) == []
 
 
 def test_the_command_prints_findings_and_exits(tmp_path, capsys):

@@ -149,13 +149,36 @@ CASES = {
         ),
     ],
     "batch-too-large": [({"train": {"batch_size": 45_001}}, {"train": {"batch_size": 45_000}})],
+    "too-many-steps": [({"train": {"steps": 100_000_001}}, {"train": {"steps": 100_000_000}})],
+    "no-effect": [
+        (
+            {"train": {"epochs": 3}, "optimizer": {"lookahead": {}}},
+            {"train": {"epochs": 4}, "optimizer": {"lookahead": {}}},
+        ),
+        (
+            {"optimizer": {"stem_bias": {"momentum": 0.5}}},
+            {
+                "optimizer": {"stem_bias": {"momentum": 0.5}},
+                "model": {"stem": "whitened-2x2", "stem_bias": True, "shortcut": "projection"},
+            },
+        ),
+    ],
 }
 BREAKS = [(rule, *pair) for rule, pairs in CASES.items() for pair in pairs]
 
 
 @pytest.mark.parametrize("schedule", [{"name": "cosine_restarts", "period_epochs": 2}, {"name": "one_cycle"}])
 def test_more_validation_images_than_there_are_leave_no_step(schedule):
-    assert broken_rules(data={"validation_size": 60_000}, schedule=schedule) == ["batch-too-large"]
+    (finding,) = check.check(preset(data={"validation_size": 60_000}, schedule=schedule))
+    assert finding.rule == "batch-too-large"
+    assert "leaves of 50000" in finding.reason
+    assert finding.remedy == "Hold fewer images out, such as --set data.validation_size=10000."
+
+
+def test_a_slip_of_the_keyboard_does_not_fill_the_memory():
+    """A learning rate for each step would: 800 GB."""
+    for schedule in ({"name": "one_cycle"}, {"name": "cosine_restarts", "period_epochs": 2}):
+        assert "too-many-steps" in broken_rules(train={"steps": 100_000_000_000}, schedule=schedule)
 
 
 def test_every_rule_has_its_breaking_preset_and_its_case():
@@ -179,7 +202,7 @@ def test_rule_fires_alone_and_only_beyond_its_line(rule, breaking, sound):
 def test_what_cannot_be_carried_out_is_an_error(rule, breaking, sound):
     (finding,) = check.check(preset(**breaking))
     impossible = {"parameter-limit", "nothing-to-select-by", "batch-too-large"}
-    impossible |= {"images-of-one-size", "mean-image-of-one-size"}
+    impossible |= {"images-of-one-size", "mean-image-of-one-size", "too-many-steps"}
     assert (finding.severity == "error") == (rule in impossible)
     assert finding.reason.endswith(".")
     assert finding.remedy.endswith((".", '"'))

@@ -82,6 +82,13 @@ def test_value_and_gradient_equal_torch(torch, kind, smoothing):
     np.testing.assert_allclose(tape.gradient(loss, ours), theirs.grad.numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_labels_may_be_a_column_as_keras_gives_them(smoothing):
+    labels, logits = batch()
+    loss = CrossEntropy(smoothing)
+    assert float(loss(labels[:, None], logits)) == pytest.approx(float(loss(labels, logits)), rel=1e-6)
+
+
 def test_keras_form_equals_keras():
     labels, logits = batch()
     one_hot = keras.utils.to_categorical(labels, CLASSES)

@@ -8,6 +8,7 @@ from assertions import user_error
 from plain import MINE
 
 from resnet_tf.presets import overrides, preset_files, schema
+from resnet_tf.presets.schedule import Constant
 
 
 def applied(*settings: str, **sections) -> schema.Preset:
@@ -58,6 +59,21 @@ def test_a_setting_without_effect_in_a_phase_is_refused(setting, phases_to_set):
     error = user_error(applied, setting, phases=phases)
     assert error.code == "set-misses-phase"
     assert str(error).endswith(f"Set {phases_to_set}.")
+
+
+def test_a_setting_reaches_a_phase_that_was_given_its_own():
+    phases = [
+        {"train": {"epochs": 3}},
+        {"train": {"epochs": 4}, "optimizer": {"learning_rate": 0.01}, "schedule": {"warmup_fraction": 0.0}},
+    ]
+    one_cycle = {"name": "one_cycle"}
+    rates = ("optimizer.learning_rate=0.3", "phases.2.optimizer.learning_rate=0.2")
+    for settings in (rates, rates[::-1], ("optimizer.name=adam", *rates)):
+        found = applied(*settings, phases=phases, schedule=one_cycle)
+        assert [phase.optimizer.learning_rate for phase in found.in_phases] == [0.3, 0.2]
+    # Another schedule takes the place of the phase's, whose keys it does not have.
+    found = applied("schedule.name=constant", "phases.2.schedule.name=constant", phases=phases, schedule=one_cycle)
+    assert [type(phase.schedule) for phase in found.in_phases] == [Constant, Constant]
 
 
 def test_settings_reach_every_phase():

@@ -159,6 +159,15 @@ def test_where_the_best_weights_answer_their_validation_decides(tmp_path, finish
     assert "validation 50.00 %" in recorded_accuracy(found, tmp_path / "runs", "last")
 
 
+def test_runs_compete_by_the_weights_that_the_preset_scores(tmp_path, finished, mine):
+    steady = finished(80.0)
+    lucky = finished(50.0, variant(evaluation={"weights": "best"}))  # the same training
+    lucky.log.write_text(json.dumps({"validation_top1": 90.0}) + "\n")
+    found, line = chosen(tmp_path, mine)
+    assert found.name == steady.name
+    assert "validation 80.00 %" in line
+
+
 def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path, finished, mine):
     short = variant(train={"epochs": 1})
     best = finished(50.0, short, {"train.epochs": [1, 100]})

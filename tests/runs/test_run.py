@@ -83,6 +83,15 @@ def test_an_unfinished_run_says_so_where_its_weights_are_wanted(tmp_path, clock,
     assert user_error(run.weights, "last").code == "run-unfinished"
     run.update(status="finished")
     assert run.weights("last") == run.last
+    run.best.unlink()
+    assert user_error(run.weights, "best").code == "no-best-weights"
+
+
+def test_what_two_processes_write_at_once_is_kept(tmp_path, clock):
+    run = create_run(PRESET, 0, tmp_path)
+    with ThreadPoolExecutor(8) as pool:  # a lock keeps threads apart as it does processes
+        list(pool.map(lambda number: Run(run.folder).update(**{f"key {number}": number}), range(40)))
+    assert {f"key {number}" for number in range(40)} <= set(run.about)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"null"])

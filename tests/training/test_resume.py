@@ -18,6 +18,7 @@ from resnet_tf.runs.run import create_run
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import make_plans
+from resnet_tf.training.session import Session
 from resnet_tf.training.train import train as train_preset
 
 
@@ -125,6 +126,31 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     )
     rows = files.read_rows(long.folder.parents[1] / "train_overall.jsonl")[0]
     assert [(row["run"], row["step"]) for row in rows] == [(long.name, 20), (long.name, 30)]
+
+
+def test_a_run_that_was_killed_when_it_began_to_grow_is_unfinished_and_goes_on(
+    train, trained, tmp_path, monkeypatch, assert_same_run
+):
+    short = train(train={"epochs": 2})
+
+    def killed(session):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "open", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(resume=short.name, train={"epochs": 3})
+    assert short.about["status"] == "running"
+    assert_same_run(trained, train(resume=short.name))
+
+
+def test_predictions_of_an_earlier_epoch_are_not_those_of_the_run(train, at_step):
+    def evaluated(phase) -> None:
+        phase.session.run.predictions.mkdir()
+        (phase.session.run.predictions / "test-1-crop-best.npz").write_bytes(b"of the first epoch")
+
+    at_step(14, evaluated)
+    assert not train().predictions.exists()
 
 
 def test_a_finished_run_without_its_state_is_not_made_longer(train, image_tree, tiny_preset, tmp_path, assert_same_run):
