@@ -1,9 +1,11 @@
 """What `train.py --list` and `--summary` print; needs neither Keras nor TensorFlow."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
 from itertools import groupby
+from statistics import fmean
 
 from resnet_tf import plots
 from resnet_tf.errors import UserError
@@ -15,14 +17,14 @@ from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 
 DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
-HEADINGS = (*DESCRIBED, "best recorded")
+HEADINGS = (*DESCRIBED, "recorded")
 NUMBERS = ("parameters", "mult-adds", "reference")  # set to the right
-PROSE = ("schedule", "reference", "best recorded")  # folded between words where there is too little room
+PROSE = ("schedule", "reference", "recorded")  # folded between words where there is too little room
 SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where folding is not enough
 
 
 def print_presets() -> None:
-    """Prints one line a preset: name, network, cost, data, schedule, reference, best recorded result.
+    """Prints one line a preset: name, network, cost, data, schedule, reference, recorded result.
 
     The presets of the working directory's folder presets/ come last.
     """
@@ -78,7 +80,7 @@ def print_summary(preset: Preset, figure: str | None = None) -> None:
 
 def preset_line(preset: Preset) -> list[str]:
     """Returns the cells of a preset's line."""
-    return [*described(preset), best_recorded(preset)]
+    return [*described(preset), recorded(preset)]
 
 
 def described(preset: Preset) -> list[str]:
@@ -119,17 +121,32 @@ def reference(preset: Preset) -> str:
     return "-" if known.validation_top1 is None else f"{known.validation_top1:.2f} % validation"
 
 
-def best_recorded(preset: Preset) -> str:
-    """Returns the best test result of a preset and what it was measured on; its own recipe and protocol come first."""
-    measured = [row for row in preset.results if isinstance(row.get("test_top1"), int | float)]
-    if not measured:
-        return "-"
+def recorded(preset: Preset) -> str:
+    """Returns a preset's test result, and what it was measured on; of several seeds the mean.
+
+    Results of the preset's own recipe and protocol come first, then those of the most seeds, then the highest.
+    """
     own = (preset.in_phases[-1].evaluation.view, preset.in_phases[-1].evaluation.weights, None)
 
     def by_own_protocol(row: dict) -> bool:
         return (row.get("view"), row.get("weights"), row.get("frame")) == own
 
-    best = max(measured, key=lambda row: (not row.get("changed"), by_own_protocol(row), row["test_top1"]))
+    alike = ("changed", "view", "weights", "frame", "resolution", "epochs", "precision", "data")
+    groups: dict[str, dict[int, dict]] = {}  # the latest row of each seed
+    for row in preset.results:
+        if isinstance(row.get("test_top1"), int | float):
+            groups.setdefault(json.dumps([row.get(key) for key in alike]), {})[row.get("seed")] = row
+    if not groups:
+        return "-"
+
+    def mean(rows: Sequence[dict]) -> float:
+        return fmean(row["test_top1"] for row in rows)
+
+    def rank(rows: Sequence[dict]) -> tuple:
+        return not rows[0].get("changed"), by_own_protocol(rows[0]), len(rows), mean(rows)
+
+    rows = max((list(seeds.values()) for seeds in groups.values()), key=rank)
+    best = rows[0]
     data = best.get("data")
     title = data.get("title", "") if isinstance(data, dict) else "data not said"
     # What sets this copy of the data apart, if anything does: "cifar10 (folder copy, not ...)".
@@ -138,4 +155,5 @@ def best_recorded(preset: Preset) -> str:
     how += f", {best.get('resolution', '?')} px" if best.get("frame") else ""
     if best.get("changed"):
         how += f", {plural(len(best['changed']), 'changed setting')}"  # which they are may take several lines
-    return f"{best['test_top1']:.2f} % ({best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"
+    seeds = f"mean of {len(rows)} seeds, " if len(rows) > 1 else ""
+    return f"{mean(rows):.2f} % ({seeds}{best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

@@ -63,7 +63,7 @@ def parser() -> command.Parser:
         help="train on all devices, and on the processes that KERAS_DISTRIBUTION_* names",
     )
     look = options.add_argument_group("inspect without training")
-    look.add_argument("--list", action="store_true", help="list all presets: network, cost, reference, best result")
+    look.add_argument("--list", action="store_true", help="list all presets: network, cost, reference, result")
     look.add_argument("--summary", action="store_true", help="show output shapes, parameters and multiply-adds")
     look.add_argument(
         "--check",

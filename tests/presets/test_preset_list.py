@@ -52,17 +52,27 @@ def test_the_best_result_is_by_the_presets_own_protocol_where_there_is_one():
     own = {"view": preset.evaluation.view, "weights": preset.evaluation.weights, "epochs": 11}
     other = {"test_top1": 95.0, "view": "1-crop", "weights": "best", "epochs": 3, "data": {"title": "cifar10"}}
     results = [other, {"test_top1": 87.0, **own}, {"test_top1": 88.0, **own, "data": {"title": "cifar10 (a copy)"}}]
-    assert listing.best_recorded(replace(preset, results=results)) == "88.00 % (11 epochs, a copy)"
-    assert listing.best_recorded(replace(preset, results=[other])) == "95.00 % (3 epochs, 1-crop, best weights)"
+    assert listing.recorded(replace(preset, results=results)) == "88.00 % (11 epochs, a copy)"
+    assert listing.recorded(replace(preset, results=[other])) == "95.00 % (3 epochs, 1-crop, best weights)"
     larger = {"test_top1": 99.0, **own, "resolution": 48, "frame": "resize(48)", "data": {"title": "cifar10"}}
-    assert listing.best_recorded(replace(preset, results=[*results, larger])) == "88.00 % (11 epochs, a copy)"
-    alone = listing.best_recorded(replace(preset, results=[larger]))
+    assert listing.recorded(replace(preset, results=[*results, larger])) == "88.00 % (11 epochs, a copy)"
+    alone = listing.recorded(replace(preset, results=[larger]))
     assert alone == "99.00 % (11 epochs, mirror-shift, last weights, 48 px)"
-    assert listing.best_recorded(replace(preset, results=[{"test_top1": None}])) == "-"
+    assert listing.recorded(replace(preset, results=[{"test_top1": None}])) == "-"
+
+
+def test_several_seeds_are_listed_by_their_mean_and_not_by_the_best_of_them():
+    row = {"view": "1-crop", "weights": "last", "epochs": 100, "precision": "float32", "data": {"title": "cifar10"}}
+    seeds = [{**row, "seed": seed, "test_top1": top1} for seed, top1 in enumerate((90.0, 91.0, 90.2))]
+    again = {**seeds[2], "test_top1": 90.8}  # of the same seed, later
+    alone = {**row, "seed": 0, "test_top1": 92.0, "precision": "mixed_bfloat16"}
+    assert (
+        listing.recorded(replace(load("3"), results=[*seeds, again, alone])) == "90.60 % (mean of 3 seeds, 100 epochs)"
+    )
 
 
 def test_a_result_of_a_changed_recipe_comes_after_its_own_and_says_so():
     own = {"view": "1-crop", "weights": "last", "epochs": 100, "test_top1": 85.0, "data": {"title": "cifar10"}}
     other = {**own, "test_top1": 95.0, "changed": {"model.filters": [[64], [16]]}}
-    assert listing.best_recorded(replace(load("3"), results=[own, other])) == "85.00 % (100 epochs)"
-    assert listing.best_recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, 1 changed setting)"
+    assert listing.recorded(replace(load("3"), results=[own, other])) == "85.00 % (100 epochs)"
+    assert listing.recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, 1 changed setting)"
