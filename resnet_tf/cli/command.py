@@ -113,8 +113,8 @@ def add_data_option(parser: Parser) -> None:
     parser.add_argument_group("images").add_argument(
         "--data",
         metavar="PATH",
-        help="a folder with train/<class>/* and test/<class>/*, or an official archive (default: $RESNET_DATA, then a "
-        "prepared tensorflow-datasets folder, then a download)",
+        help="an official archive, a folder with train/<class>/* and test/<class>/*, or, for your own images, one with "
+        "<class>/* (default: $RESNET_DATA, then a prepared tensorflow-datasets folder, then a download)",
     )
 
 

@@ -91,7 +91,7 @@ def _check_arrays(path: Path, stored: dict[str, str], wanted: dict[str, str]) ->
         parts.append(f"{len(differing)} have another shape or type (first: {name}, {stored[name]} for {wanted[name]})")
     raise UserError(
         f"weights must be of the network that the preset builds. Received: {path}, in which {'; '.join(parts)}. "
-        "Nothing was loaded.",
+        "Nothing was loaded. Give the preset the section `model` of the network whose weights these are.",
         "weights-of-another-network",
     )
 

@@ -55,7 +55,7 @@ def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.
     for i, (row, photo) in enumerate(zip(rows[:count], photos[:count], strict=True)):
         left, upper = _MARGIN + i % columns * _TILE_WIDTH, top + i // columns * _TILE_HEIGHT
         right, name = is_right(row), _tail(printable(row["file"].removeprefix(folder)), 40)
-        verdict = {None: "", True: " - right", False: f" - wrong: {printable(row['truth'] or '')}"}[right]
+        verdict = {None: "", True: " - right", False: f" - wrong, is {printable(row['truth'] or '')}"}[right]
         colour = {None: plots.INK, True: _RIGHT, False: _ALARM}[right]
         _write(axes, left, upper, name + verdict, size=8, va="top", color=colour)
         _tile(axes, row, photo, left, upper + 0.2)

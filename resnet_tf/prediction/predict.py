@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from resnet_tf import installation
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.format import plural
 from resnet_tf.models.build import load_network
@@ -96,9 +97,9 @@ class Predictor:
         if calibration:
             self._temperature, self.unsure_below = calibration["temperature"], calibration["unsure_below"]
             self.rule = (
-                f"below {self.unsure_below:.0%}, where {UNSURE_MISTAKES:.0%} of its mistakes on "
-                f"{calibration['images']:,} validation images lie; {calibration['right_if_sure']:.0%} of the others "
-                "were right"
+                f"probability below {self.unsure_below:.0%}; on {calibration['images']:,} validation images "
+                f"{UNSURE_MISTAKES:.0%} of the mistakes were below it, and {calibration['right_if_sure']:.0%} of the "
+                "answers above it were right"
             )
             if calibration["images"] < FEW_IMAGES:
                 self.caution = (
@@ -107,7 +108,10 @@ class Predictor:
                 )
         else:
             self._temperature, self.unsure_below = 1.0, UNSURE
-            self.rule = f"below {UNSURE:.0%}; eval.py --run {run.name} --split validation finds a better limit"
+            better = f"{installation.call('eval')} --run {run.name} --split validation fits a better limit"
+            if "validation_top1" not in (run.about.get("last") or {}):
+                better = "the run has no validation images to fit a limit on"
+            self.rule = f"probability below {UNSURE:.0%}; {better}"
 
     def compile(self) -> None:
         """Compiles the network for one photo at a time, which the first prediction would do otherwise."""

@@ -122,7 +122,7 @@ def print_table(rows: Sequence[dict], rule: str = "", console=None) -> None:
             continue
         best, *others = [(guess["class"], f"{guess['probability']:.1%}") for guess in row["top"]]
         first = cell(f"{best[0]} ?", "yellow") if row["unsure"] else cell(best[0], "bold")
-        verdict = {None: cell(""), True: cell("right", "green"), False: cell(f"wrong: {row['truth']}", "red")}
+        verdict = {None: cell(""), True: cell("right", "green"), False: cell(f"wrong, is {row['truth']}", "red")}
         shown = [verdict[is_right(row)]] * bool(scored)
         table.add_row(name, first, best[1], *shown, cell(", ".join(" ".join(other) for other in others)))
     console.print(table)

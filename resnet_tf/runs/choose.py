@@ -144,7 +144,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         weights = None if written is None else written.in_phases[-1].evaluation.weights
         return _log_choice(*_best(whole, trials, weights), runs, weights)
     if published:
-        lack = "finished run of its recipe" if trials or written else "finished run on images other than built-in ones"
+        lack = "finished run of its recipe" if trials or written else "finished run on real images"
         reason = f"pretrained, as {runs} holds no {lack}"
         best = max(published, key=lambda run: run.published.top1)
         return _log_choice(best, reason, runs)

@@ -39,7 +39,7 @@ def test_every_code_block_runs(folder):
         if language == "python":
             exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "docs/keras.md", "exec"), names)
         elif language == "json":
-            (folder / "mine.json").write_text(block)
+            (folder / "tune.json").write_text(block)
             assert json.loads(block)["data"]["dataset"] == "folder"
         for line in block.splitlines() if language == "bash" else ():
             _, program, *words = shlex.split(line)

@@ -16,7 +16,7 @@ PAGES = {
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "NOTES.md")
 }
 PRESETS = {path.stem for path in (ROOT / "presets").glob("*.json")}
-PLACEHOLDERS = {"NAME", "RUN", "mine.json"}
+PLACEHOLDERS = {"NAME", "RUN", "mine.json", "tune.json"}
 FOLDERS = "resnet_tf|docs|examples|presets|pretrained|tests|benchmarks|tools"
 OTHER_PROGRAMS = {"--logdir", "--upgrade"}  # options of tensorboard and pip
 

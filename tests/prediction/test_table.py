@@ -129,7 +129,7 @@ def test_folders_called_after_classes_score_the_photos():
     lines = printed(rows).splitlines()
     assert line in lines[-1]
     assert "right" in lines[2]
-    assert "wrong: dog" in lines[5]
+    assert "wrong, is dog" in lines[5]
     assert "right" not in lines[6]
     assert table.score(ROWS) == ""
     assert "right" not in printed(ROWS)
