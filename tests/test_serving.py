@@ -2,8 +2,10 @@
 
 import importlib.util
 import multiprocessing
+import os
 import re
 import resource
+import shutil
 import socket
 from types import SimpleNamespace
 
@@ -17,6 +19,7 @@ from resnet_tf.prediction.predict import Predictor
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.serving import answers, page
+from resnet_tf.serving import network as served_network
 from resnet_tf.serving.network import Network
 
 
@@ -104,6 +107,15 @@ def test_the_process_of_the_networks_answers_as_this_one(network, predictor, tmp
     assert user_error(network.describe, path, "3/20260101T000000Z-s0").code == "run-not-found"
 
 
+def test_a_run_that_has_changed_meanwhile_answers_as_it_is_now(tmp_path, monkeypatch):
+    (published,) = all_runs(pretrained.FOLDER)
+    folder = shutil.copytree(published.folder, tmp_path / "runs" / published.name)
+    first = served_network._predictor(str(folder), tmp_path / "runs", do_nothing)
+    assert served_network._predictor(str(folder), tmp_path / "runs", do_nothing) is first
+    os.utime(folder / "weights" / "last.npz", ns=(1, 1))
+    assert served_network._predictor(str(folder), tmp_path / "runs", do_nothing) is not first
+
+
 def test_after_the_process_of_the_networks_was_killed_another_answers(network, predictor, tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(saved(NOISE, "PNG"))
@@ -123,7 +135,7 @@ def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
         port = taken.getsockname()[1]
         assert user_error(page.check_place, "127.0.0.1", port).code == "address-not-available"
     page.check_place("127.0.0.1", port)
-    for host, number in (("127.0.0.1", 99999), ("no such host.invalid", 80)):
+    for host, number in (("127.0.0.1", 99999), ("127.0.0.1", 0), ("::1", port), ("no such host.invalid", 80)):
         assert user_error(page.check_place, host, number).code == "address-not-available"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert user_error(page.check_place, "127.0.0.1", port).code == "gradio-not-installed"

@@ -4,6 +4,7 @@ Fails, and is not skipped, where one of them is missing; run with `python -m pyt
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +106,24 @@ def test_a_photo_is_answered_and_a_text_is_refused(served, browser, tmp_path, wi
     assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.split("/")[2]}
     assert not uploads(temporary)
     page.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ({}, "http://example.com/photo.png", 400),  # Gradio would download it
+        ({"Host": "evil.example"}, "photo.png", 421),
+        ({"Origin": "http://evil.example"}, "photo.png", 403),
+    ],
+)
+def test_what_the_page_would_not_ask_is_refused(served, headers, path, status):
+    address, _, _ = served
+    photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    body = json.dumps({"data": [photo, "a run"], "fn_index": 1, "session_hash": "x"}).encode()
+    headers = {"Content-Type": "application/json", **headers}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{address}/gradio_api/queue/join", body, headers))
+    assert refused.value.code == status
 
 
 def test_a_photo_is_pasted_and_another_is_taken_by_the_camera(served, browser):

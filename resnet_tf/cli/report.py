@@ -22,7 +22,9 @@ def parser() -> command.Parser:
         "report", "Report what was measured and compare it with the presets' references.", EXAMPLES
     )
     what = options.add_argument_group("output")
-    what.add_argument("--html", metavar="FILE", help="self-contained HTML page (default: report.html; with --compare: none)")
+    what.add_argument(
+        "--html", metavar="FILE", help="self-contained HTML page (default: report.html; with --compare: none)"
+    )
     what.add_argument("--markdown", metavar="FILE", help="results as Markdown tables; - prints them")
     what.add_argument("--csv", metavar="FILE", help="results for a spreadsheet; - prints them")
     what.add_argument("--compare", metavar="RUN", nargs=2, help="compare two runs, with a paired test")

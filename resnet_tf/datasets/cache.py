@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_tf.datasets.splits import ArraySplit, Dataset
+from resnet_tf.errors import UserError
 from resnet_tf.files import locked, sync_folder, write_atomically
 from resnet_tf.log import logger
 
@@ -35,7 +36,19 @@ def describe(path: str | os.PathLike) -> File:
 
 def default_folder(given: str | os.PathLike | None = None) -> Path:
     """Returns the folder of the cache: `given`, else RESNET_CACHE, else ~/.cache/resnet_tf."""
-    return Path(given or os.environ.get("RESNET_CACHE") or "~/.cache/resnet_tf").expanduser()
+    return expanded(given or os.environ.get("RESNET_CACHE") or "~/.cache/resnet_tf", "RESNET_CACHE")
+
+
+def expanded(path: str | os.PathLike, variable: str) -> Path:
+    """Returns a path with `~` replaced by the home folder.
+
+    Raises:
+        UserError: this user has none, as in some containers; the message names the variable to set instead.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"this user has no home folder. Set {variable} to a folder.", "home-missing") from None
 
 
 def key_of(source: str, files: Iterable[File] = ()) -> str:

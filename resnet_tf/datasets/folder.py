@@ -23,7 +23,7 @@ from resnet_tf.datasets.decode import BadImage, open_image, problem
 from resnet_tf.datasets.shared_images import report_shared_files
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, fingerprint
 from resnet_tf.errors import UserError, unknown
-from resnet_tf.format import printable
+from resnet_tf.format import plural, printable
 from resnet_tf.log import logger
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -38,6 +38,9 @@ Tree = Mapping[str, list[File]]  # the image files of each class, both in the or
 def scan(folder: Path) -> Tree:
     """Lists the image files of every class folder in `folder`, with sizes and times; logs which others there are."""
     names = class_folders(folder)
+    beside, _ = scan_files(folder) if folder.is_dir() else ([], None)
+    if names and beside:
+        logger.info(f"{folder}: {plural(len(beside), 'image')} outside any class folder ignored")
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda name: scan_files(folder / name), names))
     others = sum((kinds for _, kinds in found), Counter())
@@ -55,7 +58,9 @@ def scan_files(folder: Path) -> tuple[list[File], Counter[str]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                others["broken link"] += 1
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
                 status = entry.stat()
                 files.append(File(entry.path, status.st_size, status.st_mtime_ns))
             else:

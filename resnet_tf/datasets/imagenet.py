@@ -93,7 +93,11 @@ def _label_flat(root: Path, names: tuple[str, ...]) -> Tree:
 
 def _read_labels(path: Path, files: list[File], names: tuple[str, ...]) -> dict[str, str]:
     """Returns classes by the stems of the images' file names."""
-    rows = [re.split(r"[,\s]+", line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # with or without a byte order mark
+    except UnicodeDecodeError:
+        raise _broken(f"{path} must be a text in UTF-8. Received: another encoding.") from None
+    rows = [re.split(r"[,\s]+", line.strip()) for line in lines if line.strip()]
     if rows and rows[0][0] == "ImageId":  # the head of Kaggle's table
         rows = rows[1:]
     alone = all(len(row) == 1 for row in rows)

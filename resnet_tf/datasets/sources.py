@@ -65,6 +65,8 @@ def load(name: str, data: str | None = None, cache: str | None = None) -> Datase
     cache_folder = caching.default_folder(cache)
     if name == "shapes10":
         return _load_shapes10(data, cache_folder)
+    if data == "":
+        raise UserError("--data needs a path. Received: an empty text.", "data-not-found")
     given = data if data is not None else os.environ.get("RESNET_DATA") or None
     if given is not None:
         label = f"{'--data' if data is not None else 'RESNET_DATA'} {given!r}"

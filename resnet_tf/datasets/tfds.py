@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from resnet_tf.datasets.archives import PublishedDataset
-from resnet_tf.datasets.cache import File, describe
+from resnet_tf.datasets.cache import File, describe, expanded
 from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
 from resnet_tf.files import locked, write_atomically
@@ -24,7 +24,7 @@ _DONE = ".complete"  # marks a folder whose images are all there
 
 def folder() -> Path:
     """Returns where tensorflow-datasets keeps what it prepares: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "TFDS_DATA_DIR")
 
 
 def find(name: str) -> Path | None:

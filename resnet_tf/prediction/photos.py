@@ -107,13 +107,13 @@ def load_all(
     """Decodes photos apart from this process, one `Photo` for each path, in order.
 
     Up to four decoders (`sandbox.serve`), fresh Python processes without TensorFlow and NumPy, work in turn.
-    One that crashes, or that takes longer than `seconds` on a photo, costs that photo alone and is replaced.
+    One that crashes, or that takes more than `seconds` on a photo, costs that photo alone and is replaced.
 
     Args:
         side: to which a photo is resized, in pixels.
         crop: side of the square that the network is shown, in pixels.
         frame: how a photo becomes a square: one of `sandbox.FRAMES`, see `sandbox.squared`.
-        seconds: time limit for one photo.
+        seconds: limit of processor time for one photo.
     """
     paths = [Path(path) for path in paths]
     decoders = [
@@ -172,7 +172,7 @@ class _Decoder:
         code = self._process.wait()
         self.stop()
         name = signal.Signals(-code).name if code < 0 else None  # Windows ends no process by a signal
-        if name == "SIGALRM":
+        if name in ("SIGPROF", "SIGALRM"):
             return f"decoding took longer than {self._seconds:g} s"
         if name == "SIGKILL":
             return "the decoder was killed (out of memory?)"

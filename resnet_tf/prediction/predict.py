@@ -25,12 +25,12 @@ from resnet_tf.scoring.diagnosis import FEW_IMAGES, UNSURE_MISTAKES, scaled
 from resnet_tf.scoring.metrics import mean_over_views
 
 BATCH = 32
-SECONDS = 4.0  # for one photo
+SECONDS = 4.0  # of processor time for one photo
 UNSURE = 0.5  # a first class less probable than this is marked as a guess, where validation images say nothing better
 
 
 def predict(
-    names: Sequence[str | PathLike],
+    names: str | PathLike | Sequence[str | PathLike],
     preset: str | None = None,
     run: str | Run | None = None,
     runs: str | Path = RUNS,
@@ -41,7 +41,7 @@ def predict(
     """Predicts the classes of photos: files, folders and glob patterns.
 
     Args:
-        names: of files and folders, and glob patterns.
+        names: of files and folders, and glob patterns; or one of them.
         preset: name or path of the preset whose best finished run predicts; or give `run`.
         run: a run, or its name or folder.
         runs: the folder in which runs are looked for.
@@ -59,6 +59,7 @@ def predict(
     """
     if not isinstance(run, Run):
         run = choose_run(preset, run, runs, "predict")
+    names = [names] if isinstance(names, str | PathLike) else names
     return [row for row, _ in Predictor(run, weights, frame).predict(photos.find([str(name) for name in names]), top)]
 
 
@@ -132,9 +133,10 @@ class Predictor:
             UserError: `top` is out of range.
         """
         top = min(3, len(self.classes)) if top is None else top
-        if not 1 <= top <= len(self.classes):
+        if not (isinstance(top, int) and 1 <= top <= len(self.classes)):
             raise UserError(
-                f"--top must be 1 to {len(self.classes)}, the classes of {self.run.name}. Received: {top}.",
+                f"--top must be a whole number from 1 to {len(self.classes)}, the classes of {self.run.name}. "
+                f"Received: {top}.",
                 "top-out-of-range",
             )
         loaded, done = photos.load_all(paths, *self._sizes, self.frame, SECONDS), 0

@@ -22,7 +22,8 @@ except ImportError:  # Windows
     resource = None
 
 FRAMES = ("squash", "crop", "pad")
-MAX_MEMORY = 1 << 30  # bytes of address space: enough for decode.MAX_PIXELS in RGBA
+MAX_MEMORY = 2 << 30  # bytes of address space: enough for decode.MAX_PIXELS in RGBA, and a turned copy
+_PATIENCE = 8  # a busy machine takes so many times as long as the processor time
 
 
 def serve(side: int, crop: int, frame: str, seconds: float) -> None:
@@ -30,27 +31,33 @@ def serve(side: int, crop: int, frame: str, seconds: float) -> None:
 
     An answer is a line of JSON, {"error"} or {"width", "height", "preview": [width, height]}, then for a good photo
     the RGB bytes of its square (`squared`) and of its preview. No pickle: what comes from the process that read a
-    stranger's file is data. The kernel's alarm ends the process, whatever code it is in, when one photo takes longer
-    than `seconds`.
+    stranger's file is data. The kernel's alarm ends the process, whatever code it is in, when one photo takes more than
+    `seconds` of processor time, or far longer by the clock.
     """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing a library prints mixes with them
     logging.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     if resource:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        for alarm in (signal.SIGALRM, signal.SIGPROF):
+            signal.signal(alarm, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGPROF})
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(ValueError, OSError):  # some systems have no such limit
             resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     for line in sys.stdin:
-        if resource:
-            signal.setitimer(signal.ITIMER_REAL, seconds)
+        _limit(seconds)
         header, pixels = answer(json.loads(line), side, crop, frame)
-        if resource:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit(0)
         replies.write(json.dumps(header).encode() + b"\n" + pixels)
         replies.flush()
+
+
+def _limit(seconds: float) -> None:
+    """Sets the alarms of one photo; 0: none."""
+    if resource:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE * seconds)
 
 
 def answer(path: str, side: int, crop: int, frame: str) -> tuple[dict, bytes]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_tf import files, installation
-from resnet_tf.errors import UserError, shown
+from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.presets import preset_files, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import Evaluation
@@ -111,9 +111,12 @@ class Run:
         """Returns the file of its "last" or its "best" weights.
 
         Raises:
-            UserError: they are missing, as the run is not finished.
+            UserError: there are no such weights, or they are missing, as the run is not finished.
         """
-        path = {"last": self.last, "best": self.best}[which]
+        known = {"last": self.last, "best": self.best}
+        if which not in known:
+            raise unknown("weights", which, known, code="weights-unknown")
+        path = known[which]
         status = self.about.get("status")
         # A finished run that is being made longer has the last weights of its shorter self until it is finished again.
         if which == "best" and path.exists():

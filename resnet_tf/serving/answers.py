@@ -51,7 +51,7 @@ def describe(path: Path, predictor, runs: str | Path) -> str:
         f"<span>{guess['probability']:.1%}</span></div>"
         for guess in row["top"]
     )
-    source = f"Answered by {row['run']} ({recorded_accuracy(predictor.run, runs)}). Unsure is a class {predictor.rule}."
+    source = f"Answered by {row['run']} ({recorded_accuracy(predictor.run, runs)}). Unsure: {predictor.rule}."
     source += f" Note: {predictor.caution}." * bool(predictor.caution)
     return _wrapped(
         f"<h2>{_text(best['class'])}</h2><p>{best['probability']:.1%}, {verdict}</p>{bars}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from resnet_tf.errors import UserError
 from resnet_tf.runs.choose import find_run
+from resnet_tf.runs.run import Run
 from resnet_tf.serving import answers
 
 _NETWORKS = 3  # in memory at a time
@@ -71,12 +72,20 @@ def _end_with_page() -> None:
     os._exit(1)
 
 
+def _predictor(name: str, runs: str | Path, start_tensorflow: Callable[[], None]):
+    run = find_run(name, runs)
+    files = [run.folder / "run.json", run.folder / "preset.json", run.last, run.best]
+    # A run that was trained on or scored meanwhile has other weights, or another temperature.
+    state = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.exists())
+    return _loaded(run, state, start_tensorflow)
+
+
 @lru_cache(_NETWORKS)
-def _predictor(run: str, runs: str | Path, start_tensorflow: Callable[[], None]):
+def _loaded(run: Run, state: tuple, start_tensorflow: Callable[[], None]):
     start_tensorflow()
     from resnet_tf.prediction.predict import Predictor
 
-    return Predictor(find_run(run, runs))
+    return Predictor(run)
 
 
 def _load(*arguments) -> None:

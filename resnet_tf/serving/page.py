@@ -24,14 +24,9 @@ from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, find_run, readable_runs
 from resnet_tf.runs.run import Run
 from resnet_tf.serving import answers
+from resnet_tf.serving.guard import MAX_UPLOAD, Guard
 from resnet_tf.serving.network import Network
 
-MAX_UPLOAD = 20_000_000  # bytes
-# The browser may ask no other server: Gradio's page would load fonts and a script from elsewhere.
-_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
-)
 _STYLE = """
 .answer {font-size: 16px; line-height: 1.45}
 .answer h2 {font-size: 26px; margin: 0 0 4px}
@@ -71,7 +66,7 @@ def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callabl
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = build(first, runs, Path(uploads), network.describe)
         page.queue(max_size=16)
-        launch(page, host, port)
+        launch(page, host, port, Path(uploads))
         logger.info(f"The page is at http://{host}:{port} (Ctrl-C stops it).")
         with contextlib.suppress(BrokenProcessPool):  # the first photo says so, and starts another process
             loading.result()
@@ -83,8 +78,11 @@ def check_place(host: str, port: int) -> None:
     """Raises UserError where the page cannot be served: no Gradio, or the port is taken."""
     if importlib.util.find_spec("gradio") is None:
         raise UserError(f"The page needs Gradio: {installation.install('page')}.", "gradio-not-installed")
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port must be 1 to 65535. Received: {port}.", "address-not-available")
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # Gradio cannot serve IPv6 addresses.
+        family = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][0]
         with socket.socket(family) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((host, port))
@@ -94,11 +92,13 @@ def check_place(host: str, port: int) -> None:
         raise UserError(message, "address-not-available") from None
 
 
-def launch(page, host: str, port: int) -> str:
-    """Starts to serve a page in the background; returns its address."""
+def launch(page, host: str, port: int, uploads: Path) -> str:
+    """Starts to serve a page, whose uploads come into a folder, in the background; returns its address."""
     import gradio
     from starlette.middleware import Middleware
 
+    local = socket.gethostbyname(host).startswith("127.")
+    hosts = {"127.0.0.1", "localhost", host.lower()} if local else None  # other machines may know it by any name
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     with contextlib.redirect_stdout(io.StringIO()):
         _, address, _ = page.launch(
@@ -112,26 +112,11 @@ def launch(page, host: str, port: int) -> str:
             footer_links=[],
             max_file_size=MAX_UPLOAD,
             state_session_capacity=16,
-            app_kwargs={"middleware": [Middleware(_WithPolicy)]},
+            app_kwargs={"middleware": [Middleware(Guard, hosts, uploads)]},
             theme=theme,
             css=_STYLE,
         )
     return address
-
-
-class _WithPolicy:
-    """Adds the content security policy to every answer."""
-
-    def __init__(self, app):
-        self._app = app
-
-    async def __call__(self, scope, receive, send):
-        async def with_policy(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", _POLICY.encode())]
-            await send(message)
-
-        await self._app(scope, receive, with_policy)
 
 
 def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path, str], str]):
@@ -155,6 +140,8 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
         path = Path(os.path.realpath(upload))
         if uploads.resolve() not in path.parents:
             return None, answers.refusal("the file is no upload")
+        if not path.exists():  # Gradio calls uploads after their content
+            return None, answers.refusal("another window showed the same photo and deleted it; drop it again")
         try:
             return None, describe(path, place(name))
         except UserError as error:
@@ -168,7 +155,10 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
         return str(first.folder) if name == first.name else name  # the first run may lie elsewhere
 
     def introduction(name: str) -> str:
-        return answers.introduce(find_run(place(name), runs), runs)
+        try:
+            return answers.introduce(find_run(place(name), runs), runs)
+        except UserError as error:
+            return answers.refusal(str(error))
 
     names = _names(first, runs)
     with gradio.Blocks(title="Predict a photo", analytics_enabled=False, delete_cache=(60, 600)) as page:

@@ -45,7 +45,8 @@ def recalibrate_if_lagging(run: Run, plan: Plan, row: dict) -> float | None:
     weights.save(network, run.last, {**metadata, "validation_top1": scores.top1, "recalibrated": True})
     logger.info(
         "batch norm's running statistics lag behind the weights. They were measured again for the last weights: "
-        f"validation loss {running_loss:.3f} -> {scores.loss:.3f}. A learning rate that falls over more steps avoids this."
+        f"validation loss {running_loss:.3f} -> {scores.loss:.3f}. A learning rate that falls over more steps avoids "
+        "this."
     )
     return scores.top1
 

@@ -182,6 +182,17 @@ def test_a_photo_is_shown_in_the_views_of_the_evaluation(home, image_tree, view,
         np.testing.assert_allclose([ours[name] for name in run.about["class_names"]], share, atol=1e-5)
 
 
+def test_one_name_is_one_photo(home, image_tree, monkeypatch):
+    photo = next((image_tree / "test" / "cat").iterdir())
+    run = all_runs(home / "runs")[0]
+    for name in (str(photo), photo):
+        (row,) = resnet_tf.predict(name, run=run)
+        assert row["file"] == str(photo)
+    assert user_error(resnet_tf.predict, photo, run=run, top=2.5).code == "top-out-of-range"
+    assert user_error(resnet_tf.predict, photo, run=run, weights="bset").code == "weights-unknown"
+    assert user_error(resnet_tf.from_pretrained, run, which="bset").code == "weights-unknown"
+
+
 def test_an_unknown_frame_is_refused(home):
     assert user_error(Predictor, all_runs(home / "runs")[0], frame="stretch").code == "unknown-frame"
 

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from assertions import user_error
 from messages import listen
 
-from resnet_tf.datasets import cache, sources
+from resnet_tf.datasets import cache, sources, tfds
 
 
 @pytest.fixture
@@ -49,6 +51,19 @@ def test_cache_is_where_the_argument_the_variable_or_home_says(tree, tmp_path, m
     monkeypatch.delenv("RESNET_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache.default_folder() == tmp_path / "home" / ".cache" / "resnet_tf"
+
+
+def test_a_user_without_a_home_is_told_which_variable_to_set(monkeypatch):
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("RESNET_CACHE", "TFDS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    for ask, variable in ((cache.default_folder, "RESNET_CACHE"), (tfds.folder, "TFDS_DATA_DIR")):
+        error = user_error(ask)
+        assert error.code == "home-missing"
+        assert variable in str(error)
 
 
 def test_a_changed_added_or_removed_file_is_read_again(tree):

@@ -156,13 +156,17 @@ def test_what_is_left_out_is_said_by_kind(photos):
     for name in ("1.heic", "2.HEIC", "3.tif", "4"):
         (photos / "rose" / name).write_bytes(b"not looked into")
     (photos / "daisy" / "more").mkdir()
+    (photos / "tulip" / "gone.jpg").symlink_to(photos / "nowhere.jpg")
+    (photos / "tulip" / "loop.jpg").symlink_to(photos / "tulip" / "loop.jpg")
+    shutil.copy(next(photos.glob("rose/*.jpg")), photos / "beside.jpg")
     lines = listen()
     dataset = sources.load("folder", str(photos))
     assert len(dataset.train) + len(dataset.test) == 30
-    assert len(lines) == 1
-    kinds = lines[0].partition("are ignored: ")[2].split(", ")
+    beside, left_out = lines
+    assert "1 image outside any class folder" in beside
+    kinds = left_out.partition("are ignored: ")[2].split(", ")
     assert kinds[0] == "2 .heic"
-    assert set(kinds) == {"2 .heic", "1 .tif", "1 .txt", "1 without suffix", "1 folder"}
+    assert set(kinds) == {"2 .heic", "2 broken link", "1 .tif", "1 .txt", "1 without suffix", "1 folder"}
 
 
 def test_own_photos_are_turned_upright_and_those_of_imagenet_are_not(tmp_path, write_photo):

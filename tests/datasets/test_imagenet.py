@@ -72,6 +72,17 @@ def test_flat_validation_images_need_a_sound_list(imagenet):
             sources.load("imagenet", str(root))
 
 
+def test_a_list_of_labels_is_text_in_utf_8_with_or_without_a_mark(imagenet):
+    root, labels = imagenet
+    flatten(root)
+    _, lines = label_lines("name and wnid", labels)
+    (root / "val_labels.txt").write_text("\n".join(lines), encoding="utf-8-sig")
+    assert len(sources.load("imagenet", str(root)).test) == 6
+    (root / "val_labels.txt").write_text("\n".join(lines), encoding="utf-16")  # PowerShell's
+    with pytest.raises(UserError, match="UTF-8"):
+        sources.load("imagenet", str(root))
+
+
 def test_imagenet_wants_both_splits(imagenet):
     root, _ = imagenet
     shutil.rmtree(root / "val" / WNIDS[1])

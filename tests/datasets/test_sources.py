@@ -58,6 +58,11 @@ def test_a_given_place_that_does_not_serve_is_an_error_by_itself(by, tmp_path, m
             assert part in str(error)
 
 
+def test_an_empty_path_is_not_the_working_directory(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert user_error(sources.load, "cifar10", "").code == "data-not-found"
+
+
 def test_one_folder_can_hold_several_data_sets(tree, tmp_path):
     tree.rename(tmp_path / "cifar10")
     assert sources.load("cifar10", str(tmp_path)).source == f"image folder {tmp_path / 'cifar10'}"

@@ -1,0 +1,124 @@
+"""What the page lets in: requests from its own page, of bounded size, that name no other server.
+
+Gradio alone would answer a foreign website whose name leads to this machine (DNS rebinding), take any number of files
+in one request, and download whatever address a request names as a photo.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+MAX_UPLOAD = 20_000_000  # bytes
+MAX_WAITING = 10 * MAX_UPLOAD  # bytes of uploads that nobody has read yet
+_FORM = 100_000  # bytes that a browser's form adds to a file, and more than any other request has
+_ABANDONED = 600  # seconds after which an upload that was not read is deleted
+# The browser may ask no other server: Gradio's page would load fonts and a script from elsewhere.
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
+)
+
+
+class Guard:
+    """ASGI middleware that refuses what the page's own browser page would not send, and adds a security policy.
+
+    Args:
+        app: the application behind it.
+        hosts: names under which the page may be asked; None: any, where it is served to other machines.
+        uploads: the folder of uploads.
+    """
+
+    def __init__(self, app, hosts: Collection[str] | None, uploads: Path):
+        self._app, self._hosts, self._uploads = app, hosts, uploads
+
+    async def __call__(self, scope, receive, send):
+        async def with_policy(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", _POLICY.encode())]
+            await send(message)
+
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        refused = self._refused(scope)
+        if refused is None and scope.get("method") == "POST" and not scope["path"].endswith("/upload"):
+            body = await _read(receive)
+            receive = _replay(body, receive)
+            if _names_a_server(body):
+                refused = 400
+        if refused is None:
+            return await self._app(scope, receive, with_policy)
+        await send({"type": "http.response.start", "status": refused, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _refused(self, scope) -> int | None:
+        """Returns the HTTP status with which a request is refused by its headers alone; None: it is not."""
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin, length = (headers.get(name) for name in (b"host", b"origin", b"content-length"))
+        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
+            return 421  # misdirected
+        if origin is not None and urlsplit(origin).netloc != host:
+            return 403
+        if scope.get("method") != "POST":
+            return None
+        if length is None or not length.isdecimal():
+            return 411  # how much would come is not said
+        if not scope["path"].endswith("/upload"):
+            return 413 if int(length) > _FORM else None
+        if int(length) > MAX_UPLOAD + _FORM:
+            return 413
+        return 503 if self._waiting() > MAX_WAITING else None
+
+    def _waiting(self) -> int:
+        """Returns the bytes of the uploads that nobody has read yet, and deletes those whose browser has gone."""
+        total = 0
+        for path in self._uploads.rglob("*"):
+            with contextlib.suppress(OSError):  # it was read and deleted meanwhile
+                status = path.stat()
+                if not path.is_file():
+                    continue
+                if time.time() - status.st_mtime > _ABANDONED:
+                    path.unlink()
+                else:
+                    total += status.st_size
+        return total
+
+
+async def _read(receive) -> bytes:
+    """Returns the whole body of a request."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+def _replay(body: bytes, receive):
+    """Returns a `receive` that gives a body that was read already, and then what follows it."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again():
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+def _names_a_server(body: bytes) -> bool:
+    """Returns whether JSON has a file, {"path": ...}, that would be fetched from a server."""
+    try:
+        return _has_remote_path(json.loads(body))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _has_remote_path(value: Any) -> bool:
+    if isinstance(value, dict):
+        path = value.get("path")
+        if isinstance(path, str) and urlsplit(path.strip()).scheme.lower() in ("http", "https"):
+            return True
+        value = list(value.values())
+    return isinstance(value, list) and any(map(_has_remote_path, value))

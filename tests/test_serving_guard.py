@@ -1,0 +1,94 @@
+"""What the page refuses before Gradio sees it."""
+
+import asyncio
+import json
+import os
+import time
+
+import pytest
+
+from resnet_tf.serving.guard import MAX_UPLOAD, MAX_WAITING, Guard
+
+OWN = {"host": "127.0.0.1:7860", "origin": "http://127.0.0.1:7860"}
+
+
+async def application(scope, receive, send):
+    """Answers with the body that it was sent."""
+    body = (await receive())["body"] if scope["method"] == "POST" else b""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def asked(uploads, path="/", body=None, hosts=frozenset({"127.0.0.1", "localhost"}), **headers):
+    """Returns the status, the headers and the body of the answer to a request; with a body it is a POST."""
+    if body is not None:
+        headers.setdefault("content-length", str(len(body)))
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items() if value is not None]
+    scope = {"type": "http", "method": "GET" if body is None else "POST", "path": path, "headers": raw}
+    parts = [body[:5], body[5:]] if body else [b""]
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Guard(application, hosts, uploads)(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def test_the_pages_own_requests_pass_whole(tmp_path):
+    status, headers, _ = asked(tmp_path, **OWN)
+    assert status == 200
+    assert b"default-src 'self'" in headers[b"content-security-policy"]
+    body = json.dumps({"data": [{"path": "/tmp/photo.png", "url": "http://127.0.0.1:7860/file=photo.png"}]}).encode()
+    assert asked(tmp_path, "/queue/join", body, **OWN)[::2] == (200, body)
+    assert asked(tmp_path, "/queue/join", b"no JSON", **OWN)[0] == 200
+    assert asked(tmp_path, host="localhost:7860")[0] == 200  # typed into the address bar: no origin
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example:7860"}, 421),  # its name leads to this machine
+        ({"host": "evil.example:7860", "origin": "http://evil.example:7860"}, 421),
+        ({**OWN, "origin": "http://evil.example"}, 403),
+        ({**OWN, "origin": "null"}, 403),
+        ({}, 421),
+    ],
+)
+def test_other_websites_are_refused(tmp_path, headers, status):
+    for body in (None, b"{}"):
+        assert asked(tmp_path, "/queue/join", body, **headers)[0] == status
+    assert asked(tmp_path, "/upload", b"photo", **headers)[0] == status
+
+
+def test_served_to_other_machines_it_may_have_any_name_but_no_foreign_origin(tmp_path):
+    assert asked(tmp_path, hosts=None, host="desk.example:7860", origin="http://desk.example:7860")[0] == 200
+    assert asked(tmp_path, hosts=None, host="desk.example:7860", origin="http://evil.example")[0] == 403
+
+
+@pytest.mark.parametrize("path", ["http://example.com/photo.png", " HTTPS://example.com/photo.png"])
+def test_a_photo_on_another_server_is_refused(tmp_path, path):
+    for payload in ({"data": [{"path": path}, "run"]}, [[{"a": {"path": path}}]]):
+        assert asked(tmp_path, "/queue/join", json.dumps(payload).encode(), **OWN)[0] == 400
+
+
+def test_requests_are_bounded(tmp_path):
+    assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": str(MAX_UPLOAD)})[0] == 200
+    assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": str(2 * MAX_UPLOAD)})[0] == 413
+    assert asked(tmp_path, "/queue/join", b"{}", **OWN, **{"content-length": str(MAX_UPLOAD)})[0] == 413
+    for length in (None, "-1", "many"):
+        assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": length})[0] == 411
+
+
+def test_uploads_that_nobody_reads_fill_no_disk(tmp_path):
+    waiting = tmp_path / "0123" / "photo.png"
+    waiting.parent.mkdir()
+    with waiting.open("wb") as file:
+        file.truncate(MAX_WAITING + 1)  # without its bytes on the disk
+    assert asked(tmp_path, "/upload", b"photo", **OWN)[0] == 503
+    os.utime(waiting, times=(time.time() - 3600,) * 2)  # its browser has gone
+    assert asked(tmp_path, "/upload", b"photo", **OWN)[0] == 200
+    assert not waiting.exists()
