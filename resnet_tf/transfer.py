@@ -1,5 +1,6 @@
 """A run's weights where another work starts: as a Keras model, or in the network of another training."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from os import PathLike
@@ -11,8 +12,14 @@ import keras
 from resnet_tf.errors import UserError
 from resnet_tf.models import weights
 from resnet_tf.models.build import build_network
+from resnet_tf.presets.network import Network
 from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import RUNS, Run
+
+# Keys of a network that change how it is trained, or what the shapes of its weights show, and not what it computes.
+_NOT_COMPUTED = ("initializer", "zero_last_scale", "stochastic_depth", "norm_momentum", "parameter_limit")
+_NOT_COMPUTED += ("num_residual_units", "stage_sizes")
+_OF_HEAD = ("head_bias", "logit_scale")
 
 
 def from_pretrained(
@@ -29,8 +36,9 @@ def from_pretrained(
     Args:
         name_or_run: a run, its name or folder; or a preset's name or file, which stands for its best finished run and,
             where there is none, for its published one ("quick-long").
-        classes: number of logits of a new head with fresh weights; None: the run's own head.
-        include_top: False: without a head, the model returns the features that it takes, averaged over the image.
+        classes: number of logits of a new head with fresh weights, which are not scaled (`logit_scale`): ordinary
+            learning rates suit it. None: the run's own head.
+        include_top: False: without a head, the model returns the features that it takes, pooled over the image.
         runs: the folder in which runs are looked for.
         which: "last" or "best" weights; default: as the preset says.
         seed: of the fresh head's weights.
@@ -52,6 +60,8 @@ def from_pretrained(
         raise UserError(f"classes must be at least 1. Received: {classes}.", "classes-out-of-range")
     run = named_run(name_or_run, runs, "load")
     preset = run.preset.in_phases[-1]
+    if classes is not None:
+        preset = dataclasses.replace(preset, model=dataclasses.replace(preset.model, logit_scale=1.0))
     model = build_network(preset, classes or len(run.about["class_names"]), seed=seed)
     weights.load(model, run.weights(which or preset.evaluation.weights), head=classes is None)
     if include_top:
@@ -64,20 +74,21 @@ class Start(NamedTuple):
 
     Attributes:
         content: of the weight file.
-        about: what run.json keeps: "run", "weights" ("last" or "best"), "sha256", "head" (whether it was loaded) and
-            "arrays" (how many were).
+        about: what run.json keeps: "run", "weights" ("last" or "best"), "sha256", "head" (whether it was loaded),
+            "arrays" (how many were) and "differs" (see `_differences`).
     """
 
     content: bytes
     about: dict
 
 
-def start_from(source: Run, network: keras.Model, class_names: Sequence[str]) -> Start:
+def start_from(source: Run, network: keras.Model, model: Network, class_names: Sequence[str]) -> Start:
     """Loads a run's weights into the network of a new training, all but the head where the classes are others.
 
     Input normalisation and batch norm's running statistics are among them: the other weights expect these.
 
     Args:
+        model: of the new training's preset.
         class_names: of the new training.
 
     Raises:
@@ -90,7 +101,18 @@ def start_from(source: Run, network: keras.Model, class_names: Sequence[str]) ->
     arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.weights)
     digest = hashlib.sha256(content).hexdigest()
     about = {"run": source.name, "weights": which, "sha256": digest, "head": head, "arrays": arrays}
-    return Start(content, about)
+    return Start(content, {**about, "differs": _differences(source.preset.model, model, head)})
+
+
+def _differences(before: Network, now: Network, head: bool) -> dict[str, list]:
+    """Returns in what a network computes otherwise than the one whose weights it takes, {key: [before, now]}.
+
+    The shapes of the weights, which fit, do not show it: with another activation the weights mean something else.
+    """
+    ignored = {*_NOT_COMPUTED, *(() if head else _OF_HEAD)}
+    keys = [field.name for field in dataclasses.fields(Network) if field.name not in ignored]
+    pairs = {key: [getattr(before, key), getattr(now, key)] for key in keys}
+    return {f"model.{key}": pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def load_start(network: keras.Model, run: Run) -> None:
@@ -101,7 +123,8 @@ def load_start(network: keras.Model, run: Run) -> None:
 def describe_start(init: dict) -> str:
     """Returns a line for people on what `start_from` did."""
     head = "the head among them" if init["head"] else "all but the head, whose classes are others"
+    differs = [f"{key} ({old} there, {new} here)" for key, (old, new) in init.get("differs", {}).items()]
     return (
         f"starts from the {init['weights']} weights of {init['run']}: {init['arrays']} arrays, {head}; input "
         "normalisation is that run's too"
-    )
+    ) + (f". Its network differs in {', '.join(differs)}" if differs else "")

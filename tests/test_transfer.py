@@ -1,5 +1,8 @@
 """A run's weights as a Keras model: the probabilities that predict gives, features, another head, plain `fit`."""
 
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -54,6 +57,21 @@ def test_another_head_is_fresh_and_the_rest_the_runs(model):
     for weight, same, expected in zip(other.weights[-2:], again.weights[-2:], fresh.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
         np.testing.assert_array_equal(weight, same)
+
+
+def test_the_logits_of_another_head_are_not_scaled(model, images, tmp_path):
+    """A scale of 1 / 256, as `quick` has, would make an ordinary learning rate 65,536 times too small for the head."""
+    (run,) = all_runs(pretrained.FOLDER)
+    folder = tmp_path / "copy"
+    shutil.copytree(run.folder, folder)
+    preset = json.loads((folder / "preset.json").read_text())
+    preset["model"]["logit_scale"] = 0.25
+    (folder / "preset.json").write_text(json.dumps(preset))
+    scaled = resnet_tf.from_pretrained(folder)
+    np.testing.assert_allclose(scaled(images), model(images) / 4, rtol=1e-5)
+    other = resnet_tf.from_pretrained(folder, classes=3)
+    head = other.get_layer("head")
+    assert other.output is head.output
 
 
 def test_plain_fit_trains_a_dense_layer_on_frozen_features():

@@ -140,6 +140,15 @@ def test_its_result_is_compared_with_no_reference(fine_tune, trained, tiny_prese
     assert "not comparable" in result["verdict"]
 
 
+def test_a_network_that_computes_otherwise_than_the_one_it_takes_its_weights_from_is_named(fine_tune):
+    """Another activation fits by the shapes of the weights, and is no mistake by itself."""
+    same = {"norm_momentum": 0.5, "initializer": "he_fan_out"}  # of the training alone
+    logged = listen()
+    run = fine_tune(model={"activation": "gelu", "head_bias": True, **same})
+    assert run.about["init"]["differs"] == {"model.activation": ["relu", "gelu"]}
+    assert any("model.activation (relu there, gelu here)" in line for line in logged)
+
+
 def test_without_it_a_row_says_nothing_of_it(trained):
     (row,) = files.read_rows(trained.folder.parents[1] / "train_overall.jsonl")[0]
     assert "init" not in row
