@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
@@ -55,12 +55,17 @@ def shared_files(first: Sequence[File], second: Sequence[File]) -> list[tuple[st
     Sizes are compared first, then the files' ends, and whole files are read only where both agree.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        for key in (lambda file: file.size, _end_of, _hash_of):
-            known, asked = (list(zip(pool.map(key, files), files, strict=True)) for files in (first, second))
-            both = {value for value, _ in known} & {value for value, _ in asked}
-            first, second = ([file for value, file in pairs if value in both] for pairs in (known, asked))
-    places = dict(known)
-    return [(file.path, places[value].path) for value, file in asked if value in both]
+
+        def by(key: Callable[[File], Hashable], files: Sequence[File]) -> list[tuple[Hashable, File]]:
+            return list(zip(pool.map(key, files), files, strict=True))
+
+        for key in (lambda file: file.size, _end_of):
+            known, asked = by(key, first), by(key, second)
+            common = {value for value, _ in known} & {value for value, _ in asked}
+            first = [file for value, file in known if value in common]
+            second = [file for value, file in asked if value in common]
+        path_of = {content: file.path for content, file in by(_hash_of, first)}
+        return [(file.path, path_of[content]) for content, file in by(_hash_of, second) if content in path_of]
 
 
 def _end_of(file: File) -> tuple[int, bytes]:

@@ -14,7 +14,9 @@ def resized_side(side, shorter, size):
 
 
 def centred(room):
-    """Returns the start of a centred window that is `room` pixels smaller than the image, or larger: half to even.
+    """Returns the start of a centred window that is `room` pixels smaller than the image; negative: larger.
+
+    `room` / 2 is rounded, half to even.
 
     Source: torchvision's CenterCrop: int(round(room / 2.0)).
     """

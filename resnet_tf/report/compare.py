@@ -133,7 +133,7 @@ def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
     figures |= {"best validation_top1": max(validation, default=None), "training seconds": run.about.get("seconds")}
     length, step = run.about.get("steps_planned"), run.about.get("step")
     for row in evaluated:
-        is_present = length in (None, row.steps_planned) and step in (None, row.trained or row.steps)
+        is_present = length in (None, row.steps_planned) and step in (None, row.updates)
         if row.run == run.name and is_present:  # it has not been made longer or trained further since
             title = f"{row.split} of {row.data['title']} ({row.view}, {row.weights} weights, {row.resolution} px)"
             figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}

@@ -265,5 +265,5 @@ def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
         result
         for result in reversed(ledger.evaluations(runs))
         if (result.run, result.split, result.same_data_as_training, result.steps_planned) == wanted
-        and (result.trained or result.steps) in (None, run.about.get("step"))
+        and result.updates in (None, run.about.get("step"))
     ]

@@ -102,7 +102,7 @@ def _training_differences(result: Evaluation) -> list[str]:
     """Returns where a result's training departs from the preset, and how much of it is missing."""
     reasons = [f"{key}: {ours}, the preset's is {theirs}" for key, (ours, theirs) in result.changed.items()]
     # The best weights were saved before the training's end: their step does not say how far it came.
-    steps = result.trained or result.steps
+    steps = result.updates
     if steps is None:
         reasons.append("training: of a length that the weights do not say")
     elif steps < result.steps_planned:

@@ -80,8 +80,11 @@ class Evaluation:
         changed: where the run's recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
         init: the run whose weights the training started from; None: random ones.
         device, precision: what the run was trained on, and in what: "CPU: AMD EPYC, 2 threads", "float32".
-        steps, epochs: how long the scored weights were trained; None where they do not say.
-        trained: updates of the whole run; the best weights are from an earlier step.
+        steps_planned: updates of the whole training, as planned.
+        steps, epochs: after how many updates and epochs the scored weights were saved; None where their file does not
+            say.
+        trained: how many updates the run had done when it was scored; more than `steps` for the best weights. None in
+            rows of early versions, and while the run is trained. See `updates`.
         validation_top1: of the scored weights, by the run's log.
         split: "test" or "validation".
         resolution: height and width in pixels of the images as the network saw them.
@@ -152,6 +155,11 @@ class Evaluation:
         """What names the files and figures of this evaluation within its run: ("test", "1-crop", "last")."""
         size = (f"{self.resolution}px",) if self.frame else ()
         return self.split, self.view, self.weights, *size
+
+    @property
+    def updates(self) -> int | None:
+        """The updates that the run had done when it was scored, as far as they are known."""
+        return self.trained or self.steps
 
     @property
     def computed_in(self) -> str:

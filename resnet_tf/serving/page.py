@@ -57,7 +57,9 @@ def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callabl
     Raises:
         UserError: the first run's network cannot be loaded.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, must delete the folder of uploads
+    for name in ("SIGTERM", "SIGHUP"):  # they, too, must delete the folder of uploads; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="resnet-page-") as uploads,
         Network(runs, start_tensorflow) as network,

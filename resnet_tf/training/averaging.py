@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from resnet_tf.presets.optimizer import Lookahead
 from resnet_tf.training.plan import Plan
 from resnet_tf.training.step import Step
 
@@ -111,28 +110,27 @@ class _EMA(_Averages):
 class _Lookahead(_Averages):
     """Every few steps the average moves towards the weights, and the training goes on from it.
 
+    After each epoch the training goes on from the average too, which is what validation scores.
+
     Source: Zhang et al. 2019 (arXiv:1907.08610), with the growing decay of airbench94 (github.com/KellerJordan/
     cifar10-airbench).
     """
 
     def after_step(self, step: int) -> None:
         spec, plan = self.plan.preset.optimizer.lookahead, self.plan
-        previous = (step - 1) // spec.every_steps * spec.every_steps  # the last due step before this one
-        started = self._is_due(previous)
-        if self._is_due(step):
-            self.step.synchronize()
-            if started:
-                self.move(np.float32(1 - spec.decay**spec.every_steps * (step / plan.total_steps) ** spec.power))
-                _copy(self.averages, self.weights)
-            else:
-                _copy(self.weights, self.averages)
-        elif started and (step % plan.steps_per_epoch == 0 or step == plan.total_steps):
-            self.step.synchronize()
-            _copy(self.averages, self.weights)
-
-    def _is_due(self, step: int) -> bool:
-        spec: Lookahead = self.plan.preset.optimizer.lookahead
-        return step > spec.start_epoch * self.plan.steps_per_epoch and step % spec.every_steps == 0
+        # The first step beyond the start that is a multiple of `every_steps`.
+        first = (spec.start_epoch * plan.steps_per_epoch // spec.every_steps + 1) * spec.every_steps
+        due = step >= first and step % spec.every_steps == 0
+        is_scored = step > first and (step % plan.steps_per_epoch == 0 or step == plan.total_steps)
+        if not (due or is_scored):
+            return
+        self.step.synchronize()
+        if step == first:
+            _copy(self.weights, self.averages)
+            return
+        if due:
+            self.move(np.float32(1 - spec.decay**spec.every_steps * (step / plan.total_steps) ** spec.power))
+        _copy(self.averages, self.weights)
 
 
 def build_averaging(step: Step, plan: Plan) -> Averaging:

@@ -132,11 +132,12 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
     run.update(status="running", step=None)
     run.write_preset(preset)
     if grown:
-        overrides = _stored_changes(run)
+        departures = _stored_changes(run)  # {key: [in the run, in the preset's file]}
         for key, (now, old) in schema.changes(preset, before).items():
-            overrides[key] = [now, overrides.get(key, [None, old])[1]]
-        overrides = {key: pair for key, pair in overrides.items() if pair[0] != pair[1]}
-        run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=overrides)
+            _, in_file = departures.get(key, [None, old])
+            departures[key] = [now, in_file]
+        departures = {key: pair for key, pair in departures.items() if pair[0] != pair[1]}
+        run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=departures)
 
 
 def _stored_changes(run: Run) -> dict[str, list]:
