@@ -8,7 +8,7 @@ from resnet_tf.presets.optimizer import LossSpec
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class CrossEntropy(keras.losses.Loss):
-    """Cross entropy of labels int [batch] and logits float [batch, classes], averaged over the batch.
+    """Cross entropy of labels int [batch] or [batch, 1] and logits float [batch, classes], averaged over the batch.
 
     Labels may also be the share of each class, float [batch, classes]: the loss of two classes with shares s and 1 - s
     is s x the one's + (1 - s) x the other's.
