@@ -85,15 +85,17 @@ def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
     if images is None or train.batch_size <= images * train.repeats:
         return
     repeated = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
-    left, remedies = "", [f"lower train.batch_size to {images * train.repeats} or less"] if images else []
+    left, remedies = "", [f"Lower train.batch_size to {images * train.repeats} or less"] if images else []
     if recipe.held_out:
         available = images + recipe.held_out
         surplus = available - math.ceil(train.batch_size / train.repeats)
         left = f" that data.validation_size={recipe.preset.data.validation_size} leaves of {available}"
         if surplus >= 0:
-            remedies.append(f"hold fewer images out, such as --set data.validation_size={min(available // 5, surplus)}")
+            hold = "or hold" if remedies else "Hold"
+            fewer = min(available // 5, surplus)
+            remedies.append(f"{hold} fewer images out, such as --set data.validation_size={fewer}")
     what = f"train.batch_size={train.batch_size} is more than the {images} training images{left}{repeated}"
-    yield f"{what}.", f"{', or '.join(remedies or ['add images'])}.".capitalize()
+    yield f"{what}.", f"{', '.join(remedies or ['Add images'])}."
 
 
 @rule("a slip of the keyboard: a learning rate for each of 100,000,000,000 steps fills the memory", impossible=True)
