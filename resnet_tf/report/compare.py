@@ -29,7 +29,7 @@ class Paired:
     theirs: int
 
     @property
-    def gap(self) -> float:
+    def difference(self) -> float:
         """Top-1 of the first less that of the second, in points."""
         return 100 * (self.ours - self.theirs) / self.count
 
@@ -172,5 +172,5 @@ def _paired_rows(ours: Run, theirs: Run) -> list[list[str]]:
             continue
         test = paired(mine, others)
         what = f"{path.stem}, {test.count:,} images: right in one alone"
-        rows.append([what, f"{test.ours:,}", f"{test.theirs:,}", f"{test.gap:+.2f} points, p = {test.p:.3g}"])
+        rows.append([what, f"{test.ours:,}", f"{test.theirs:,}", f"{test.difference:+.2f} points, p = {test.p:.3g}"])
     return rows

@@ -10,9 +10,9 @@ from resnet_tf.report.measured import Group, Measured
 from resnet_tf.runs.comparison import display_name
 from resnet_tf.runs.records import Evaluation
 
-RESULTS = ("preset", "top-1", "95 % interval", "reference", "gap", "verdict", "epochs", "seed", "protocol", "images")
-RESULTS += ("trained on",)
-SEEDS = ("preset", "seeds", "top-1, mean", "spread", "lowest to highest", "reference", "gap")
+RESULTS = ("preset", "top-1", "95 % interval", "reference", "difference", "verdict")
+RESULTS += ("epochs", "seed", "protocol", "images", "trained on")
+SEEDS = ("preset", "seeds", "top-1, mean", "spread", "lowest to highest", "reference", "difference")
 SEEDS += ("epochs", "protocol", "images")
 
 
@@ -66,7 +66,7 @@ def _trained_on(one: Measured) -> str:
 
 
 def _beside_reference(top1: float, reference: float | None) -> tuple[str, str]:
-    """Returns the reference and the gap of a top-1 accuracy to it."""
+    """Returns the reference and the difference of a top-1 accuracy to it."""
     return percent(reference), "-" if reference is None else f"{top1 - reference:+.2f}"
 
 
@@ -104,7 +104,7 @@ def _csv_line(one: Measured) -> dict:
         "top1_high": high,
         **{key: getattr(record, key) for key in ("top5", "loss", "count")},
         "reference": comparison.reference,
-        "gap": None if comparison.gap is None else round(comparison.gap, 4),
+        "difference": None if comparison.difference is None else round(comparison.difference, 4),
         "outcome": comparison.outcome,
         "reasons": "; ".join(comparison.reasons),
         "changed": json.dumps(record.changed),

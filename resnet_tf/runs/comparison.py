@@ -21,13 +21,13 @@ class Comparison(NamedTuple):
 
     Attributes:
         outcome: "no reference", "not comparable", "within interval", "above" or "below".
-        reference, gap: None where there is no reference.
+        reference, difference: None where there is no reference.
         reasons: all that forbids the comparison.
     """
 
     outcome: str
     reference: float | None = None
-    gap: float | None = None
+    difference: float | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -37,15 +37,15 @@ def compare(preset: Preset, result: Evaluation) -> Comparison:
     if reference is None:
         return Comparison("no reference")
     low, high = result.top1_interval
-    gap = result.top1 - reference
+    difference = result.top1 - reference
     reasons = tuple(differences(preset, result))
     if reasons:
         outcome = "not comparable"
     elif low <= reference <= high:
         outcome = "within interval"
     else:
-        outcome = "above" if gap > 0 else "below"
-    return Comparison(outcome, reference, gap, reasons)
+        outcome = "above" if difference > 0 else "below"
+    return Comparison(outcome, reference, difference, reasons)
 
 
 def verdict(preset: Preset, result: Evaluation) -> str:
@@ -59,7 +59,7 @@ def verdict(preset: Preset, result: Evaluation) -> str:
         "within interval": "within the 95 % interval",
     }.get(comparison.outcome, f"{comparison.outcome} it beyond the 95 % interval")
     source = f" ({source})" if source else ""
-    return f"reference {comparison.reference:.2f}{source}, gap {comparison.gap:+.2f}; {ending}"
+    return f"reference {comparison.reference:.2f}{source}, difference {comparison.difference:+.2f}; {ending}"
 
 
 def differences(preset: Preset, result: Evaluation) -> list[str]:

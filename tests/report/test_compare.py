@@ -34,7 +34,7 @@ def test_pairs_are_those_of_a_contingency_table():
     table = stats.contingency.crosstab(answers[0] == labels, answers[1] == labels).count  # rows ours, wrong then right
     test = compare.paired(ours, theirs)
     assert (test.ours, test.theirs, test.count) == (table[1, 0], table[0, 1], 2000)
-    assert test.gap == pytest.approx(100 * (np.mean(answers[0] == labels) - np.mean(answers[1] == labels)))
+    assert test.difference == pytest.approx(100 * (np.mean(answers[0] == labels) - np.mean(answers[1] == labels)))
     assert test.p == pytest.approx(stats.binomtest(int(table[1, 0]), int(table[1, 0] + table[0, 1])).pvalue)
 
 

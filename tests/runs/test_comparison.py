@@ -67,10 +67,10 @@ def test_interval_of_no_images_says_nothing():
 @pytest.mark.parametrize(
     ("top1", "ending"),
     [
-        (86.4, "gap -0.19; within the 95 % interval"),
-        (86.59, "gap +0.00; within the 95 % interval"),
-        (88.0, "gap +1.41; above it beyond the 95 % interval"),
-        (85.0, "gap -1.59; below it beyond the 95 % interval"),
+        (86.4, "difference -0.19; within the 95 % interval"),
+        (86.59, "difference +0.00; within the 95 % interval"),
+        (88.0, "difference +1.41; above it beyond the 95 % interval"),
+        (85.0, "difference -1.59; below it beyond the 95 % interval"),
     ],
 )
 def test_same_data_and_protocol_are_compared(top1, ending):
@@ -101,7 +101,7 @@ def test_each_difference_alone_forbids_the_comparison(values, reason):
     differing = result(**values)
     assert comparison.differences(preset(), differing) == [reason]
     line = comparison.verdict(preset(), differing)
-    assert line == f"reference 86.59 (the author's report), gap -0.19; not comparable: {reason}"
+    assert line == f"reference 86.59 (the author's report), difference -0.19; not comparable: {reason}"
 
 
 def test_the_best_weights_are_of_a_whole_training_though_they_were_saved_before_its_end():
@@ -123,7 +123,7 @@ def test_all_differences_are_named_in_one_line():
 
 def test_reference_without_a_protocol_or_source():
     line = comparison.verdict(preset(protocol="", source=""), result(view="10-crop"))
-    assert line == "reference 86.59, gap -0.19; within the 95 % interval"
+    assert line == "reference 86.59, difference -0.19; within the 95 % interval"
     larger = result(resolution=48, frame="resize(48)")
     assert comparison.differences(preset(protocol="", source=""), larger) == [
         "resolution: 48 px by resize(48), not as the preset says"
