@@ -7,10 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from plain import MINE
 
-from benchmarks import contestants, scaling, speed
+from benchmarks import contestants, photo_frames, scaling, speed
 from benchmarks.contestants import Case
+from resnet_tf.datasets.splits import ArraySplit, Dataset
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.presets.preset_files import load_preset
 
@@ -151,3 +153,17 @@ def test_a_training_on_paper_is_the_arithmetic_written_out():
 def test_the_table_of_docs_scaling_is_what_the_benchmark_prints(capsys):
     scaling.main(["--images-per-second", "2500"])
     assert capsys.readouterr().out in (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+
+
+def test_windows_are_cut_from_the_images_of_their_class(tmp_path):
+    images = np.arange(6 * 8 * 8 * 3).reshape(6, 8, 8, 3).astype(np.uint8)
+    split = ArraySplit(images, np.array([0, 1, 2, 0, 1, 2]))
+    dataset = Dataset("stl10", "stl10", "memory", ("car", "monkey", "ship"), split, split, "", official=False)
+    photo_frames.write_windows(dataset, 0.75, 2, tmp_path, np.random.default_rng(0))
+    written = {str(path.relative_to(tmp_path)): np.asarray(Image.open(path)) for path in tmp_path.glob("*/*")}
+    assert sorted(written) == ["automobile/0.png", "automobile/3.png", "ship/2.png", "ship/5.png"]
+    for name, window in written.items():
+        assert sorted(window.shape) == [3, 6, 8]
+        image = images[int(Path(name).stem)]
+        cuts = np.lib.stride_tricks.sliding_window_view(image, window.shape).reshape(-1, *window.shape)
+        assert (cuts == window).all(axis=(1, 2, 3)).any()
