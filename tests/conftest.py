@@ -31,6 +31,16 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def published():
+    """The pretrained run that predicts where nothing else was trained."""
+    from resnet_tf.runs.choose import all_runs
+    from resnet_tf.runs.pretrained import FOLDER
+
+    (run,) = all_runs(FOLDER, "quick-long")
+    return run
+
+
+@pytest.fixture(scope="session")
 def developers_data() -> str | None:
     """Where RESNET_DATA had images when the tests were started."""
     return DEVELOPERS_DATA

@@ -16,17 +16,14 @@ from pictures import MODES, NOISE, mutated, saved
 
 from resnet_tf.cli import command, serve
 from resnet_tf.prediction.predict import Predictor
-from resnet_tf.runs import pretrained
-from resnet_tf.runs.choose import all_runs
 from resnet_tf.serving import answers, page
 from resnet_tf.serving import network as served_network
 from resnet_tf.serving.network import Network
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    (run,) = all_runs(pretrained.FOLDER)
-    return Predictor(run)
+def predictor(published) -> Predictor:
+    return Predictor(published)
 
 
 def test_a_photo_has_its_classes_its_views_and_the_run_that_answered(predictor, tmp_path):
@@ -50,15 +47,14 @@ def test_what_is_no_picture_has_its_reason(predictor, tmp_path):
     assert "<b>" not in shown
 
 
-def test_names_of_classes_are_text_and_no_markup(tmp_path):
+def test_names_of_classes_are_text_and_no_markup(published, tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(saved(NOISE, "PNG"))
     row = {"error": None, "unsure": True, "run": "a/b", "top": [{"class": "<script>'\u202e", "probability": 0.5}]}
     pixels = np.zeros((8, 8, 3), np.uint8)
     photo = SimpleNamespace(preview=pixels, fitted=pixels, activation=np.zeros((2, 2), np.float32))
-    (run,) = all_runs(pretrained.FOLDER)
     fake = SimpleNamespace(
-        predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", caution="few images", run=run
+        predict=lambda paths, top: [(row, photo)], classes=["a"], rule="", caution="few images", run=published
     )
     shown = answers.describe(path, fake, tmp_path)
     assert "<script>" not in shown
@@ -81,11 +77,10 @@ def test_hostile_uploads_cost_an_answer_each_and_no_memory(predictor, tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (200 << 10)  # KiB on Linux
 
 
-def test_the_introduction_names_the_classes_and_the_accuracy(tmp_path):
-    (run,) = all_runs(pretrained.FOLDER)
-    shown = answers.introduce(run, tmp_path)
-    assert all(name in shown for name in run.about["class_names"])
-    assert f"{run.published.top1:.2f} %" in shown
+def test_the_introduction_names_the_classes_and_the_accuracy(published, tmp_path):
+    shown = answers.introduce(published, tmp_path)
+    assert all(name in shown for name in published.about["class_names"])
+    assert f"{published.published.top1:.2f} %" in shown
 
 
 def do_nothing() -> None:
@@ -107,8 +102,7 @@ def test_the_process_of_the_networks_answers_as_this_one(network, predictor, tmp
     assert user_error(network.describe, path, "3/20260101T000000Z-s0").code == "run-not-found"
 
 
-def test_a_run_that_has_changed_meanwhile_answers_as_it_is_now(tmp_path, monkeypatch):
-    (published,) = all_runs(pretrained.FOLDER)
+def test_a_run_that_has_changed_meanwhile_answers_as_it_is_now(published, tmp_path):
     folder = shutil.copytree(published.folder, tmp_path / "runs" / published.name)
     first = served_network._predictor(str(folder), tmp_path / "runs", do_nothing)
     assert served_network._predictor(str(folder), tmp_path / "runs", do_nothing) is first

@@ -11,8 +11,7 @@ from assertions import user_error
 import resnet_tf
 from resnet_tf.models.build import load_network
 from resnet_tf.models.folding import folded
-from resnet_tf.runs import pretrained
-from resnet_tf.runs.choose import all_runs, find_run, named_run
+from resnet_tf.runs.choose import find_run, named_run
 
 PUBLISHED = "quick-long"
 
@@ -59,11 +58,9 @@ def test_another_head_is_fresh_and_the_rest_the_runs(model):
         np.testing.assert_array_equal(weight, same)
 
 
-def test_the_logits_of_another_head_are_not_scaled(model, images, tmp_path):
+def test_the_logits_of_another_head_are_not_scaled(model, images, published, tmp_path):
     """A scale of 1 / 256, as `quick` has, would make an ordinary learning rate 65,536 times too small for the head."""
-    (run,) = all_runs(pretrained.FOLDER)
-    folder = tmp_path / "copy"
-    shutil.copytree(run.folder, folder)
+    folder = shutil.copytree(published.folder, tmp_path / "copy")
     preset = json.loads((folder / "preset.json").read_text())
     preset["model"]["logit_scale"] = 0.25
     (folder / "preset.json").write_text(json.dumps(preset))
@@ -99,8 +96,7 @@ def test_bad_names_and_arguments_are_one_line(tmp_path):
     assert user_error(resnet_tf.from_pretrained, PUBLISHED, classes=0).code == "classes-out-of-range"
 
 
-def test_a_run_is_named_by_itself_its_name_its_folder_or_its_preset(tmp_path):
-    (run,) = all_runs(pretrained.FOLDER)
-    for name in (run, run.name, str(run.folder), run.folder, PUBLISHED):
-        assert named_run(name, tmp_path, "load").folder == run.folder
-    assert find_run(run.name, tmp_path).folder == run.folder
+def test_a_run_is_named_by_itself_its_name_its_folder_or_its_preset(published, tmp_path):
+    for name in (published, published.name, str(published.folder), published.folder, PUBLISHED):
+        assert named_run(name, tmp_path, "load").folder == published.folder
+    assert find_run(published.name, tmp_path).folder == published.folder

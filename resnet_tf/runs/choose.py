@@ -165,7 +165,7 @@ def _alternatives(preset: str | None, runs: str | Path) -> str:
         ways += f" Or finish {unfinished.name} ({unfinished.progress}): {call} --resume {unfinished.name}."
     # A pretrained run of the preset itself would have been chosen, unless the recipe has changed since.
     if others := sorted({run.preset.name for run in all_runs(pretrained.FOLDER)} - {preset}):
-        ways += f" Published weights exist for {', '.join(others)}: --preset {others[0]}."
+        ways += f" Or use a pretrained network: --preset {' or --preset '.join(others)}."
     return ways
 
 

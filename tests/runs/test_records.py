@@ -80,9 +80,9 @@ def test_what_did_not_happen_is_not_in_the_row():
 def test_a_row_of_0_2_and_the_published_one_are_read():
     older = {name: value for name, value in EVALUATED.items() if name not in ("trained", "verdict")}
     assert older.items() <= Evaluation.from_row(older).to_row().items()
-    (run,) = all_runs(pretrained.FOLDER)
-    row = json.loads((run.folder / "result.json").read_text())
-    assert row.items() <= run.published.to_row().items()
+    for run in all_runs(pretrained.FOLDER):
+        row = json.loads((run.folder / "result.json").read_text())
+        assert row.items() <= run.published.to_row().items()
 
 
 @pytest.mark.parametrize("key", ["data", "top1_interval", "steps_planned", "same_data_as_training"])
