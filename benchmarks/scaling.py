@@ -65,7 +65,9 @@ def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
         )
     about = DATASETS[preset.data.dataset]
     if about.train_size is None:
-        raise UserError(f"a data set of known size is worked out. Received: {preset.data.dataset}.")
+        raise UserError(
+            f"a data set of known size is worked out. Received: {preset.data.dataset}.", "data-size-unknown"
+        )
     size = network_size(preset.model, preset.data.image_size, about.classes)
     messages = 2 * size.norms  # a sum forward, one backward
     batch = preset.train.batch_size

@@ -17,9 +17,12 @@ class UserError(Exception):
 
     exit_code = 2
 
-    def __init__(self, message: str, code: str = ""):
-        super().__init__(message)
-        self.code = code
+    def __init__(self, message: str, code: str):
+        super().__init__(message, code)  # both, so that it can be pickled: some are raised in another process
+        self.message, self.code = message, code
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class Stopped(Exception):
@@ -72,7 +75,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return best if best is not None and scores[best] >= 0.5 else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str], hint: str = "", code: str = "unknown-name") -> UserError:
+def unknown(kind: str, name: str, known: Iterable[str], code: str, hint: str = "") -> UserError:
     """Returns the error for an unknown name, with the most similar known one.
 
     Args:

@@ -1,6 +1,7 @@
 """Pictures of every mode and format with the pixels they stand for, and files that pretend to be enormous."""
 
 import io
+import string
 import struct
 import zlib
 
@@ -249,3 +250,12 @@ def mutated(rng, seeds):
             other = seeds[rng.integers(len(seeds))]
             content[start:] = other[rng.integers(len(other)) :]
     return bytes(content)
+
+
+def hostile_names():
+    """Names as bytes: every ASCII sign but / and NUL, control and bidi characters, broken UTF-8, formulas, options."""
+    signs = [chr(code) for code in range(1, 160) if chr(code) not in string.ascii_letters + string.digits + "/."]
+    signs += ["\u200b", "\u2028", "\u202e", "\u2066", "\ufeff", "\U0001f600", "=1+1", "\x1b[2J\x1b]0;me\7"]
+    names = [f"{sign}x.png".encode() for sign in signs]
+    names += [b"\xff\xfe.png", b"caf\xe9.png", b"\xed\xa0\x80.png", b"-", b"--help", b"[bold]x.png", b"$x_{1}$.png"]
+    return [*names, b"a" * 255, b"..png", b"%s%n.png", b"{0}.png", b"`id`.png", b"$(id).png", b" .png ", b"\n=1\n.png"]

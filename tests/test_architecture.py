@@ -306,15 +306,3 @@ def test_functions_have_at_most_five_required_parameters():
         if len(parameters := required_parameters(function)) > 5
     ]
     assert not offenders, "\n".join(offenders)
-
-
-def test_every_user_error_has_a_code():
-    offenders = [
-        f"{name}, line {node.lineno}"
-        for name, tree in TREES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
-        if ast.unparse(node.exc.func) == "UserError"
-        if len(node.exc.args) < 2 and not any(keyword.arg == "code" for keyword in node.exc.keywords)
-    ]
-    assert not offenders, "\n".join(offenders)

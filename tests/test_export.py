@@ -211,7 +211,7 @@ def test_mistakes_are_one_line(runs, tmp_path, capsys, monkeypatch):
 
 def test_a_frame_that_photos_cannot_have_is_refused_before_any_work(runs, tmp_path, monkeypatch):
     def refuse(preset):
-        raise UserError("no such photo")
+        raise UserError("no such photo", "a-code")
 
     monkeypatch.setattr(export, "photo_sizes", refuse)
     monkeypatch.setattr(export, "load_network", None)  # would fail if it were called

@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         keys = _keys_by_option() if "--set" in known else {}
         close = difflib.get_close_matches(option.replace("_", "-"), (*known, *keys), n=1, cutoff=0.7)
         if not close or close[0] in known:
-            return unknown("option", option, known, see, "option-unknown")
+            return unknown("option", option, known, "option-unknown", see)
         following = next(iter(others), "--")
         value = value if equals else "VALUE" if following.startswith("--") else following
         settings = " or ".join(f"--set {shlex.quote(f'{key}={value}')}" for key in keys[close[0]])
@@ -189,7 +189,7 @@ def start_tensorflow() -> None:
     """
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend not in BACKENDS:
-        raise unknown("backend in KERAS_BACKEND", backend, BACKENDS, code="backend-unknown")
+        raise unknown("backend in KERAS_BACKEND", backend, BACKENDS, "backend-unknown")
     if importlib.util.find_spec(backend) is None:
         raise UserError(
             f"a backend must be installed. Received: KERAS_BACKEND={backend}, without the package. Install it with "
@@ -215,4 +215,4 @@ def start_tensorflow() -> None:
                 notices.seek(0)
                 sys.stderr.write(notices.read().decode(errors="replace"))
     if keras.backend.backend() not in BACKENDS:
-        raise unknown("backend in ~/.keras/keras.json", keras.backend.backend(), BACKENDS, code="backend-unknown")
+        raise unknown("backend in ~/.keras/keras.json", keras.backend.backend(), BACKENDS, "backend-unknown")

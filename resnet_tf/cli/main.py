@@ -47,7 +47,7 @@ def _main(arguments: list[str]) -> int | None:
     elif name == "--version":
         print(f"resnet-tf {resnet_tf.__version__}")
     elif name:
-        raise unknown("command", name, COMMANDS, f"See: {program} --help", "command-unknown")
+        raise unknown("command", name, COMMANDS, "command-unknown", f"See: {program} --help")
     else:
         raise UserError(f"choose a command: {', '.join(COMMANDS)}. See: {program} --help", "no-command")
     return None

@@ -130,7 +130,7 @@ def check_classes(tree: Tree, class_names: Iterable[str], where: Path) -> None:
     hint = f"Missing: {missing}. Every class needs a folder with its name." if missing else ""
     for name in tree:
         if name not in class_names:
-            raise unknown(f"class folder in {where}:", name, class_names, hint)
+            raise unknown(f"class folder in {where}:", name, class_names, "data-wrong-classes", hint)
     if missing:
         raise UserError(f"image folder {where} lacks a class. {hint}", "data-wrong-classes")
     for name, files in tree.items():

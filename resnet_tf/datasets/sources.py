@@ -61,7 +61,7 @@ def load(name: str, data: str | None = None, cache: str | None = None) -> Datase
         UserError: an unknown name, or no data; the message says where it was looked for and how to provide it.
     """
     if name not in DATASETS:
-        raise unknown("data set", name, DATASETS, code="dataset-unknown")
+        raise unknown("data set", name, DATASETS, "dataset-unknown")
     cache_folder = caching.default_folder(cache)
     if name == "shapes10":
         return _load_shapes10(data, cache_folder)

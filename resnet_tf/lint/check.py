@@ -56,7 +56,7 @@ def check(
     """
     for name in preset.silence:
         if name not in RULES:
-            raise unknown(f"rule in 'silence' of preset {preset.name}:", name, RULES, code="rule-unknown")
+            raise unknown(f"rule in 'silence' of preset {preset.name}:", name, RULES, "rule-unknown")
     known = DATASETS[preset.data.dataset]
     if images is None and known.train_size is not None:
         images = max(0, known.train_size - preset.data.validation_size)

@@ -84,7 +84,7 @@ class Predictor:
         """
         preset = run.preset.in_phases[-1]
         if frame is not None and frame not in sandbox.FRAMES:
-            raise unknown("frame", frame, sandbox.FRAMES, code="unknown-frame")
+            raise unknown("frame", frame, sandbox.FRAMES, "unknown-frame")
         self.run, self.classes = run, list(run.about["class_names"])
         self.frame = frame or default_photo_frame(preset)
         which, self.view = weights or preset.evaluation.weights, preset.evaluation.view

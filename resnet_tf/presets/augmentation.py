@@ -76,7 +76,7 @@ def parse_evaluation(expression: str, view: str, where: str = "evaluation") -> t
         message = f"{where} must have no random step. Received: {random[0]}. Use resize and center_crop."
         raise UserError(message, "evaluation-random-step")
     if view not in VIEWS:
-        raise unknown("view", view, VIEWS, code="unknown-view")
+        raise unknown("view", view, VIEWS, "unknown-view")
     if chain and isinstance(chain[-1], CenterCrop):
         return chain[:-1], chain[-1].size
     if view == "10-crop":
@@ -163,7 +163,7 @@ def _step(node: ast.expr, where: str) -> Augmentation:
         raise ValueError("not a name")
     name = call.func.id
     if name not in AUGMENTATIONS:
-        raise unknown(f"step in {where}:", name, AUGMENTATIONS, code="augment-unknown-step")
+        raise unknown(f"step in {where}:", name, AUGMENTATIONS, "augment-unknown-step")
     positional = [ast.literal_eval(argument) for argument in call.args]
     keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     return _build(AUGMENTATIONS[name], positional, keywords, where)

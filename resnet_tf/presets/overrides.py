@@ -41,7 +41,7 @@ def apply_settings(preset: Preset, settings: list[str]) -> Preset:
         if section not in schema.RECIPE and not (section == "phases" and dot):
             values = schema.to_dict(preset)
             known = [f"{section}.{inner}" for section in schema.RECIPE for inner in values[section]]
-            raise unknown("key for --set:", key, known, "Keys look like train.epochs.", "preset-unknown-key")
+            raise unknown("key for --set:", key, known, "preset-unknown-key", "Keys look like train.epochs.")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):

@@ -46,7 +46,7 @@ def build(cls: type[Checked], values: dict, where: str) -> Checked:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init and field.compare}
     for key in values:
         if key not in fields:
-            raise unknown(f"key in {where}:", key, fields, code="preset-unknown-key")
+            raise unknown(f"key in {where}:", key, fields, "preset-unknown-key")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
@@ -72,7 +72,7 @@ def build_named(classes: dict[str, type], values: dict, where: str) -> Any:
         raise UserError(message, "preset-wrong-type")
     name = values["name"]
     if name not in classes:
-        raise unknown(f"name in {where}:", name, classes, code="preset-wrong-value")
+        raise unknown(f"name in {where}:", name, classes, "preset-wrong-value")
     others = {key: value for key, value in values.items() if key != "name"}
     return build(classes[name], others, f"{where} ({name})")
 
@@ -94,7 +94,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return convert(value, inner, where)
     if origin is typing.Literal:
         if value not in parameters or type(value) is bool:
-            raise unknown(f"value for {where}:", value, parameters, code="preset-wrong-value")
+            raise unknown(f"value for {where}:", value, parameters, "preset-wrong-value")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

@@ -55,7 +55,7 @@ def find(name: str, *folders: Path) -> Path:
             return Path(name)
         raise UserError(f"Preset file {shown(name)} does not exist.", "preset-not-found")
     known = dict.fromkeys(name for folder in folders for name in names(folder))
-    raise unknown("preset", name, known, f"See them all: {installation.call('train')} --list", "preset-not-found")
+    raise unknown("preset", name, known, "preset-not-found", f"See them all: {installation.call('train')} --list")
 
 
 @cache  # a command looks a name up more than once

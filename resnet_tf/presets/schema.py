@@ -45,7 +45,7 @@ class Data:
 
     def __post_init__(self):
         if self.dataset not in DATASETS:
-            raise ValueError(str(unknown("dataset", self.dataset, DATASETS)))
+            raise ValueError(str(unknown("dataset", self.dataset, DATASETS, "preset-wrong-value")))
         augmentation.parse(self.augment)
 
 
@@ -325,7 +325,7 @@ def _phase(preset: Preset, number: int, changes: dict) -> Preset:
     values = {**to_dict(preset), "phases": []}
     for section, change in changes.items():
         if section not in PHASE:
-            raise unknown(f"key in phase {number} of preset {preset.name}:", section, PHASE, code="preset-unknown-key")
+            raise unknown(f"key in phase {number} of preset {preset.name}:", section, PHASE, "preset-unknown-key")
         if not isinstance(change, dict):
             where = f"{section!r} in phase {number} of preset {preset.name}"
             raise UserError(f"{where} must be a table. Received: {shown(change)}.", "preset-wrong-type")

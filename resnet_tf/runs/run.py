@@ -115,7 +115,7 @@ class Run:
         """
         known = {"last": self.last, "best": self.best}
         if which not in known:
-            raise unknown("weights", which, known, code="weights-unknown")
+            raise unknown("weights", which, known, "weights-unknown")
         path = known[which]
         status = self.about.get("status")
         # A finished run that is being made longer has the last weights of its shorter self until it is finished again.

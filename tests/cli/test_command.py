@@ -33,11 +33,15 @@ def test_exit_code_is_0_or_what_main_returns(capsys):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (UserError("unknown preset 'x'."), 2, "error: unknown preset 'x'.\n"),
+        (UserError("unknown preset 'x'.", "a-code"), 2, "error: unknown preset 'x'.\n"),
         (Stopped("stopped at step 5", signal.SIGINT), 130, "stopped at step 5\n"),
         (Stopped("stopped at step 5", signal.SIGTERM), 143, "stopped at step 5\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
-        (UserError("a\nb\r\tc\x1b[31m\x07 \u202eé \udcff"), 2, "error: a\\nb\\r\\tc\\x1b[31m\\x07 \\u202eé \\xff\n"),
+        (
+            UserError("a\nb\r\tc\x1b[31m\x07 \u202eé \udcff", "a-code"),
+            2,
+            "error: a\\nb\\r\\tc\\x1b[31m\\x07 \\u202eé \\xff\n",
+        ),
         (OSError(errno.ENOSPC, "No space left on device", "runs"), 2, "error: [Errno 28] No space left on device: "),
     ],
 )
@@ -81,7 +85,7 @@ command.run_command(main, [])
 
 
 @pytest.mark.parametrize(
-    "error", [UserError("x"), Stopped("x", signal.SIGINT), OSError(errno.ENOSPC, "No space left on device")]
+    "error", [UserError("x", "a-code"), Stopped("x", signal.SIGINT), OSError(errno.ENOSPC, "No space left on device")]
 )
 def test_debug_shows_the_traceback(capsys, error):
     with pytest.raises(type(error)):

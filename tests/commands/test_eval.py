@@ -1,6 +1,7 @@
 """eval.py as a user meets it, and the evaluation from Python."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -12,6 +13,8 @@ import pytest
 from assertions import user_error
 from PIL import Image
 from running import mistake, run_command
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 import resnet_tf
 from resnet_tf.cli import eval as eval_command
@@ -235,6 +238,25 @@ def test_a_training_counted_in_steps_has_a_fraction_of_epochs(image_tree, tiny_p
         assert resnet_tf.evaluate(run, data=str(image_tree))["epochs"] == epochs
 
 
+def shown_in_tensorboard(folder) -> dict[str, dict[int, object]]:
+    """Returns {tag: {step: value}} of the event files in a folder; a picture has no value, but its bytes."""
+    events = EventAccumulator(str(folder)).Reload()
+    return {
+        tag: {event.step: tensor_util.make_ndarray(event.tensor_proto) for event in events.Tensors(tag)}
+        for tag in events.Tags()["tensors"]
+    }
+
+
+def test_tensorboard_shows_the_log_as_two_curves_of_each_chart(home):
+    run = all_runs(home / "runs")[0]
+    train, validation = (shown_in_tensorboard(run.tensorboard / part) for part in ("train", "validation"))
+    for name in ("loss", "top1", "learning_rate"):
+        assert train[name] == pytest.approx({row["step"]: row[name] for row in run.rows}, rel=1e-6)
+    assert {"preset", "network", "augmented batch"} <= set(train)
+    for name in ("loss", "top1"):
+        assert validation[name] == pytest.approx({row["step"]: row[f"validation_{name}"] for row in run.rows}, rel=1e-6)
+
+
 def test_what_is_measured_during_a_training_is_in_its_tensorboard(home, image_tree, tmp_path, capsys):
     shutil.copytree(home / "runs", tmp_path / "runs")
     run = all_runs(tmp_path / "runs")[0]
@@ -242,6 +264,13 @@ def test_what_is_measured_during_a_training_is_in_its_tensorboard(home, image_tr
     arguments = ("--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", "--data", image_tree)
     run_command(eval_command, *arguments, "--figures", code=0)
     assert "TensorBoard" not in capsys.readouterr().out
+    shown = shown_in_tensorboard(run.tensorboard / "evaluation")
+    assert sorted(shown) == [f"test 1-crop best {name}" for name in ("calibration", "confusion", "mistakes")]
+    for name, steps in shown.items():
+        ((_, _, picture),) = steps.values()
+        file = "-".join(name.split()) + ".png"
+        decoded = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+        np.testing.assert_array_equal(decoded, np.asarray(Image.open(run.figures / file).convert("RGB")))
 
 
 def test_mistakes_in_evaluation(tmp_path, capsys, monkeypatch):

@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +130,7 @@ def test_without_a_cache_the_data_set_is_read_with_a_message(tree, tmp_path):
 
 def test_two_processes_at_once_build_once_and_agree(tree, tmp_path):
     program = (
-        "import sys; from resnet_tf.datasets import sources; sys.stdin.readline();"
+        "import sys; from resnet_tf.datasets import sources; print('ready', flush=True); sys.stdin.readline();"
         f"print(sources.load('cifar10', {str(tree)!r}).fingerprint)"
     )
     processes = [
@@ -140,11 +139,11 @@ def test_two_processes_at_once_build_once_and_agree(tree, tmp_path):
         )
         for _ in range(3)
     ]
-    time.sleep(1)  # all imported and waiting
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+    outputs = [process.communicate()[0].splitlines() for process in processes]
     assert len({lines[-1] for lines in outputs}) == 1
     assert sum("reading" in line for lines in outputs for line in lines) == 1
     assert len(entries(tmp_path / "cache")) == 1

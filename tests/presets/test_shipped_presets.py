@@ -208,7 +208,7 @@ def test_an_empty_folder_is_answered_with_the_files_it_needs(name, tmp_path, cap
 @pytest.mark.parametrize("name", ["4", "resnet34-cifar100", "stl10", "imagenet-resnet34-exp3"])
 def test_without_data_the_message_says_what_is_needed(name, tmp_path, capsys, monkeypatch):
     def no_network(dataset):
-        raise UserError("no network")
+        raise UserError("no network", "a-code")
 
     monkeypatch.setattr(tfds, "download", no_network)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))

@@ -11,14 +11,14 @@ if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]  # they count what a process does through Linux's /proc
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "prediction"))  # whose tests make hostile names and damaged images
 
 
 @pytest.fixture(scope="session")
 def data(image_tree, cache):
     """The folder of images, and what all processes here need to import `trials`."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return image_tree
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        yield image_tree
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,7 @@ import os
 import pickle
 import resource
 import tarfile
-import time
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,44 +84,24 @@ def hostile_weights(folder: Path) -> None:
 
 
 def hostile_presets(folder: Path) -> None:
-    (folder / "command.pickle").write_bytes(pickle.dumps({"name": Command()}))
-    (folder / "global.pkl").write_bytes(b"cos\nsystem\n(S'touch \"" + EFFECT.encode() + b"\"'\ntR.")
-    (folder / "memo.pickle").write_bytes(b"}r\xff\xff\xff\x7f.")
-    (folder / "outside.pickle").write_bytes(b"\x80\x04\x8c\x01xQ.")
-    doubled = b"]q\x00" + b"(" * 60 + b"".join(b"h%c" % 0 for _ in range(60)) + b"e" * 60 + b"."
-    (folder / "doubled.pickle").write_bytes(doubled)
-    (folder / "deep.json").write_text("[" * 100_000)
-    (folder / "way-out.json").write_text(json.dumps({"name": "../../../evil"}))
-    (folder / "number.json").write_text('{"name": "x", "train": {"epochs": 1e999}}')
+    """Files without an end; tests/presets/test_hostile_presets.py has hostile contents."""
     with open(folder / "sparse.json", "wb") as file:
         file.truncate(1 << 40)
     (folder / "endless.json").symlink_to("/dev/zero")
 
 
 def hostile_archives(folder: Path) -> None:
-    def archive(name: str, *entries: tuple[tarfile.TarInfo, bytes]) -> None:
-        with tarfile.open(folder / name, "w:gz") as file:
-            for entry, content in entries:
-                entry.size = len(content)
-                file.addfile(entry, io.BytesIO(content))
-
-    def entry(name: str, **attributes) -> tarfile.TarInfo:
-        info = tarfile.TarInfo(name)
-        for key, value in attributes.items():
-            setattr(info, key, value)
-        return info
-
-    batch = "cifar-10-batches-py/data_batch_1"
-    archive("command.tar.gz", (entry(batch), pickle.dumps({"data": Command()})))
-    archive("way out.tar.gz", (entry("../../../evil"), b"x"), (entry("/tmp/evil"), b"x"))
-    archive("link.tar.gz", (entry(batch, type=tarfile.SYMTYPE, linkname="/etc/passwd"), b""))
-    archive("device.tar.gz", (entry(batch, type=tarfile.CHRTYPE, devmajor=1, devminor=5), b""))
-    (folder / "bomb.tar.gz").write_bytes(zlib.compress(bytes(1 << 28), 9, 31))
-    (folder / "pickle.tar.gz").write_bytes(pickle.dumps(Command()))
+    """Archives whose checksum is not published; tests/datasets has what lies in one with a published checksum."""
+    content = pickle.dumps({"data": Command()})
+    with tarfile.open(folder / "command.tar.gz", "w:gz") as archive:
+        entry = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    (folder / "pickle.tar.gz").write_bytes(content)
 
 
 def refuse_all(kind: str, folder: Path, pipe) -> None:
-    """The process that opens the files: sends each one's name, message and seconds, and its own peak memory."""
+    """The process that opens the files: sends each one's name and message, and its own peak memory."""
     read: dict[str, Callable] = {
         "weights": lambda path: weights.load(model, path),
         "presets": lambda path: load_preset(str(path)),
@@ -133,14 +111,13 @@ def refuse_all(kind: str, folder: Path, pipe) -> None:
     model = network() if kind == "weights" else None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for path in sorted(folder.iterdir()):
-        began = time.monotonic()
         try:
             message = f"read as {read[kind](path)!r}"
         except UserError as error:
             message = f"refused: {error}"
         except BaseException as error:
             message = f"{type(error).__name__}: {error}"
-        pipe.send((path.name, message, time.monotonic() - began))
+        pipe.send((path.name, message))
     pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 
@@ -158,11 +135,10 @@ def test_hostile_files_are_refused_and_have_no_effect(data, tmp_path, kind):
     names = sorted(path.name for path in folder.iterdir())
     for name in names:
         assert reader.poll(30), f"{name} hangs"
-        found, message, seconds = reader.recv()
+        found, message = reader.recv()
         assert found == name
         assert message.startswith("refused: "), (name, message)
         assert "\n" not in message
-        assert seconds < 5
     memory = reader.recv()
     process.join()
     assert memory < 300e6

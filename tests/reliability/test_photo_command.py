@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import BLOCKS, BOMBS, MODES, TURNS, saved
+from pictures import BLOCKS, BOMBS, MODES, TURNS, hostile_names, mutated, saved
 from PIL import Image
-from test_photos import hostile_names, mutated
 
 from resnet_tf.cli import command
 from resnet_tf.cli import predict as predict_command
@@ -48,9 +47,7 @@ def test_orientations_bombs_and_names_through_the_command(finished_runs, tmp_pat
     for name, content in expected.items():
         with open(name, "wb") as file:
             file.write(content)
-    began = time.monotonic()
     rows = predicted(capsys, runs, "--", *expected)
-    assert time.monotonic() - began < 60
     assert [row["file"] for row in rows] == list(expected)
     by_name = {row["file"]: row for row in rows}
     upright = [by_name[f"turned-{orientation}.png"]["top"] for orientation in TURNS]

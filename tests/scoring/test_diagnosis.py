@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_tf.evaluation.plots import MISTAKES, calibration_figure, confusion_figure, draw
+from resnet_tf.evaluation.plots import MISTAKES, calibration_figure, confusion_figure, draw, mistakes_figure
 from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 from resnet_tf.scoring.metrics import Scores, log_softmax
 
@@ -156,7 +156,27 @@ def test_a_class_without_images_or_predictions_has_no_share():
     assert found.figures(None)["precision"] == [100.0, 0.0, None]
 
 
-def test_pictures_show_the_diagnosis(found):
+def test_pictures_show_a_diagnosis_worked_out_by_hand():
+    """Four images: two are right; an `a` taken for a `b` is the more confident mistake, a `b` for a `c` the other."""
+    probabilities = np.array([[0.06, 0.9, 0.04], [0.1, 0.82, 0.08], [0.2, 0.18, 0.62], [0.2, 0.08, 0.72]])
+    four, names = Diagnosis(np.array([0, 1, 2, 1]), np.log(probabilities)), ["a", "b", "c"]
+    matrix = confusion_figure(four, names, "a run").axes[0]
+    written = {text.get_position()[::-1]: text.get_text() for text in matrix.texts}  # a text lies at column, row
+    assert written == {(0, 1): "1", (1, 1): "1", (1, 2): "1", (2, 2): "1"}
+    assert (matrix.get_xlabel(), matrix.get_ylabel()) == ("predicted class", "true class")
+    bars = [
+        {place: bar.get_height() for place, bar in enumerate(axes.patches) if bar.get_height()}
+        for axes in calibration_figure(four, "a run").axes
+    ]
+    assert bars == [{9: 1, 12: 1}, {9: 1, 10: 1, 12: 1, 13: 1}]  # accuracy and images of 15 bins
+    images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+    shown = [axes for axes in mistakes_figure(four, images, names, "a run").axes if axes.images]
+    assert [axes.get_title() for axes in shown] == ["b 90%\nis a", "c 72%\nis b"]
+    for axes, image in zip(shown, images, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), image)
+
+
+def test_pictures_of_odd_names_and_without_mistakes_can_be_drawn(found):
     names = ["plane", "cost $^$\x1b[31m", "cat", "a very long name of a class"]
     mistaken = np.random.default_rng(0).integers(0, 256, (MISTAKES, 8, 8, 3), np.uint8)
     drawn = draw(found, mistaken, names, "a run")
