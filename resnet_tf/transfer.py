@@ -46,7 +46,7 @@ def from_pretrained(
     Returns:
         A model from images [batch, image_size, image_size, 3] in 0..255, uint8 or float, in the size of the preset's
         last phase, to float32 logits [batch, classes], or to features [batch, channels]. The normalisation inside is
-        that of the run's training images. Batch norm is not folded.
+        that of the run's training images. Batch norm is not folded. Its layers have the dtype policy that is set.
 
     Raises:
         UserError: no such run, or arguments that contradict each other.
@@ -62,7 +62,8 @@ def from_pretrained(
     preset = run.preset.in_phases[-1]
     if classes is not None:
         preset = dataclasses.replace(preset, model=dataclasses.replace(preset.model, logit_scale=1.0))
-    model = build_network(preset, classes or len(run.about["class_names"]), seed=seed)
+    policy = keras.config.dtype_policy().name  # the caller's, as in any Keras model
+    model = build_network(preset, classes or len(run.about["class_names"]), seed=seed, precision=policy)
     weights.load(model, run.weights(which or preset.evaluation.weights), head=classes is None)
     if include_top:
         return model

@@ -75,6 +75,12 @@ def test_a_photo_on_another_server_is_refused(tmp_path, path):
         assert asked(tmp_path, "/queue/join", json.dumps(payload).encode(), **OWN)[0] == 400
 
 
+@pytest.mark.parametrize("before", ['{"path": "//["}', "[" * 900 + "]" * 900, "[" * 20_000 + "]" * 20_000])
+def test_nothing_before_it_hides_a_photo_on_another_server(tmp_path, before):
+    body = f'[{before}, {{"path": "http://example.com/photo.png"}}]'.encode()
+    assert asked(tmp_path, "/queue/join", body, **OWN)[0] == 400
+
+
 def test_requests_are_bounded(tmp_path):
     assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": str(MAX_UPLOAD)})[0] == 200
     assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": str(2 * MAX_UPLOAD)})[0] == 413

@@ -27,6 +27,16 @@ EXAMPLES = """\
   python train.py --preset 4 --summary --figure network.png
   python train.py --preset 4 --dry-run                    show what a training would do and cost"""
 
+TRAINING = "a training"
+TAKES = {  # what is done: the options that change it
+    "--list": (),
+    "--summary": ("--preset", "--set", "--figure"),
+    "--check": ("--preset", "--set", "--data"),
+    "--dry-run": ("--preset", "--set", "--data", "--seed", "--figure"),
+    TRAINING: ("--preset", "--set", "--data", "--seed", "--resume", "--discard-state", "--distribute"),
+}
+ALWAYS = ("--runs", "--debug")
+
 
 def parser() -> command.Parser:
     """Returns the parser of this command's options."""
@@ -90,11 +100,6 @@ def main(arguments: list[str]) -> int | None:
     if options.list:
         return print_presets()
     preset, path = recipe(options)
-    if options.figure and not (options.dry_run or options.summary):
-        raise UserError(
-            "--figure needs --summary (the network) or --dry-run (the learning rate). Received: --figure alone.",
-            "options-conflict",
-        )
     if options.figure:
         plots.check_place(options.figure)
     if options.summary:
@@ -132,19 +137,17 @@ def main(arguments: list[str]) -> int | None:
 
 def check_together(options: argparse.Namespace) -> None:
     """Raises UserError where one option would be ignored because of another."""
-    looks = {"--list": options.list, "--summary": options.summary, "--check": options.check is not None}
-    looks["--dry-run"] = options.dry_run
-    wanted = [option for option, is_given in {**looks, "--resume": options.resume is not None}.items() if is_given]
-    if len(wanted) > 1:
-        raise UserError(
-            f"{', '.join(looks)} and --resume exclude one another. Received: {' and '.join(wanted)}.",
-            "options-conflict",
-        )
-    trains = {"--discard-state": options.discard_state, "--distribute": options.distribute}
-    chooses = {"--preset": options.preset is not None, "--set or --init": options.set}
-    for look, ignored in (*((look, trains) for look in looks), ("--list", chooses)):
-        if look in wanted and (lost := [option for option, is_given in ignored.items() if is_given]):
-            raise UserError(f"{look} takes no {' and no '.join(lost)}. Leave one out.", "options-conflict")
+    options_given = {f"--{name.replace('_', '-')}": value for name, value in vars(options).items()}
+    given = [option for option, value in options_given.items() if value not in (None, []) and value is not False]
+    looks = [look for look in TAKES if look in given]
+    if len(looks) > 1:
+        raise UserError(f"{' and '.join(looks)} exclude one another. Leave one out.", "options-conflict")
+    what = looks[0] if looks else TRAINING
+    for option in given:
+        if option not in (what, *TAKES[what], *ALWAYS):
+            takers = ", ".join(taker for taker, taken in TAKES.items() if option in taken)
+            option = "--set and no --init" if option == "--set" else option
+            raise UserError(f"{what} takes no {option}, which is for {takers}. Leave one out.", "options-conflict")
 
 
 def recipe(options: argparse.Namespace) -> tuple[Preset, Path | None]:

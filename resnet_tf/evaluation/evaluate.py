@@ -1,6 +1,7 @@
 """Scores a run's network on a split that it was not trained on, and compares the result with its preset's reference."""
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from resnet_tf import files
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit, split_train_validation
-from resnet_tf.errors import UserError
+from resnet_tf.errors import UserError, try_each, unknown
 from resnet_tf.evaluation.plots import MISTAKES, draw
 from resnet_tf.format import iso_time, plural
 from resnet_tf.log import logger
@@ -107,7 +108,7 @@ def evaluate(
     temperature = _temperature(run, which, batches.view) if calibrated else None
     record = Evaluation(
         date=iso_time(),
-        **_of_training(run, loaded),
+        **_of_training(run, about, loaded),
         epochs=_epochs(run, dataset, loaded),
         changed=comparison.changes_of_run(run, against),
         split=split,
@@ -146,7 +147,10 @@ def dataset_of(run: Run, data: str | None) -> Dataset:
 
 def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, ArraySplit | FileSplit]:
     """Returns the split of the data set in which the images of `split` lie, their places there, and the images."""
-    whole = {"test": dataset.test, "validation": dataset.validation}[split]
+    splits = {"test": dataset.test, "validation": dataset.validation}
+    if split not in splits:
+        raise unknown("split", split, splits, "split-unknown")
+    whole = splits[split]
     if whole is not None:
         return split, np.arange(len(whole)), whole
     known = run.about["data"]
@@ -208,9 +212,13 @@ def _recalibration_images(run: Run, dataset: Dataset) -> Iterator[np.ndarray]:
     return recalibration_images(plan)
 
 
-def _of_training(run: Run, loaded: dict) -> dict:
-    """Returns the fields of `Evaluation` that the run decides; `loaded` is what was saved with its weights."""
-    about = run.about
+def _of_training(run: Run, about: dict, loaded: dict) -> dict:
+    """Returns the fields of `Evaluation` that the run decides.
+
+    Args:
+        about: what run.json said when the weights were loaded: the run may have gone on meanwhile.
+        loaded: what was saved with the weights.
+    """
     return {
         "run": run.name,
         "preset": run.preset.name,
@@ -269,29 +277,37 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
     Raises:
         UserError: one of these could not be written; the others are.
     """
-    run, row, failures = pretrained.writable(run, runs), result.record, []
+    run, row = pretrained.writable(run, runs), result.record
 
     def write_plots() -> None:
         for name, content in result.plots.items():
             run.figures.mkdir(parents=True, exist_ok=True)
             files.write_atomically(run.figures / f"{'-'.join((*row.label, name))}.png", content)
 
-    for write in (
-        lambda: ledger.append(runs, ledger.EVALUATED, result),
-        write_plots,
-        lambda: predictions.save(predictions.path_of(run, *row.label), result.predictions),
-    ):
-        try:
-            write()
-        except OSError as error:
-            failures.append(f"{error.filename}: {error.strerror}")
-    if result.calibration is not None:
-        known, fitted = run.about.get("calibration") or {}, {**result.calibration, "trained": row.trained}
-        run.update(calibration={**known, f"{row.view}-{row.weights}": fitted})
-    board = TensorBoardLog(run)
-    board.write_plots({" ".join((*row.label, name)): content for name, content in result.plots.items()})
-    if row.split == "test" and row.frame is None:
-        measured = {"test_top1": row.top1, "test_loss": row.loss}
-        board.write_hparams({name: value for name, value in measured.items() if value is not None})
-    if failures:
-        raise UserError(f"A part of the result could not be written: {'; '.join(failures)}.", "result-not-written")
+    def write_calibration() -> None:
+        if result.calibration is not None:
+            run.add_calibration(row.weights, row.view, {**result.calibration, "trained": row.trained})
+
+    def write_board() -> None:
+        board = TensorBoardLog(run)
+        board.write_plots({" ".join((*row.label, name)): content for name, content in result.plots.items()})
+        if row.split == "test" and row.frame is None:
+            measured = {"test_top1": row.top1, "test_loss": row.loss}
+            board.write_hparams({name: value for name, value in measured.items() if value is not None})
+
+    def write_predictions() -> None:
+        predictions.save(predictions.path_of(run, *row.label), result.predictions)
+
+    def write_row() -> None:
+        ledger.append(runs, ledger.EVALUATED, result)
+
+    writers = (write_row, write_plots, write_predictions, write_calibration, write_board)
+    try_each(functools.partial(_write, writer) for writer in writers)
+
+
+def _write(writer: Callable[[], None]) -> None:
+    try:
+        writer()
+    except OSError as error:
+        message = f"A part of the result could not be written: {error.filename}: {error.strerror}."
+        raise UserError(message, "result-not-written") from error

@@ -1,6 +1,7 @@
 """The network of a preset, with fresh weights or with a run's."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -15,13 +16,20 @@ from resnet_tf.presets.schema import Preset
 
 
 def build_network(
-    preset: Preset, classes: int, *, image_size: int | None = None, any_size: bool = False, seed: int = 0
+    preset: Preset,
+    classes: int,
+    *,
+    image_size: int | None = None,
+    any_size: bool = False,
+    seed: int = 0,
+    precision: str = "float32",
 ) -> keras.Model:
     """Builds a preset's network with fresh weights, a pure function of the seed.
 
     Args:
         image_size: height and width of the input in pixels; default: the preset's.
         any_size: the input may have any size, another one at every call.
+        precision: the dtype policy of its layers, whatever the caller's is: "float32" or "mixed_bfloat16".
 
     Returns:
         A model from images [batch, size, size, 3] in 0..255 to float32 logits [batch, classes].
@@ -38,7 +46,19 @@ def build_network(
         )
     shape = (image_size, image_size, 3) if preset.data.normalize == "per_pixel" else (3,)
     input_size = None if any_size else image_size
-    return resnet(preset.model, image_size=input_size, classes=classes, statistics_shape=shape, seed=seed)
+    with _dtype_policy(precision):
+        return resnet(preset.model, image_size=input_size, classes=classes, statistics_shape=shape, seed=seed)
+
+
+@contextlib.contextmanager
+def _dtype_policy(policy: str) -> Iterator[None]:
+    """Sets the Keras dtype policy that layers are built with, and restores the one before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def load_network(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
+from resnet_tf.errors import UserError
 from resnet_tf.models.layers import (
     BatchNormalization,
     Bias,
@@ -57,7 +58,11 @@ def resnet(
 
     Returns:
         A model from float32 [batch, image_size, image_size, 3] in 0..255 to float32 logits [batch, classes].
+
+    Raises:
+        UserError: Keras is set to another order of axes, or to another type of numbers.
     """
+    _check_settings()
     network = dataclasses.replace(network, **overrides) if network else Network(**overrides)
     build = _Builder(network, seed, folded)
     unit = {"single": _single_unit, "basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
@@ -76,6 +81,14 @@ def resnet(
     x = pooling(name="pool")(x)
     with _recursion(LAYERS_PER_WEIGHTED_ONE * network.depth):
         return keras.Model(images, _head(x, classes, build), name=f"resnet{network.depth}")
+
+
+def _check_settings() -> None:
+    """Raises UserError for settings of Keras, in keras.json or by a call, that would make this another network."""
+    settings = {"image_data_format": keras.config.image_data_format(), "floatx": keras.config.floatx()}
+    wanted = {"image_data_format": "channels_last", "floatx": "float32"}
+    if settings != wanted:
+        raise UserError(f"Keras must be set to {wanted}. Received: {settings}. See keras.json.", "keras-settings")
 
 
 @contextmanager

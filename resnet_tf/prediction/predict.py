@@ -43,7 +43,7 @@ def predict(
     Args:
         names: of files and folders, and glob patterns; or one of them.
         preset: name or path of the preset whose best finished run predicts; or give `run`.
-        run: a run, or its name or folder.
+        run: a run, or its name or folder; a preset named as well must be its own.
         runs: the folder in which runs are looked for.
         top: how many classes each row holds, most probable first; default: 3, or as many as there are.
         weights: "last" or "best"; default: as the preset says.
@@ -57,8 +57,8 @@ def predict(
     Raises:
         UserError: no such run or frame, no photo found, or `top` out of range.
     """
-    if not isinstance(run, Run):
-        run = choose_run(preset, run, runs, "predict")
+    if not isinstance(run, Run) or preset is not None:
+        run = choose_run(preset, str(run.folder) if isinstance(run, Run) else run, runs, "predict")
     names = [names] if isinstance(names, str | PathLike) else names
     return [row for row, _ in Predictor(run, weights, frame).predict(photos.find([str(name) for name in names]), top)]
 

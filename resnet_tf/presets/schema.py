@@ -247,11 +247,12 @@ def recipe_keys() -> list[str]:
 def recipe(preset: Preset) -> dict:
     """Returns the sections of a preset that change a run's numbers, as plain values with every default written out."""
     values = to_dict(preset)
-    sections = {section: dict(values[section]) for section in RECIPE}
-    for section, keys in UNHASHED.items():
-        for key in keys:
-            del sections[section][key]
-    return {**sections, "phases": values["phases"]}
+    for sections in (values, *values["phases"]):
+        for section, keys in UNHASHED.items():
+            for key in keys:
+                sections.get(section, {}).pop(key, None)
+    phases = [{section: changes for section, changes in phase.items() if changes} for phase in values["phases"]]
+    return {**{section: values[section] for section in RECIPE}, "phases": phases}
 
 
 def changes(ours: Preset, theirs: Preset, unhashed: bool = False) -> dict[str, list]:

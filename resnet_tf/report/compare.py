@@ -10,6 +10,7 @@ from resnet_tf import format, installation
 from resnet_tf.presets import changes, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, predictions
+from resnet_tf.runs.choose import is_present
 from resnet_tf.runs.predictions import Predictions
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
@@ -129,12 +130,9 @@ def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
     """Returns a run's figures by what they are: of its last epoch, and of its evaluations."""
     log = run.rows
     figures = {f"last epoch, {key}": value for key, value in (log[-1] if log else {}).items() if key != "timing"}
-    validation = [row["validation_top1"] for row in log if "validation_top1" in row]
-    figures |= {"best validation_top1": max(validation, default=None), "training seconds": run.about.get("seconds")}
-    length, step = run.about.get("steps_planned"), run.about.get("step")
+    figures |= {"best validation_top1": run.best_validation_top1, "training seconds": run.about.get("seconds")}
     for row in evaluated:
-        is_present = length in (None, row.steps_planned) and step in (None, row.updates)
-        if row.run == run.name and is_present:  # it has not been made longer or trained further since
+        if row.run == run.name and is_present(run, row):
             title = f"{row.split} of {row.data['title']} ({row.view}, {row.weights} weights, {row.resolution} px)"
             figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}
     return figures

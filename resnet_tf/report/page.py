@@ -95,6 +95,8 @@ def _link(run: Run | None, place: Path) -> str:
 
 
 def _studies(presets: dict[str, Preset], found: Sequence[Group]) -> list[str]:
+    if not studies.are_known(presets):
+        return ["<p>One of the presets 1 to 5 cannot be read or is no longer of these studies.</p>"]
     decays = [name for names in studies.LR_DECAY for name in names]
     parts = [
         "<p>Measured points have their 95 % interval, or the range of the seeds where there are several. Hollow ones "
@@ -150,9 +152,17 @@ def _run_table(runs: Sequence[Run], place: Path, letters: str = "") -> str:
     rows = []
     for run, colour, letter in zip(runs, plots.COLOURS, letters or " " * MOST_RUNS, strict=False):
         about, log = run.about, run.rows
-        best = max((row["validation_top1"] for row in log if "validation_top1" in row), default=None)
         seconds = about.get("seconds") or sum(row["timing"]["seconds"] for row in log if "timing" in row)
         swatch = Html(f'<span style="color:{colour}">&#9632;</span> {letter}')
         plain = [about.get("status", "?"), str(about.get("seed", "?")), str(log[-1]["epoch"]) if log else "0"]
-        rows.append([swatch, _link(run, place), *plain, percent(best), duration(seconds), about.get("device", "?")])
+        rows.append(
+            [
+                swatch,
+                _link(run, place),
+                *plain,
+                percent(run.best_validation_top1),
+                duration(seconds),
+                about.get("device", "?"),
+            ]
+        )
     return table(RUNS, rows)

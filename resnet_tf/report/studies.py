@@ -1,9 +1,11 @@
 """The two studies of presets `1` to `5`, as their author plotted them: accuracy over depth, and over lr_decay."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from resnet_tf import plots
 from resnet_tf.format import percent
+from resnet_tf.presets.schedule import Exponential
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report.measured import Group, leading
 from resnet_tf.report.tables import epochs
@@ -11,6 +13,12 @@ from resnet_tf.report.tables import epochs
 DEPTH = ("3", "2", "4")  # 3, 5 and 9 residual units a stage at lr_decay 0.96
 LR_DECAY = (("2", "1"), ("5", "4"))  # at 32 and at 56 layers; lr_decay rising
 HEADINGS = ("preset", "units", "depth", "lr_decay", "reported", "measured", "epochs", "precision", "images")
+
+
+def are_known(presets: dict[str, Preset]) -> bool:
+    """Returns whether all presets of the studies are there, with the schedule that these are about."""
+    names = {*DEPTH, *itertools.chain(*LR_DECAY)}
+    return all(name in presets and isinstance(presets[name].schedule, Exponential) for name in names)
 
 
 def study_rows(names: Sequence[str], presets: dict[str, Preset], found: Sequence[Group]) -> list[list[str]]:

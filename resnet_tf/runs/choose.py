@@ -5,6 +5,7 @@ import glob
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from resnet_tf import installation
 from resnet_tf.errors import UserError, shown
@@ -110,8 +111,8 @@ def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str) -> Run:
 def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str) -> Run:
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 
-    Of a preset's finished runs, those with the images of the newest one compete: accuracies on others do not compare.
-    The best, among those of the preset's own recipe and whole length, has the highest validation top-1, of the weights
+    Of a preset's finished runs, those of its own recipe and whole length compete that have the images of the newest of
+    them: accuracies on others do not compare. The best of these has the highest validation top-1, of the weights
     that the preset's evaluation names; of equal ones it is the newest. A run without validation images is chosen only
     where no other has them. Where there is no run, a pretrained one takes its place, and where there is none of these
     either, the best trial by the same figure. The choice never uses the test split.
@@ -137,17 +138,17 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
             )
         return _log_choice(run, "as named", runs)
     check_runs_folder(runs)
-    whole, trials, published = _candidates(runs, written)
-    if written is None and whole:
-        whole, published = sorted(whole + published, key=_age), []
-    if whole or (trials and not published):
+    found = _candidates(runs, written)
+    if written is None and found.whole:
+        found = found._replace(whole=sorted(found.whole + found.published, key=_age), published=[])
+    if found.whole or (found.trials and not found.published):
         weights = None if written is None else written.in_phases[-1].evaluation.weights
-        return _log_choice(*_best(whole, trials, weights), runs, weights)
-    if published:
-        lack = "finished run of its recipe" if trials or written else "finished run on real images"
-        reason = f"pretrained, as {runs} holds no {lack}"
-        best = max(published, key=lambda run: run.published.top1)
-        return _log_choice(best, reason, runs)
+        best, reason = _best(found, weights)
+        return _log_choice(best, reason, runs, weights)
+    if found.published:
+        lack = "finished run of its recipe" if found.trials or written else "finished run on real images"
+        best, _ = _best(_Candidates(found.published), "last")  # they have no others
+        return _log_choice(best, f"pretrained, as {runs} holds no {lack}", runs)
     raise UserError(
         f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
         f"{installation.call('train')} --preset {preset or 'demo'}.{_alternatives(written and written.name, runs)}",
@@ -169,11 +170,27 @@ def _alternatives(preset: str | None, runs: str | Path) -> str:
     return ways
 
 
-def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], list[Run], list[Run]]:
-    """Returns, each oldest first, the finished runs of a preset's own recipe, its trials, and published runs.
+class _Candidates(NamedTuple):
+    """The finished runs that may answer, oldest first.
 
-    All runs have the images of the newest one. Where no preset is given, published runs have them as well, and runs on
-    built-in images count only where there is nothing else.
+    Attributes:
+        whole: of a preset's own recipe.
+        trials: of a changed one.
+        published: pretrained ones.
+        elsewhere: how many of the user's were left out, as they were trained on other images.
+    """
+
+    whole: list[Run]
+    trials: Sequence[Run] = ()
+    published: Sequence[Run] = ()
+    elsewhere: int = 0
+
+
+def _candidates(runs: str | Path, written: Preset | None) -> _Candidates:
+    """Returns the candidates among all runs, or those of one preset.
+
+    All have the images of the newest whole run, or of the newest trial where there is none. Where no preset is given,
+    published runs have them as well, and runs on built-in images count only where there is nothing else.
     """
     name = written and written.name
     readable = readable_runs(all_runs(runs, name), lambda run: (run.about, run.preset))
@@ -181,10 +198,15 @@ def _candidates(runs: str | Path, written: Preset | None) -> tuple[list[Run], li
     published = [run for run in all_runs(pretrained.FOLDER, name) if not changes_of_run(run, written)]
     if written is None:
         own = [run for run in own if run.preset.data.dataset != BUILT_IN] or own * (not published)
-        published = [run for run in published if not own or _task(run) == _task(own[-1])]
-    own = [run for run in own if _task(run) == _task(own[-1])]
     whole = [run for run in own if not changes_of_run(run, written)]
-    return whole, [run for run in own if run not in whole], published
+    compete = [run for run in own if _task(run) == _task((whole or own)[-1])]
+    leading = compete if written is None and compete else published
+    return _Candidates(
+        [run for run in compete if run in whole],
+        [run for run in compete if run not in whole],
+        [run for run in published if _task(run) == _task(leading[-1])],
+        len(own) - len(compete),
+    )
 
 
 def _task(run: Run) -> tuple:
@@ -192,9 +214,9 @@ def _task(run: Run) -> tuple:
     return run.preset.data.dataset, (run.about.get("data") or {}).get("fingerprint")
 
 
-def _best(whole: Sequence[Run], trials: Sequence[Run], weights: str | None) -> tuple[Run, str]:
+def _best(found: _Candidates, weights: str | None) -> tuple[Run, str]:
     """Returns the best run by its "last" or "best" weights, and why; a trial only where there is no other."""
-    finished = whole or trials
+    finished = found.whole or found.trials
     known = {run: top1 for run in finished if (top1 := _validation_top1(run, weights)) is not None}
     best = max(known, key=lambda run: (known[run], _age(run))) if known else finished[-1]
     among = list(known) or finished
@@ -203,21 +225,23 @@ def _best(whole: Sequence[Run], trials: Sequence[Run], weights: str | None) -> t
     reason = f"{rank} finished run{'s' * (len(among) > 1)} of preset{'s' * (len(presets) > 1)} {', '.join(presets)}"
     if len(among) < len(finished):
         reason += f", leaving out {len(finished) - len(among)} without validation images"
-    if not whole:
+    if not found.whole:
         reason += ", none with the preset's own recipe"
-    elif trials:
-        reason += f", leaving out {len(trials)} with a changed recipe"
+    elif found.trials:
+        reason += f", leaving out {len(found.trials)} with a changed recipe"
+    if found.elsewhere:
+        reason += f", leaving out {found.elsewhere} on other images"
     return best, reason
 
 
-def _validation_top1(run: Run, weights: str | None = None) -> float | None:
+def _validation_top1(run: Run, weights: str | None) -> float | None:
     """Returns the validation top-1, in percent, of a run's weights: of the best epoch, of the last, or recalibrated.
 
     Args:
-        weights: "last" or "best"; default: as the run's own recipe says.
+        weights: "last" or "best"; None: as the run's own recipe says.
     """
     if (weights or run.preset.in_phases[-1].evaluation.weights) == "best":
-        return max((row["validation_top1"] for row in run.rows if "validation_top1" in row), default=None)
+        return run.best_validation_top1
     top1, last = run.about.get("recalibrated_top1"), run.about.get("last")
     if top1 is None and isinstance(last, dict):
         top1 = last.get("validation_top1")
@@ -260,10 +284,15 @@ def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -
 
 def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
     """Returns the test results of a run at its present step and length, newest first, by whatever protocol."""
-    wanted = run.name, "test", True, run.about.get("steps_planned")
+    wanted = run.name, "test", True
     return [
         result
         for result in reversed(ledger.evaluations(runs))
-        if (result.run, result.split, result.same_data_as_training, result.steps_planned) == wanted
-        and result.updates in (None, run.about.get("step"))
+        if (result.run, result.split, result.same_data_as_training) == wanted and is_present(run, result)
     ]
+
+
+def is_present(run: Run, result: Evaluation) -> bool:
+    """Returns whether a result is of the run as it is now: it has not been made longer or trained further since."""
+    planned, step = run.about.get("steps_planned"), run.about.get("step")
+    return planned in (None, result.steps_planned) and result.updates in (None, step)

@@ -168,7 +168,7 @@ class Evaluation:
 
     @property
     def measurement(self) -> tuple:
-        """What was measured: two evaluations of which this is equal differ in their date at most."""
+        """What was measured. Of evaluations with the same measurement the latest counts."""
         how = self.split, self.view, self.weights, self.resolution
         return self.run, self.steps_planned, *how, self.data["fingerprint"]
 
@@ -199,6 +199,9 @@ class Evaluation:
         Args:
             preset: the preset's name.
         """
+        data = result.get("data")
+        if not isinstance(data, dict) or not {"title", "fingerprint", "official"} <= set(data):
+            return None  # written by hand
         names = {stored: name for name, stored in _RESULT_KEYS.items()}
         row = {names.get(key, key): value for key, value in result.items()}
         # Results of 0.1 and 0.2 do not say these.

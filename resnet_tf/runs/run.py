@@ -89,6 +89,11 @@ class Run:
         """The log: one row an epoch."""
         return files.read_rows(self.log)[0]
 
+    @property
+    def best_validation_top1(self) -> float | None:
+        """The highest validation top-1 of an epoch, in percent; None where no images were held out."""
+        return max((row["validation_top1"] for row in self.rows if "validation_top1" in row), default=None)
+
     log = _path("log.jsonl")
     last = _path("weights", "last.npz")
     best = _path("weights", "best.npz")
@@ -161,10 +166,18 @@ class Run:
 
     def update(self, **values) -> None:
         """Writes values into run.json, atomically, and keeps what other processes write there."""
+        self._change(lambda about: {**about, **values})
+
+    def add_calibration(self, which: str, view: str, calibration: dict) -> None:
+        """Adds to run.json what `calibration` returns; see there for the arguments."""
+        added = {f"{view}-{which}": calibration}
+        self._change(lambda about: {**about, "calibration": {**(about.get("calibration") or {}), **added}})
+
+    def _change(self, changed: Callable[[dict], dict]) -> None:
         path = self.folder / "run.json"
         with files.locked(self.folder):
             known = self.about if path.exists() else {}
-            files.write_atomically(path, json.dumps({**known, **values}, indent=2) + "\n")
+            files.write_atomically(path, json.dumps(changed(known), indent=2) + "\n")
 
     def forget_predictions(self) -> None:
         """Removes the predictions that `eval.py` stored: they are those of weights of before."""

@@ -111,14 +111,16 @@ def _names_a_server(body: bytes) -> bool:
     """Returns whether JSON has a file, {"path": ...}, that would be fetched from a server."""
     try:
         return _has_remote_path(json.loads(body))
-    except (ValueError, RecursionError):
-        return False
+    except RecursionError:
+        return True  # no request of the page is nested so deep
+    except ValueError:
+        return False  # not JSON
 
 
 def _has_remote_path(value: Any) -> bool:
     if isinstance(value, dict):
         path = value.get("path")
-        if isinstance(path, str) and urlsplit(path.strip()).scheme.lower() in ("http", "https"):
+        if isinstance(path, str) and path.strip().lower().startswith(("http:", "https:")):
             return True
         value = list(value.values())
     return isinstance(value, list) and any(map(_has_remote_path, value))

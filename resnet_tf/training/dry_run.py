@@ -14,8 +14,9 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import RUNS
 from resnet_tf.training.device import device_description, warn_of_xla
-from resnet_tf.training.plan import Plan, make_plans
+from resnet_tf.training.plan import Plan, make_plans, step_errors_in_one_line
 from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
+from resnet_tf.training.step import check_backend
 from resnet_tf.transfer import describe_start, start_from
 
 TIMED_STEPS = 8
@@ -53,6 +54,7 @@ def dry_run(
     Raises:
         UserError: as a training would, for its images, its recipe and the weights that it starts from.
     """
+    check_backend()
     source = None if preset.train.init is None else named_run(preset.train.init, runs, "start from")
     dataset = sources.load(preset.data.dataset, data)
     plans = make_plans(preset, dataset, seed)
@@ -112,8 +114,9 @@ def _print_phase(plan: Plan) -> TimedPlan:
 def _timed(plan: Plan, steps: int) -> TimedPlan:
     """Times a phase's first step and, as their median, `steps` later ones."""
     step, seconds = plan.build_step(), []
-    for images, labels in plan.batches.dataset(0, min(plan.total_steps, 1 + steps)):
-        began = time.monotonic()
-        step(images, labels)
-        seconds.append(time.monotonic() - began)
+    with step_errors_in_one_line(plan):
+        for images, labels in plan.batches.dataset(0, min(plan.total_steps, 1 + steps)):
+            began = time.monotonic()
+            step(images, labels)
+            seconds.append(time.monotonic() - began)
     return TimedPlan(plan, seconds[0], float(np.median(seconds[1:] or seconds)))

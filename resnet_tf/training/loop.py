@@ -13,13 +13,12 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.models import weights
-from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.scoring.score import score
 from resnet_tf.training import checkpoint
 from resnet_tf.training.averaging import build_averaging
 from resnet_tf.training.checkpoint import State
 from resnet_tf.training.distributed import undistributed
-from resnet_tf.training.plan import Plan
+from resnet_tf.training.plan import Plan, step_errors_in_one_line
 from resnet_tf.training.session import Session
 from resnet_tf.transfer import load_start
 
@@ -116,7 +115,7 @@ class Phase:
         session.display.start_phase(plan)
         rows = session.group.rows(self.batch_size)
         try:
-            with naming_broken_files():
+            with step_errors_in_one_line(plan):
                 self._start_clock()
                 for images, labels in plan.batches.dataset(self.steps_done, plan.total_steps, *rows):
                     if progress.step == 0:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from resnet_tf.datasets.splits import SEEDS, Dataset, training_and_validation
 from resnet_tf.errors import UserError
@@ -18,6 +19,7 @@ from resnet_tf.optim.plateau import MetricRule, metric_rules
 from resnet_tf.pipeline import statistics
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
 from resnet_tf.pipeline.mixing import Mixing
+from resnet_tf.pipeline.read import naming_broken_files
 from resnet_tf.pipeline.views import evaluation_batches, sample_images
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.schema import Preset
@@ -80,8 +82,10 @@ class Plan:
     def network(self) -> keras.Model:
         """Builds the network with fresh weights, for images of the training's size and of the validation's."""
         any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
-        with _dtype_policy(self.preset.train.precision):
-            network = build_network(self.preset, self.dataset.classes, any_size=any_size, seed=self.seed)
+        precision = self.preset.train.precision
+        network = build_network(
+            self.preset, self.dataset.classes, any_size=any_size, seed=self.seed, precision=precision
+        )
         network.jit_compile = self.compiled_by_xla  # of validation; Keras would choose XLA on a GPU
         return network
 
@@ -96,14 +100,26 @@ class Plan:
 
 
 @contextlib.contextmanager
-def _dtype_policy(policy: str) -> Iterator[None]:
-    """Sets the Keras dtype policy that layers are built with, and restores the one before."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+def step_errors_in_one_line(plan: Plan) -> Iterator[None]:
+    """Turns what may end a phase's steps, a broken image file or too little memory, into one line that says what to do.
+
+    Raises:
+        UserError: instead of these errors.
+    """
     try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+        with naming_broken_files():
+            yield
+    except Exception as error:
+        # MemoryError comes from Python, the other from TensorFlow; JAX writes the name into the message.
+        exhausted = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
+        if not exhausted and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        batch, size = plan.preset.train.batch_size, plan.preset.data.image_size
+        raise UserError(
+            f"A step with train.batch_size={batch} at {size} pixels does not fit into memory. Start a new run with a "
+            f"smaller batch, such as {max(1, batch // 2)}, or a smaller network.",
+            "out-of-memory",
+        ) from error
 
 
 def make_plans(preset: Preset, dataset: Dataset, seed: int) -> list[Plan]:

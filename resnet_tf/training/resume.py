@@ -1,7 +1,10 @@
 """Resuming a run: which run, whether it may go on, and what its files must hold then."""
 
 import json
+import os
+from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,17 +23,20 @@ from resnet_tf.training.plan import Plan
 UNHASHED = tuple(f"{section}.{key}" for section, keys in schema.UNHASHED.items() for key in keys)
 
 
-def run_to_resume(preset: Preset, runs: str | Path, resume: bool | str, seed: int | None = None) -> Run:
-    """Returns the run to go on with: the one named by `resume`, or the preset's newest unfinished one.
+def run_to_resume(
+    preset: Preset, runs: str | Path, resume: Literal[True] | str | PathLike | Run, seed: int | None = None
+) -> Run:
+    """Returns the run to go on with.
 
     Args:
+        resume: True for the preset's newest unfinished run; or a run, or its name or folder.
         seed: that the run must have; None: any.
 
     Raises:
         UserError: there is none, or its state is gone.
     """
-    if isinstance(resume, str):
-        run = choose.find_run(resume, runs)
+    if resume is not True:
+        run = resume if isinstance(resume, Run) else choose.find_run(os.fspath(resume), runs)
         if run.pretrained:  # published without the state that a training continues from
             raise UserError(f"a pretrained run cannot be resumed. Received: {run.name}.", "run-pretrained")
     else:

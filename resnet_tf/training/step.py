@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from resnet_tf.errors import unknown
 from resnet_tf.optim.losses import CrossEntropy
 from resnet_tf.optim.optimizers import SpecOptimizer
 
@@ -166,9 +167,17 @@ class JaxStep(Step):
         return self.network.trainable_variables, self.network.non_trainable_variables, self.optimizer.variables
 
 
+STEPS = {"tensorflow": TensorFlowStep, "jax": JaxStep}
+
+
+def check_backend() -> None:
+    """Raises UserError where Keras has a backend that trains nothing here."""
+    if keras.backend.backend() not in STEPS:
+        raise unknown("backend for training:", keras.backend.backend(), STEPS, "backend-unknown")
+
+
 def build_step(
     network: keras.Model, optimizer: SpecOptimizer, loss_function: CrossEntropy, jit_compile: bool = False
 ) -> Step:
     """Returns the step of Keras's backend; see `Step` for the arguments."""
-    step = JaxStep if keras.backend.backend() == "jax" else TensorFlowStep
-    return step(network, optimizer, loss_function, jit_compile)
+    return STEPS[keras.backend.backend()](network, optimizer, loss_function, jit_compile)

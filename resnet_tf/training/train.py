@@ -6,7 +6,6 @@ from os import PathLike
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from resnet_tf import files
 from resnet_tf.datasets import sources
@@ -26,6 +25,7 @@ from resnet_tf.training.loop import Phase, train_phases
 from resnet_tf.training.plan import make_plans
 from resnet_tf.training.resume import check_data, recipe_of, run_to_resume, take_recipe
 from resnet_tf.training.session import Session
+from resnet_tf.training.step import check_backend
 from resnet_tf.transfer import Start, start_from
 
 
@@ -34,7 +34,7 @@ def train(
     data: str | None = None,
     runs: str | Path = "runs",
     seed: int | None = None,
-    resume: bool | str = False,
+    resume: bool | str | PathLike | Run = False,
     preset_file: Path | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
     keep_state: bool = True,
@@ -48,7 +48,7 @@ def train(
     Args:
         data: where the images are; default: see `datasets.sources.load`.
         seed: of initial weights, order and augmentation; default: 0, or that of the resumed run.
-        resume: True for the preset's newest unfinished run, or a run's name or folder.
+        resume: True for the preset's newest unfinished run; or a run, or its name or folder.
         preset_file: the file of the preset, recorded in the run; its results are written there.
         group: this process's place among several, see `distributed.process_group`.
         keep_state: whether the finished run keeps the state from which it can be made longer.
@@ -61,10 +61,11 @@ def train(
         UserError: a mistake that the user can fix, in one line.
         Stopped: Ctrl-C or a TERM signal; the state is saved.
     """
+    check_backend()
     if isinstance(preset, str | PathLike):
         preset_file = preset_file or preset_files.path_of(preset).resolve()
     preset = preset_files.load_preset(preset)
-    run = run_to_resume(preset, runs, resume, seed) if resume is not False else None
+    run = None if resume is False else run_to_resume(preset, runs, resume, seed)
     source = named_run(preset.train.init, runs, "start from") if run is None and preset.train.init is not None else None
     with group.workplace(run, runs) as (run, runs):
         if run is None:
@@ -88,7 +89,7 @@ def train(
         resumed = run is not None
         if not resumed:
             run = _new_run(preset, dataset, seed, runs, preset_file=preset_file, start=start)
-        with _errors_in_one_line(run, preset), _sole_writer(run):
+        with _disk_errors_in_one_line(run), _sole_writer(run):
             saved = checkpoint.load(run.state)
             if resumed:
                 check_data(run, dataset)
@@ -140,8 +141,8 @@ def _sole_writer(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_in_one_line(run: Run, preset: Preset) -> Iterator[None]:
-    """Turns a disk that cannot be written, and memory that runs out, into one line that says what to do."""
+def _disk_errors_in_one_line(run: Run) -> Iterator[None]:
+    """Turns the error of a disk that cannot be written into one line that says what to do."""
     try:
         yield
     except files.WriteError as error:
@@ -153,15 +154,4 @@ def _errors_in_one_line(run: Run, preset: Preset) -> Iterator[None]:
             f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with --resume "
             f"{run.name}.",
             "run-not-writable",
-        ) from error
-    except Exception as error:
-        # MemoryError comes from Python, the other from TensorFlow; JAX writes the name into the message.
-        exhausted = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
-        if not exhausted and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        batch, size = preset.train.batch_size, preset.data.image_size
-        raise UserError(
-            f"A step with train.batch_size={batch} at {size} pixels does not fit into memory. Start a new run with a "
-            f"smaller batch (--set train.batch_size={max(1, batch // 2)}) or a smaller network.",
-            "out-of-memory",
         ) from error

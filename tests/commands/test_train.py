@@ -73,8 +73,10 @@ def test_mistakes_in_training(home, image_tree, tmp_path, capsys, monkeypatch):
     assert "--preset" in mistake(capsys, train_command)
 
     assert "no-such-run" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--init", "no-such-run")
-    for ignored in (("--preset", "4"), ("--set", "train.epochs=2"), ("--discard-state",), ("--summary",)):
+    for ignored in (("--preset", "4"), ("--set", "train.epochs=2"), ("--init", "4"), ("--seed", 0), ("--summary",)):
         assert ignored[0] in mistake(capsys, train_command, "--list", *ignored)
+    assert "--data" in mistake(capsys, train_command, "--preset", tiny, "--summary", "--data", image_tree)
+    assert "--seed" in mistake(capsys, train_command, "--preset", tiny, "--check", "--seed", 3)
     assert "--distribute" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--distribute")
     assert "--dry-run" in mistake(capsys, train_command, "--preset", tiny, "--figure", "rate.png")
     assert "'rate.jpg'" in mistake(capsys, train_command, "--preset", tiny, "--dry-run", "--figure", "rate.jpg")

@@ -1,5 +1,6 @@
 """A preset's network: input statistics of the right shape, initial weights, a run's weights."""
 
+import keras
 import numpy as np
 import pytest
 from assertions import user_error
@@ -8,6 +9,8 @@ from resnet_tf.models import weights
 from resnet_tf.models.build import build_network, load_network
 from resnet_tf.models.resnet import set_input_statistics
 from resnet_tf.presets.schema import from_dict
+
+BFLOAT16 = {"precision": "mixed_bfloat16"}
 
 
 def preset(model: dict | None = None, **data):
@@ -52,6 +55,19 @@ def test_an_image_must_leave_pixels_to_the_last_stage():
     assert build_network(preset({"filters": filters}), 4).output_shape == (None, 4)  # strided: 8, 4, 2 and 1 pixels
     error = user_error(build_network, preset({"filters": filters, "transition": "pooled"}), 4)
     assert (error.code, "8 pixels for 4 stages" in str(error)) == ("images-too-small", True)
+
+
+def test_precision_is_the_one_asked_for_whatever_keras_is_set_to():
+    """Evaluation and prediction promise float32."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found = [build_network(preset(), 4, **keys).get_layer("stem").compute_dtype for keys in ({}, BFLOAT16)]
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert found == ["float32", "bfloat16"]
+    assert build_network(preset(), 4, **BFLOAT16).get_layer("stem").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_the_seed_decides_the_weights():

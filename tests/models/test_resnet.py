@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from assertions import user_error
 
 from resnet_tf.models.folding import folded
 from resnet_tf.models.layers import BatchNormalization
@@ -278,6 +279,19 @@ def test_mixed_precision_comes_near_float32(policy, error):
         logits, expected = narrow(images, training=training), np.asarray(wide(images, training=training))
         assert logits.dtype == "float32"
         assert np.abs(logits - expected).max() < error * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "usual"),
+    [("image_data_format", "channels_first", "channels_last"), ("floatx", "float16", "float32")],
+)
+def test_settings_under_which_keras_builds_another_network_are_refused(name, value, usual):
+    choose = getattr(keras.config, f"set_{name}")
+    choose(value)
+    try:
+        assert user_error(resnet, num_residual_units=1).code == "keras-settings"
+    finally:
+        choose(usual)
 
 
 def test_a_whitened_stem_hands_on_its_responses_with_either_sign():

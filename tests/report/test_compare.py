@@ -134,7 +134,8 @@ def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
         row = replace(EVALUATION, run=run.name, data={"title": title}, top1=90.0)
         ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
     ledger.append(tmp_path, ledger.EVALUATED, {"run": two_runs[0].name, "top1": 5.0})  # of an older form
-    two_runs[0].update(step=10)
+    for run in two_runs:
+        run.update(step=10)
     early = replace(EVALUATION, run=two_runs[0].name, data={"title": "cifar10"}, top1=1.0, trained=5, weights="best")
     ledger.append(tmp_path, ledger.EVALUATED, early.to_row())
     figures = [cells for cells in compared(two_runs, tmp_path)["figures"] if "top1" in cells[0]]
@@ -142,6 +143,8 @@ def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
         ["test of cifar10 (1-crop, last weights, 32 px), top1", "90", "-", ""],
         ["test of a copy (1-crop, last weights, 32 px), top1", "-", "90", ""],
     ]
+    two_runs[1].update(step=None)  # it is being trained on
+    assert not any("a copy" in cells[0] for cells in compared(two_runs, tmp_path)["figures"])
 
 
 def test_other_images_are_not_paired(two_runs, tmp_path):

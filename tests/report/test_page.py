@@ -103,6 +103,15 @@ def test_page_asks_for_nothing_outside(runs):
     assert "CPU &lt;2 threads&gt;" in text
 
 
+def test_without_a_preset_of_the_studies_the_rest_is_reported(runs, shipped):
+    whole = Page(written(runs))
+    shipped["2"] = replace(shipped["2"], results=({"test_top1": 99.0}, {"test_top1": 99.0, "data": {"title": "mine"}}))
+    del shipped["3"]
+    read = Page(written(runs))
+    assert read.tags.count("svg") == whole.tags.count("svg") - 2
+    assert len(read.tables[0]) == len(whole.tables[0])
+
+
 def test_an_empty_folder_gives_a_page(tmp_path, capsys):
     read = Page(written(tmp_path))
     assert read.tags.count("svg") == 2  # the author's own figures

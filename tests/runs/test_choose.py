@@ -146,6 +146,29 @@ def test_of_one_presets_runs_those_on_the_newest_images_compete(tmp_path, finish
     assert chosen(tmp_path, mine)[0].name == newer[0].name
 
 
+def test_a_trial_on_newer_images_does_not_hide_a_whole_run(tmp_path, finished, mine):
+    whole = finished(93.0, data={"fingerprint": "official"})
+    finished(95.0, data={"fingerprint": "an older copy"})
+    finished(92.0, data={"fingerprint": "official"})
+    finished(40.0, variant(train={"epochs": 1}), {"train.epochs": [1, 100]}, data={"fingerprint": "a copy"})
+    found, line = chosen(tmp_path, mine)
+    assert found.name == whole.name
+    assert "the best of 2" in line
+    assert "leaving out 2 on other images" in line
+
+
+def test_of_pretrained_networks_the_validation_images_choose(tmp_path, none_published):
+    """The one with the better test figure is worse on them."""
+    (tmp_path / "runs").mkdir()
+    for name, validation, test in (("one", 95.0, 93.0), ("two", 94.0, 96.0)):
+        run = create_run(variant(name), 0, none_published)
+        run.update(status="finished", pretrained=True, steps_planned=10, step=10, last={"validation_top1": validation})
+        (run.folder / "result.json").write_text(json.dumps(measured(run, top1=test)))
+    found, line = chosen(tmp_path)
+    assert found.name.startswith("one/")
+    assert "pretrained" in line
+
+
 def test_where_the_best_weights_answer_their_validation_decides(tmp_path, finished):
     scored_at_its_best = variant(evaluation={"weights": "best"})
     runs = []

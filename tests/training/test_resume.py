@@ -51,6 +51,14 @@ def test_an_epoch_of_repeats_is_as_many_steps_longer_and_resumes_exactly(
     assert_same_run(unbroken, train(resume=True, **long))
 
 
+def test_a_run_is_named_by_itself_its_name_or_its_folder(stopped, tiny_preset, tmp_path):
+    """True stands for the newest unfinished one, and for no other."""
+    preset, newer = load_preset(tiny_preset), create_run(stopped.preset, 7, tmp_path)
+    assert resume.run_to_resume(preset, tmp_path, True).folder == newer.folder
+    for name in (stopped, stopped.name, stopped.folder, str(stopped.folder)):
+        assert resume.run_to_resume(preset, tmp_path, name).folder == stopped.folder
+
+
 def test_a_damaged_log_is_restored_from_the_state(stopped, train, trained, assert_same_run):
     good = stopped.log.read_text()
     stopped.log.write_text(good + '{"epoch": 2, "loss": 99}\n{"epo')

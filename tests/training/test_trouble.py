@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,6 +21,8 @@ from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.run import Run
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.training import checkpoint, loop, plan
+from resnet_tf.training.dry_run import dry_run
+from resnet_tf.training.step import TensorFlowStep
 from resnet_tf.training.train import train
 
 
@@ -93,8 +96,40 @@ def test_running_out_of_memory_suggests_a_smaller_batch(refused, at_step):
     at_step(12, run_out)
     error, run = refused(train={"epochs": 2})
     assert error.code == "out-of-memory"
-    assert "--set train.batch_size=10" in str(error)
+    assert "a smaller batch, such as 10" in str(error)
     assert checkpoint.load(run.state).progress.step == 10
+
+
+def test_too_little_memory_in_a_later_phase_names_its_own_batch(refused, at_step):
+    def run_out(phase) -> None:
+        raise MemoryError
+
+    at_step(12, run_out)
+    error, _ = refused(phases=[{"train": {"epochs": 1}}, {"train": {"epochs": 1, "batch_size": 40}}])
+    assert error.code == "out-of-memory"
+    assert "train.batch_size=40 at 32 pixels" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (MemoryError(), "out-of-memory"),
+        (tf.errors.InvalidArgumentError(None, None, "UserError: cat/1.png (cut short)"), "image-file-broken"),
+    ],
+)
+def test_a_dry_run_fails_in_one_line_where_a_training_would(image_tree, tiny_preset, monkeypatch, failure, code):
+    def fail(step, images, labels):
+        raise failure
+
+    monkeypatch.setattr(TensorFlowStep, "__call__", fail)
+    assert user_error(dry_run, load_preset(tiny_preset), str(image_tree)).code == code
+
+
+def test_a_backend_that_trains_nothing_here_is_refused_before_there_is_a_run(tiny_preset, monkeypatch, tmp_path):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    for begin in (train, dry_run):
+        assert user_error(begin, load_preset(tiny_preset), runs=tmp_path).code == "backend-unknown"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_cannot_be_written_names_the_file_and_the_saved_step(refused, monkeypatch, at_step):
