@@ -93,7 +93,7 @@ class Predictor:
         self._sizes = photo_sizes(preset)
         model, _ = load_network(preset, len(self.classes), run.weights(which), image_size=self._sizes[1])
         self._model = keras.Model(model.inputs, [model.output, model.get_layer("pool").input])
-        self._head = np.asarray(model.get_layer("head").kernel)
+        self._head, self._pooling = np.asarray(model.get_layer("head").kernel), preset.model.head_pooling
         calibration, self.caution = run.calibration(run.scored_as(which), self.view), ""
         if calibration:
             self._temperature, self.unsure_below = calibration["temperature"], calibration["unsure_below"]
@@ -153,7 +153,7 @@ class Predictor:
                     yield self._row(photo, None, top), photo
                 else:
                     probabilities, features = next(outputs)
-                    activation = class_activation(features, self._head[:, probabilities.argmax()])
+                    activation = class_activation(features, self._head[:, probabilities.argmax()], self._pooling)
                     yield self._row(photo, probabilities, top), replace(photo, activation=activation)
             done += len(batch)
             advance(done, len(paths))
@@ -188,17 +188,21 @@ def class_of_folder(folder: str, classes: Sequence[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def class_activation(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def class_activation(features: np.ndarray, weights: np.ndarray, pooling: str = "average") -> np.ndarray:
     """Returns where in an image the evidence for a class lies: float32 [height, width], 0 to 1 at the strongest place.
 
-    A logit is a weighted sum of features averaged over the image, so that each place contributes its part; evidence
-    against the class counts as 0.
+    A logit is a weighted sum of features pooled over the image. Of an average each place contributes its part; of a
+    maximum the places that have it contribute all. Evidence against the class counts as 0.
 
     Args:
-        features: float [height, width, channels], the input of the global average pooling.
+        features: float [height, width, channels], the input of the global pooling.
         weights: float [channels], of the head for the class.
+        pooling: "average" or "max".
 
-    Source: Zhou et al. 2016 (arXiv:1512.04150), section 2.
+    Source: Zhou et al. 2016 (arXiv:1512.04150), section 2, for the average.
     """
+    if pooling == "max":
+        highest = features == features.max(axis=(0, 1))
+        features = features * highest / highest.sum(axis=(0, 1))
     evidence = np.maximum(features @ weights, 0.0)
     return (evidence / max(evidence.max(), 1e-12)).astype(np.float32)

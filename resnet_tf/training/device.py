@@ -11,7 +11,11 @@ from resnet_tf.presets.schema import Preset
 
 
 def device_description() -> str:
-    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads"."""
+    """Returns the accelerators, or the processor and its threads: "CPU: AMD EPYC, 2 threads".
+
+    Of NVIDIA GPUs it says whether float32 may be multiplied in TF32, which has 10 bits of precision instead of 23.
+    """
+    tf32 = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"  # the libraries' own switch
     if keras.backend.backend() == "jax":
         import jax
 
@@ -21,8 +25,9 @@ def device_description() -> str:
 
         details = [tf.config.experimental.get_device_details(gpu) for gpu in _gpus()]
         accelerators = [detail.get("device_name", "GPU") for detail in details]
+        tf32 = tf32 and tf.config.experimental.tensor_float_32_execution_enabled()
     if accelerators:
-        return f"{len(accelerators)} x {accelerators[0]}"
+        return f"{len(accelerators)} x {accelerators[0]}" + ", TF32 allowed" * (tf32 and "NVIDIA" in accelerators[0])
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS lacks it
     if keras.backend.backend() == "tensorflow":
         threads = tf.config.threading.get_intra_op_parallelism_threads() or threads  # 0: as many as there are

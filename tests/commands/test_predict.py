@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from assertions import user_error
@@ -18,9 +19,12 @@ from resnet_tf.evaluation.evaluate import record
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.views import evaluation_batches, photo_sizes
-from resnet_tf.prediction.predict import Predictor, class_of_folder
+from resnet_tf.prediction.predict import Predictor, class_activation, class_of_folder
+from resnet_tf.presets import schema
+from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs import pretrained
 from resnet_tf.runs.choose import all_runs, find_run
+from resnet_tf.runs.run import Run
 from resnet_tf.scoring.diagnosis import FEW_IMAGES
 
 
@@ -170,7 +174,7 @@ def test_a_photo_is_shown_in_the_views_of_the_evaluation(home, image_tree, view,
     predictor = Predictor(run)
     predictor.view = view
     files = sorted((image_tree / "test").rglob("*.png"))[:9]
-    rows = [row for row, _ in predictor.predict(files, 10)]
+    rows, found = zip(*predictor.predict(files, 10), strict=True)
     model, _ = load_network(run.preset, 10, run.last)
     pixels = np.stack([np.asarray(Image.open(file)) for file in files])
     shown = augment.views(pixels, view).numpy().astype(np.float32)
@@ -180,6 +184,25 @@ def test_a_photo_is_shown_in_the_views_of_the_evaluation(home, image_tree, view,
     for row, share in zip(rows, shares, strict=True):
         ours = {guess["class"]: guess["probability"] for guess in row["top"]}
         np.testing.assert_allclose([ours[name] for name in run.about["class_names"]], share, atol=1e-5)
+    # The map that is shown is of the photo itself, the first view, and of the first class.
+    features = keras.Model(model.inputs, model.get_layer("pool").input).predict_on_batch(shown[:, 0])
+    kernel = np.asarray(model.get_layer("head").kernel)
+    for photo, seen, share in zip(found, features, shares, strict=True):
+        np.testing.assert_allclose(photo.activation, class_activation(seen, kernel[:, share.argmax()]), atol=1e-4)
+
+
+def test_a_preset_scored_by_ten_crops_shows_a_photo_in_one(home, image_tree, tmp_path):
+    """Ten crops miss parts of a photo."""
+    run = Run(shutil.copytree(all_runs(home / "runs")[0].folder, tmp_path / "runs" / "tiny" / "copy"))
+    photo = next((image_tree / "test" / "cat").iterdir())
+    (plain,) = resnet_tf.predict(photo, run=run, top=10)
+    evaluation = {"view": "10-crop", "frame": "resize(36) | center_crop(32)", "weights": "last"}
+    run.write_preset(load_preset({**schema.to_dict(run.preset), "evaluation": evaluation}))
+    predictor = Predictor(run, frame="squash")
+    assert predictor.view == "1-crop"
+    ((row, _),) = predictor.predict([photo], 10)
+    assert row["error"] is None
+    assert len(row["top"]) == len(plain["top"])
 
 
 def test_one_name_is_one_photo(home, image_tree, monkeypatch):
@@ -188,6 +211,7 @@ def test_one_name_is_one_photo(home, image_tree, monkeypatch):
     for name in (str(photo), photo):
         (row,) = resnet_tf.predict(name, run=run)
         assert row["file"] == str(photo)
+    assert user_error(resnet_tf.predict, photo, preset="4", run=run).code == "run-of-another-preset"
     assert user_error(resnet_tf.predict, photo, run=run, top=2.5).code == "top-out-of-range"
     assert user_error(resnet_tf.predict, photo, run=run, weights="bset").code == "weights-unknown"
     assert user_error(resnet_tf.from_pretrained, run, which="bset").code == "weights-unknown"

@@ -151,6 +151,19 @@ def test_seeds_differ(split):
     assert any(not np.array_equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
 
 
+def test_augmentation_differs_by_seed_and_by_epoch(pictures):
+    """All images are one, so that only the places of their crops can differ."""
+    same = ArraySplit(np.tile(pictures.images[:1], (IMAGES, 1, 1, 1)), pictures.labels)
+    per_epoch = IMAGES // BATCH
+    batches = [TrainingBatches(same, CHAIN, BATCH, seed) for seed in (0, 1)]
+    first, other, later = (
+        collect(one.dataset(step, step + 1))[0][0]
+        for one, step in ((batches[0], 0), (batches[1], 0), (batches[0], per_epoch))
+    )
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(first, later)
+
+
 def test_evaluation_counts_every_image_once_the_partial_batch_included(split, monkeypatch):
     monkeypatch.setattr(batches_module, "_PIXELS", 10 * 8 * 8)
     rows = collect(EvaluationBatches(split, (), "1-crop", None, 8).dataset())

@@ -89,6 +89,8 @@ def test_whitening_filters_give_uncorrelated_responses_of_variance_one():
     ("changes", "measured"),
     [
         ({}, False),
+        ({"model": {"num_residual_units": 1, "filters": [24], "stem": "whitened-2x2"}}, True),
+        ({"second": {"augment": "random_crop(8) | random_erasing"}}, True),
         ({"augment": "random_crop(8) | pca_lighting(0.1, 'training')"}, True),
         ({"augment": "random_crop(8) | pca_lighting(0.1)"}, False),
         ({"augment": "random_crop(8) | random_erasing"}, True),
@@ -96,10 +98,13 @@ def test_whitening_filters_give_uncorrelated_responses_of_variance_one():
     ],
 )
 def test_files_are_measured_where_a_recipe_needs_their_own_figures(tiny_preset, image_tree, changes, measured):
+    changes = dict(changes)
+    model, second = changes.pop("model", tiny_preset["model"]), {"data": changes.pop("second", {})}
     data = {"dataset": "folder", "normalize": "imagenet", "image_size": 8, "augment": "random_crop(8)", **changes}
     # The base's frame leaves files of different sizes, and each phase has one of its own.
-    phases = [{"evaluation": {"frame": "center_crop(8)"}}, {"evaluation": {"frame": "resize(8) | center_crop(8)"}}]
-    preset = schema.from_dict({**tiny_preset, "data": data, "phases": phases})
+    frames = [{"evaluation": {"frame": frame}} for frame in ("center_crop(8)", "resize(8) | center_crop(8)")]
+    phases = [frames[0], {**frames[1], **second}]
+    preset = schema.from_dict({**tiny_preset, "model": model, "data": data, "phases": phases})
     paths = np.array(sorted(map(str, image_tree.rglob("*.png"))))
     split = FileSplit(paths, np.zeros(len(paths), np.int32))
     sample = sample_images(preset, split)

@@ -7,6 +7,15 @@ from resnet_tf.models.resnet import resnet
 from resnet_tf.prediction.predict import class_activation
 
 
+def test_of_a_maximum_the_place_that_has_it_contributes_all():
+    """Two channels over 2 x 2 places: 0.9 counts nothing beside 1, and two equal maxima share what they contribute."""
+    features = np.array([[[1.0, 4.0], [0.9, 4.0]], [[0.0, 2.0], [-1.0, 0.0]]])
+    logit = np.array([3.0, 0.5]) @ features.max(axis=(0, 1))
+    found = class_activation(features, np.array([3.0, 0.5]), "max")
+    np.testing.assert_allclose(found, np.array([[3 + 1, 1], [0, 0]]) / 4)
+    assert found.sum() * 4 == logit
+
+
 def test_the_shares_of_all_places_average_to_the_logit():
     """Zhou et al. 2016, equation 2: the map before anything is cut off or scaled."""
     model = resnet(num_residual_units=1, filters=(4, 6), image_size=12, classes=3, seed=1)

@@ -12,6 +12,8 @@ import tensorflow as tf
 from messages import listen
 from PIL import Image
 
+from resnet_tf.datasets import sources
+from resnet_tf.datasets.splits import split_train_validation
 from resnet_tf.errors import Stopped
 from resnet_tf.presets import schema
 from resnet_tf.presets.preset_files import load_preset
@@ -103,6 +105,58 @@ def test_the_log_has_the_rate_of_an_epochs_last_step_though_a_rule_lowers_it_aft
     assert [row["learning_rate"] for row in rows] == pytest.approx(rates)
 
 
+def test_a_plateau_on_the_validation_loss_lowers_the_rate(train, on_step):
+    """A loss never falls by 99 %, so with a patience of 0 every epoch but the first ends with a reduction."""
+    rates = []
+    on_step.acts = {step: lambda phase: rates.append(float(phase.step.optimizer.learning_rate)) for step in (1, 11, 21)}
+    train(schedule={"name": "plateau", "metric": "validation_loss", "patience": 0, "threshold": 0.99})
+    assert rates == pytest.approx([0.05, 0.05, 0.005])
+
+
+def test_a_warm_up_until_it_learns_starts_at_its_own_rate(train, on_step):
+    """The first step has it, not the schedule's; no training error is below 0, so it stays."""
+    rates = []
+    on_step.acts = {step: lambda phase: rates.append(float(phase.step.optimizer.learning_rate)) for step in (1, 10)}
+    warm_up = {"learning_rate": 0.01, "training_error_below": 1e-9, "every_steps": 5}
+    train(schedule={"warmup_until": warm_up}, train={"epochs": 1})
+    assert rates == pytest.approx([0.01, 0.01])
+
+
+def test_a_second_phase_has_a_new_optimizer_and_batches_of_its_own(train, on_step):
+    def look(phase) -> None:
+        optimizer = phase.step.optimizer
+        found.append((int(optimizer.iterations), float(optimizer.learning_rate)))
+        labels.append(next(iter(phase.plan.batches.dataset(0, 1)))[1].numpy())
+
+    found, labels = [], []
+    on_step.acts = {1: look, 11: look, 12: look, 22: look}
+    second = {"train": {"epochs": 2}, "optimizer": {"learning_rate": 0.02}}
+    train(phases=[{"train": {"epochs": 1}}, second])  # the rate falls by 0.8 an epoch
+    assert [iterations for iterations, _ in found] == [1, 1, 2, 12]
+    assert [rate for _, rate in found] == pytest.approx([0.05, 0.02, 0.02, 0.016])
+    assert not np.array_equal(labels[0], labels[1])
+
+
+def test_the_input_is_normalised_by_the_images_that_are_trained_on(image_tree, tiny_preset, tmp_path):
+    """Not by those held out; per pixel by the mean image and one deviation, the root of the mean variance."""
+    dataset = sources.load("cifar10", str(image_tree))
+    for normalize in ("per_channel", "per_pixel"):
+        preset = load_preset(tiny_preset, data={"normalize": normalize}, train={"steps": 1, "epochs": None})
+        run = train_preset(preset, str(image_tree), tmp_path, seed=7)
+        kept, held_out = split_train_validation(dataset.train.labels, 40, 7)
+        assert (len(kept), len(held_out)) == (200, 40)
+        pixels = dataset.train.images[kept].astype(np.float64)
+        deviation = pixels.std(axis=(0, 1, 2))
+        mean = pixels.mean(axis=(0, 1, 2))
+        if normalize == "per_pixel":
+            mean, deviation = pixels.mean(axis=0), np.sqrt(np.mean(deviation**2))
+        with np.load(run.last) as arrays:
+            np.testing.assert_allclose(arrays["normalization/mean"], mean, rtol=1e-6)
+            np.testing.assert_allclose(
+                arrays["normalization/deviation"], np.broadcast_to(deviation, mean.shape), rtol=1e-6
+            )
+
+
 def test_what_was_measured_before_a_run_is_trained_on_counts_no_more(train, on_step, tmp_path):
     def look(phase) -> None:
         seen.append((phase.session.run.calibration("best", "1-crop"), phase.session.run.predictions.exists()))
@@ -141,6 +195,20 @@ def test_precision_and_xla_are_choices_that_a_run_records(image_tree, tiny_prese
     assert any(("mixed_bfloat16" in line) == ("precision" in choice) and line.startswith("on CPU") for line in logged)
     assert run.rows[0]["loss"] == pytest.approx(trained.rows[0]["loss"], rel=0.02)
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "override", "expected"), [(True, None, True), (False, None, False), (True, "0", False)]
+)
+def test_the_device_says_whether_a_gpu_may_round_float32(monkeypatch, allowed, override, expected):
+    monkeypatch.setattr(device, "_gpus", lambda: ["a GPU", "another"])
+    config = tf.config.experimental
+    monkeypatch.setattr(config, "get_device_details", lambda gpu: {"device_name": "NVIDIA H200"})
+    monkeypatch.setattr(config, "tensor_float_32_execution_enabled", lambda: allowed)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    if override is not None:
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    assert device.device_description() == "2 x NVIDIA H200" + ", TF32 allowed" * expected
 
 
 def test_xla_is_warned_of_on_a_processor_alone(tiny_preset, monkeypatch):
