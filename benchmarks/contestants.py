@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_tf.presets.network import Network
 from resnet_tf.presets.preset_files import load_preset
-from resnet_tf.presets.schema import Network
 
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4
 

@@ -131,7 +131,7 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
         tempfile.TemporaryDirectory(dir=folder).cleanup()  # before any work: it may be read-only
     except OSError as error:
         raise not_writable("an export", folder, error) from error
-    preset = run.preset.in_phases[-1]
+    preset = run.preset.last_phase
     _, size = photo_sizes(preset)  # raises where photos cannot be cropped as the evaluation crops images
     which = weights or preset.evaluation.weights
     network, about = load_network(preset, len(run.about["class_names"]), run.weights(which), image_size=size)
@@ -160,7 +160,7 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
 
 def _usage(run: Run, which: str, runs: str | Path) -> dict:
     """Returns all that is needed to use the exported network without this project."""
-    preset, names = run.preset.in_phases[-1], run.about["class_names"]
+    preset, names = run.preset.last_phase, run.about["class_names"]
     side, size = photo_sizes(preset)
     frame = default_photo_frame(preset)
     resized = {

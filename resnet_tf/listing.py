@@ -126,7 +126,7 @@ def recorded(preset: Preset) -> str:
 
     Results of the preset's own recipe and protocol come first, then those of the most seeds, then the highest.
     """
-    own = (preset.in_phases[-1].evaluation.view, preset.in_phases[-1].evaluation.weights, None)
+    own = (preset.last_phase.evaluation.view, preset.last_phase.evaluation.weights, None)
 
     def by_own_protocol(row: dict) -> bool:
         return (row.get("view"), row.get("weights"), row.get("frame")) == own

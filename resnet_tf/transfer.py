@@ -59,7 +59,7 @@ def from_pretrained(
     if classes is not None and classes < 1:
         raise UserError(f"classes must be at least 1. Received: {classes}.", "classes-out-of-range")
     run = named_run(name_or_run, runs, "load")
-    preset = run.preset.in_phases[-1]
+    preset = run.preset.last_phase
     if classes is not None:
         preset = dataclasses.replace(preset, model=dataclasses.replace(preset.model, logit_scale=1.0))
     policy = keras.config.dtype_policy().name  # the caller's, as in any Keras model
@@ -95,7 +95,7 @@ def start_from(source: Run, network: keras.Model, model: Network, class_names: S
     Raises:
         UserError: the run has no weights, or they do not fit into the network.
     """
-    which = source.preset.in_phases[-1].evaluation.weights
+    which = source.preset.last_phase.evaluation.weights
     path, head = source.weights(which), list(class_names) == source.about["class_names"]
     weights.load(network, path, head)
     content = path.read_bytes()

@@ -33,7 +33,7 @@ def softmax(logits) -> np.ndarray:
 def test_probabilities_are_those_of_predict(model, images):
     """To the bit once batch norm is folded, as predict does; unfolded, as it trains on, up to the rounding of that."""
     run = named_run(PUBLISHED, "runs", "predict")
-    network, _ = load_network(run.preset.in_phases[-1], 10, run.weights("last"))
+    network, _ = load_network(run.preset.last_phase, 10, run.weights("last"))
     expected = network.predict_on_batch(images.astype(np.float32))
     same = folded(model, run.preset.model).predict_on_batch(images)
     np.testing.assert_array_equal(same, expected)

@@ -89,9 +89,9 @@ def evaluate(
         UserError: no such weights or images.
     """
     run = named_run(run, runs, "evaluate")
-    preset, about = run.preset.in_phases[-1], run.about  # the last phase says how the network is tested
+    preset, about = run.preset.last_phase, run.about  # the last phase says how the network is tested
     reference = against or run.preset
-    default = reference.in_phases[-1].evaluation
+    default = reference.last_phase.evaluation
     which = weights or default.weights
     path = run.weights(which)
     dataset = dataset_of(run, data)
@@ -239,7 +239,7 @@ def _epochs(run: Run, dataset: Dataset, loaded: dict) -> float | None:
     held_out = 0 if dataset.validation is not None else run.preset.data.validation_size
     left, epochs = loaded["step"], 0.0
     for phase in run.preset.in_phases:
-        steps_per_epoch = (len(dataset.train) - held_out) * phase.train.repeats // phase.train.batch_size
+        steps_per_epoch = phase.train.steps_per_epoch(len(dataset.train) - held_out)
         steps = min(left, phase.train.total_steps(steps_per_epoch))
         left, epochs = left - steps, epochs + steps / steps_per_epoch
     tenths = round(epochs, 1)

@@ -11,10 +11,9 @@ from resnet_tf.errors import unknown
 from resnet_tf.format import plural
 from resnet_tf.lint import impossible as impossible  # its rules register themselves
 from resnet_tf.lint.recipe import RULES, Recipe
-from resnet_tf.lint.rules import log_key
 from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets.catalogue import DATASETS
-from resnet_tf.presets.schedule import Plateau
+from resnet_tf.presets.schedule import Plateau, log_key
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.run import Run
 
@@ -114,7 +113,7 @@ def print_check(preset: Preset, run: Run | None = None, data: str | None = None)
 def replay(plateau: Plateau, learning_rate: float, rows: Sequence[dict]) -> list[int]:
     """Returns the epochs after which a plateau would have lowered the learning rate, by the log of an earlier run."""
     rule = PlateauRule(plateau, learning_rate)
-    return [row["epoch"] for row in rows if rule.update(row[log_key(plateau)])]
+    return [row["epoch"] for row in rows if rule.update(row[log_key(plateau.metric)])]
 
 
 def describe_replay(preset: Preset, rows: Sequence[dict], name: str) -> str:
@@ -124,7 +123,7 @@ def describe_replay(preset: Preset, rows: Sequence[dict], name: str) -> str:
         return f"replay on {name}: preset {preset.name} has phases, each with a plateau of its own: not replayed"
     if not isinstance(plateau, Plateau) or plateau.every_steps is not None:
         return f"replay on {name}: this schedule waits for no metric that a log has every epoch"
-    if not rows or any(log_key(plateau) not in row for row in rows):
+    if not rows or any(log_key(plateau.metric) not in row for row in rows):
         return f"replay on {name}: its log has no {plateau.metric}"
     fired = replay(plateau, preset.optimizer.learning_rate, rows)
     when = f"have fallen after epoch{'s' * (len(fired) > 1)} {', '.join(map(str, fired))}"

@@ -31,8 +31,7 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> int | None:
-        train = self.preset.train
-        return None if self.images is None else self.images * train.repeats // train.batch_size
+        return None if self.images is None else self.preset.train.steps_per_epoch(self.images)
 
     @property
     def epochs(self) -> float | None:

@@ -20,12 +20,7 @@ from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.presets.optimizer import AdamSpec, SGDSpec
-from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau
-
-
-def log_key(plateau: Plateau) -> str:
-    """Returns the key of a plateau's metric in a run's log."""
-    return plateau.metric.removeprefix("training_")
+from resnet_tf.presets.schedule import CosineRestarts, MultiStep, OneCycle, Plateau, log_key
 
 
 def measured_noise(values: Sequence[float]) -> float:
@@ -90,7 +85,8 @@ def _noise(recipe: Recipe) -> tuple[float, str] | None:
     """
     plateau, train = recipe.plateau, recipe.preset.train
     relative = plateau.threshold_mode == "relative"
-    values = [row[log_key(plateau)] for row in recipe.history if log_key(plateau) in row]
+    key = log_key(plateau.metric)
+    values = [row[key] for row in recipe.history if key in row]
     if plateau.every_steps is None and len(values) >= 8:
         level = np.mean(values[len(values) // 2 :]) if relative else 1.0
         return float(measured_noise(values) / level if level else np.nan), "measured in the run given"

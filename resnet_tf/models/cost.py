@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from resnet_tf.format import as_text, large, table
-from resnet_tf.presets.schema import Network, Preset
+from resnet_tf.presets.network import Network
+from resnet_tf.presets.schema import Preset
 
 
 @dataclass(frozen=True)

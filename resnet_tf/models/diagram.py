@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from resnet_tf import plots
 from resnet_tf.format import large, plural
 from resnet_tf.models.cost import describe_network, network_size
-from resnet_tf.presets.network import CONVOLUTIONS
-from resnet_tf.presets.schema import Network, Preset
+from resnet_tf.presets.network import CONVOLUTIONS, Network
+from resnet_tf.presets.schema import Preset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def draw_network(preset: Preset, classes: int) -> "Figure":
 
     A stage has a slab for each of its units. Its height goes with the square root of its output's side in pixels.
     """
-    network, size = preset.model, preset.in_phases[-1].data.image_size
+    network, size = preset.model, preset.last_phase.data.image_size
     stem, *stages, head = network_size(network, size, classes).stages
     columns = len(stages) + 3
     figure = plots.figure(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from resnet_tf.models.resnet import norm_name, resnet
-from resnet_tf.presets.schema import Network
+from resnet_tf.presets.network import Network
 
 
 def folded(model: keras.Model, network: Network) -> keras.Model:

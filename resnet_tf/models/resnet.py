@@ -25,7 +25,7 @@ from resnet_tf.models.layers import (
     NumpyInitializer,
     StochasticDepth,
 )
-from resnet_tf.presets.schema import Network
+from resnet_tf.presets.network import Network
 
 LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
 

@@ -11,7 +11,6 @@ from functools import cached_property
 import tensorflow as tf
 
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
-from resnet_tf.errors import UserError
 from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.mixing import Mixing
 from resnet_tf.pipeline.read import read_batch, read_mirrored
@@ -47,20 +46,8 @@ class TrainingBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in an epoch; the remainder, other images in each epoch, is left out.
-
-        Raises:
-            UserError: not even one batch.
-        """
-        images = len(self.split) * self.repeats
-        if images < self.batch_size:
-            raise UserError(
-                f"a batch must not be larger than an epoch ({len(self.split):,} images in the training split"
-                f"{f', {self.repeats} times' if self.repeats > 1 else ''}). Received: "
-                f"train.batch_size={self.batch_size}. Lower it with --set train.batch_size={max(1, images)}.",
-                "batch-too-large",
-            )
-        return images // self.batch_size
+        """Full batches in an epoch; the remainder, other images in each epoch, is left out."""
+        return len(self.split) * self.repeats // self.batch_size
 
     def dataset(self, start: int, stop: int, first_row: int = 0, rows: int | None = None) -> tf.data.Dataset:
         """Returns the batches of steps [start, stop).

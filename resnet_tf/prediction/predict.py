@@ -82,7 +82,7 @@ class Predictor:
         Raises:
             UserError: the run has no such weights, or there is no such frame.
         """
-        preset = run.preset.in_phases[-1]
+        preset = run.preset.last_phase
         if frame is not None and frame not in sandbox.FRAMES:
             raise unknown("frame", frame, sandbox.FRAMES, "unknown-frame")
         self.run, self.classes = run, list(run.about["class_names"])

@@ -19,6 +19,11 @@ from resnet_tf.presets.parsing import NonNegativeFloat, NonNegativeInt, Positive
 Metric = Literal["validation_loss", "validation_top1", "training_loss", "training_top1"]
 
 
+def log_key(metric: str) -> str:
+    """Returns what a run's log calls a metric: "training_loss" is "loss" there."""
+    return metric.removeprefix("training_")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Warmup:
     """Linear warm-up: the schedule times a factor that grows from `start_factor` at step 0 to 1 at step `steps`.

@@ -142,7 +142,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
     if written is None and found.whole:
         found = found._replace(whole=sorted(found.whole + found.published, key=_age), published=[])
     if found.whole or (found.trials and not found.published):
-        weights = None if written is None else written.in_phases[-1].evaluation.weights
+        weights = None if written is None else written.last_phase.evaluation.weights
         best, reason = _best(found, weights)
         return _log_choice(best, reason, runs, weights)
     if found.published:
@@ -240,7 +240,7 @@ def _validation_top1(run: Run, weights: str | None) -> float | None:
     Args:
         weights: "last" or "best"; None: as the run's own recipe says.
     """
-    if (weights or run.preset.in_phases[-1].evaluation.weights) == "best":
+    if (weights or run.preset.last_phase.evaluation.weights) == "best":
         return run.best_validation_top1
     top1, last = run.about.get("recalibrated_top1"), run.about.get("last")
     if top1 is None and isinstance(last, dict):
@@ -276,7 +276,7 @@ def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -
     Args:
         weights: "last" or "best"; default: as the preset says.
     """
-    own = run.preset.in_phases[-1].evaluation
+    own = run.preset.last_phase.evaluation
     protocol = own.view, run.scored_as(weights or own.weights), None
     results = _test_results(run, runs)
     return next((result for result in results if (result.view, result.weights, result.frame) == protocol), None)

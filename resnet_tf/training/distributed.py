@@ -21,7 +21,7 @@ import numpy as np
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import first_line, plural
 from resnet_tf.log import logger
-from resnet_tf.presets.schema import Train
+from resnet_tf.presets.sections import Train
 from resnet_tf.runs.run import Run
 
 VARIABLES = [f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]

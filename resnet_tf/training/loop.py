@@ -13,6 +13,7 @@ import numpy as np
 
 from resnet_tf import files
 from resnet_tf.models import weights
+from resnet_tf.presets.schedule import log_key
 from resnet_tf.scoring.score import score
 from resnet_tf.training import checkpoint
 from resnet_tf.training.averaging import build_averaging
@@ -163,7 +164,7 @@ class Phase:
         changed = False
         for rule in self.metric_rules:
             if each_step == (rule.every_steps is not None):
-                value = values[rule.metric.removeprefix("training_")]
+                value = values[log_key(rule.metric)]
                 changed |= rule.add(value) if each_step else rule.update(value)
         if changed:
             self._set_scale()

@@ -9,8 +9,8 @@ import pytest
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.models.resnet import resnet
+from resnet_tf.presets.network import Network
 from resnet_tf.presets.preset_files import load_preset
-from resnet_tf.presets.schema import Network
 
 WIDE = Network(stage_sizes=(2, 2, 2, 2), filters=(64, 128, 256, 512), shortcut="projection")
 STL10 = Network(

@@ -39,7 +39,7 @@ def test_no_text_lies_over_another_or_outside(name):
 def test_numbers_are_those_that_keras_counts(name):
     preset = load_preset(name)
     shown = words(draw_network(preset, preset.classes))
-    model = build_network(preset, preset.classes, image_size=preset.in_phases[-1].data.image_size)
+    model = build_network(preset, preset.classes, image_size=preset.last_phase.data.image_size)
     for stage, units in enumerate(preset.model.units_per_stage, start=1):
         shape = model.get_layer(f"stage{stage}_unit{units}_out").output.shape[1:]
         assert " × ".join(map(str, shape)) in shown

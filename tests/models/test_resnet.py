@@ -13,7 +13,7 @@ from resnet_tf.models.folding import folded
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.models.recalibration import recalibrate
 from resnet_tf.models.resnet import resnet, set_input_statistics, set_whitening
-from resnet_tf.presets.schema import Network
+from resnet_tf.presets.network import Network
 
 CIFAR = {"num_residual_units": 3}
 # Stages as for ImageNet, each of a quarter of the width, to save time.

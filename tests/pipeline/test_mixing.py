@@ -14,7 +14,7 @@ from resnet_tf.pipeline.batches import TrainingBatches
 from resnet_tf.pipeline.mixing import Mixing, quantiles
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.parsing import build
-from resnet_tf.presets.schema import Train
+from resnet_tf.presets.sections import Train
 
 CHAIN = augmentation.parse("pad_crop(4) | flip_horizontal")
 BATCH, CLASSES, SEED, HEIGHT, WIDTH = 8, 5, 3, 24, 32

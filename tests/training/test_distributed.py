@@ -17,7 +17,7 @@ from assertions import user_error
 
 from resnet_tf.errors import Stopped
 from resnet_tf.presets.preset_files import load_preset
-from resnet_tf.presets.schema import Train
+from resnet_tf.presets.sections import Train
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.training import distributed
 from resnet_tf.training.distributed import ProcessGroup
