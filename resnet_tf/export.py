@@ -21,7 +21,7 @@ from resnet_tf.datasets import shapes10
 from resnet_tf.errors import UserError
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
-from resnet_tf.pipeline.views import default_photo_frame, photo_sizes
+from resnet_tf.pipeline.framing import default_photo_frame, photo_sizes
 from resnet_tf.runs.choose import recorded_accuracy
 from resnet_tf.runs.run import RUNS, Run, not_writable
 

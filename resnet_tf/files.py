@@ -75,6 +75,12 @@ def save(path: str | os.PathLike, content: bytes | str) -> None:
         raise UserError(f"cannot write {printable(str(path))!r}: {error.strerror}.", "cannot-write") from error
 
 
+def check_folder(path: str | os.PathLike) -> None:
+    """Raises UserError where a file could not be written for want of its folder: said before the work, not after it."""
+    if not Path(path).resolve().parent.is_dir():
+        raise UserError(f"The folder of {printable(str(path))!r} does not exist.", "folder-not-found")
+
+
 def write_synced(path: str | os.PathLike, data: bytes) -> None:
     """Writes a new file and flushes it to the disk; its name is safe only when its folder is flushed too."""
     with open(path, "xb") as file:

@@ -60,8 +60,7 @@ def tidy(axes: "Axes") -> None:
 def check_place(path: str | os.PathLike) -> None:
     """Raises UserError where no figure could be saved: the name has another suffix, or the folder does not exist."""
     form_of(path)
-    if not Path(path).resolve().parent.is_dir():
-        raise UserError(f"The folder of {os.fspath(path)!r} does not exist.", "folder-not-found")
+    files.check_folder(path)
 
 
 def form_of(path: str | os.PathLike) -> str:

@@ -16,9 +16,8 @@ from pictures import MODES, NOISE, mutated, saved
 
 from resnet_tf.cli import command, serve
 from resnet_tf.prediction.predict import Predictor
-from resnet_tf.serving import answers, page
-from resnet_tf.serving import network as served_network
-from resnet_tf.serving.network import Network
+from resnet_tf.serving import answers, network_process, page
+from resnet_tf.serving.network_process import Network
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +103,10 @@ def test_the_process_of_the_networks_answers_as_this_one(network, predictor, tmp
 
 def test_a_run_that_has_changed_meanwhile_answers_as_it_is_now(published, tmp_path):
     folder = shutil.copytree(published.folder, tmp_path / "runs" / published.name)
-    first = served_network._predictor(str(folder), tmp_path / "runs", do_nothing)
-    assert served_network._predictor(str(folder), tmp_path / "runs", do_nothing) is first
+    first = network_process._predictor(str(folder), tmp_path / "runs", do_nothing)
+    assert network_process._predictor(str(folder), tmp_path / "runs", do_nothing) is first
     os.utime(folder / "weights" / "last.npz", ns=(1, 1))
-    assert served_network._predictor(str(folder), tmp_path / "runs", do_nothing) is not first
+    assert network_process._predictor(str(folder), tmp_path / "runs", do_nothing) is not first
 
 
 def test_after_the_process_of_the_networks_was_killed_another_answers(network, predictor, tmp_path):

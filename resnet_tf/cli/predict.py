@@ -1,8 +1,6 @@
 """Predicts the classes of your photos: python predict.py photo.jpg"""
 
-from pathlib import Path
-
-from resnet_tf import installation, log, plots
+from resnet_tf import files, installation, log, plots
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
 from resnet_tf.prediction.sandbox import FRAMES
@@ -41,8 +39,8 @@ def main(arguments: list[str]) -> None:
     if not options.photos:
         call = installation.call("predict")
         raise UserError(f"name at least one photo, folder or pattern: {call} photo.jpg", "no-photo-named")
-    if options.csv and not Path(options.csv).resolve().parent.is_dir():
-        raise UserError(f"The folder of {options.csv!r} does not exist.", "folder-not-found")
+    if options.csv:
+        files.check_folder(options.csv)
     if options.figure:
         plots.check_place(options.figure)
     from resnet_tf.prediction import photos
@@ -52,7 +50,7 @@ def main(arguments: list[str]) -> None:
     log.print_handler.to_stderr = options.json
     run = choose_run(options.preset, options.run, options.runs, "predict")
     command.start_tensorflow()
-    from resnet_tf.prediction import plot, table
+    from resnet_tf.prediction import contact_sheet, table
     from resnet_tf.prediction.predict import Predictor
 
     predictor = Predictor(run, options.weights, options.frame)
@@ -60,7 +58,7 @@ def main(arguments: list[str]) -> None:
     with command.counting("predicting") as advance:
         for row, photo in predictor.predict(paths, options.top, advance):
             rows.append(row)
-            if options.figure and len(shown) < plot.MAX_TILES:
+            if options.figure and len(shown) < contact_sheet.MAX_TILES:
                 shown.append(photo)
     about = f"answered by {run.name}: {run.preset.title}, trained on {run.about['data']['title']}; "
     about += f"{recorded_accuracy(run, options.runs, options.weights)}; photos by {predictor.frame}, {predictor.view}"
@@ -73,7 +71,7 @@ def main(arguments: list[str]) -> None:
     log.logger.info(about)
     writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
     if options.figure:
-        writes.append(lambda: plot.contact_sheet(rows, shown, options.figure, title))
+        writes.append(lambda: contact_sheet.draw(rows, shown, options.figure, title))
     try_each(writes)
     if all(row["error"] for row in rows):
         message = f"No photo could be read. {rows[0]['file']}: {rows[0]['error']}."

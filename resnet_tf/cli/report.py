@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
     log.print_handler.to_stderr = True  # the report itself may go to standard output
     choose.check_runs_folder(options.runs)
+    for path in filter(None, (options.html, options.markdown, options.csv)):
+        files.check_folder(path)
     if options.compare:
         if options.markdown or options.csv:
             raise UserError(

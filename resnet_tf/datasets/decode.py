@@ -178,9 +178,10 @@ def problem(path: str) -> str | None:
 
 
 def _is_whole(file: BinaryIO, end: bytes) -> bool:
-    """Tells whether `end` comes between where the file stands (behind a JPEG's preview, which has its own) and its end.
+    """Returns whether the bytes `end` follow the present position in the file.
 
-    More may follow, such as a phone's short film.
+    Pillow leaves that behind a JPEG's embedded preview, which has an end mark of its own. More may follow the end, such
+    as a phone's short film.
     """
     pixels = file.tell()
     for start in (max(pixels, os.fstat(file.fileno()).st_size - _TAIL), pixels):

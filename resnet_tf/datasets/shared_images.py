@@ -18,7 +18,7 @@ _TAIL = 4096  # bytes; of photos of one size few end alike
 
 
 def report_shared_files(splits: Mapping[str, Sequence[File]]) -> None:
-    """Says how many files of a split have the very bytes of a file in an earlier one.
+    """Warns how many files of a split have the very bytes of a file in an earlier one.
 
     Args:
         splits: files by the name of their split, such as "training", "validation", "test".
@@ -27,19 +27,19 @@ def report_shared_files(splits: Mapping[str, Sequence[File]]) -> None:
         pairs = shared_files(first, second)
         if pairs:
             such = "the same bytes, such as {} and {}".format(*map(printable, pairs[0]))
-            logger.warning(_warning((earlier, len(first)), (later, len(second)), len(pairs), such))
+            logger.warning(_in_words((earlier, len(first)), (later, len(second)), len(pairs), such))
 
 
 def report_shared_images(dataset: Dataset) -> None:
-    """Says how many test images have the very pixels of a training image, as it was counted when they were read."""
+    """Warns how many test images have the very pixels of a training image, as it was counted when they were read."""
     if dataset.shared:
-        logger.info(
-            _warning(("training", len(dataset.train)), ("test", len(dataset.test)), dataset.shared, "the same pixels")
+        logger.warning(
+            _in_words(("training", len(dataset.train)), ("test", len(dataset.test)), dataset.shared, "the same pixels")
         )
 
 
-def _warning(earlier_split: tuple[str, int], later_split: tuple[str, int], count: int, how: str) -> str:
-    """Returns the warning that `count` images of a split are in an earlier one; a split is (name, images)."""
+def _in_words(earlier_split: tuple[str, int], later_split: tuple[str, int], count: int, how: str) -> str:
+    """Returns the sentence that `count` images of a split are in an earlier one; a split is (name, images)."""
     (earlier, first), (later, second) = earlier_split, later_split
     if count == second == first:
         return f"the {later} split is the {earlier} split ({count:,} images): it says nothing about new images"

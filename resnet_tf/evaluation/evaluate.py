@@ -20,7 +20,7 @@ from resnet_tf.format import iso_time, plural
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.batches import EvaluationBatches
-from resnet_tf.pipeline.views import evaluation_batches
+from resnet_tf.pipeline.framing import evaluation_batches
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import comparison, ledger, predictions, pretrained

@@ -93,7 +93,7 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
 
 def kind_of(weight: keras.Variable) -> str:
-    """Returns the group that a weight is in: "filters", "norms", "stem_bias" or "head"."""
+    """Returns a weight's group: "filters" (every kernel but the head's), "norms", "stem_bias" or "head"."""
     for own in ("head", "stem_bias"):
         if own in weight.path.split("/"):
             return own

@@ -16,7 +16,7 @@ import tensorflow as tf
 from resnet_tf.pipeline import affine, colour, crops, random_erasing, trivial_augment
 from resnet_tf.pipeline.read import read_batch
 from resnet_tf.pipeline.statistics import Statistics
-from resnet_tf.presets.augmentation import VIEWS, Chain, split_framing
+from resnet_tf.presets.augmentation import Chain, split_framing
 from resnet_tf.presets.augmentation_steps import (
     AUGMENTATIONS,
     AlternateFlip,
@@ -31,7 +31,6 @@ from resnet_tf.presets.augmentation_steps import (
     Rotate,
     TrivialAugment,
 )
-from resnet_tf.presets.rounding import centred
 
 _STREAM, _OF_IMAGES = 1, 2  # apart from other uses of the same seed, such as the order of the images
 
@@ -137,46 +136,6 @@ def apply(
         steps, of_steps = zip(*run, strict=True)
         images = carry_out(images, steps, of_steps, statistics)
     return images
-
-
-@crops.no_autograph
-def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
-    """Returns what a network is shown of `images` [batch, height, width, 3]: [batch, views, size, size, 3].
-
-    "1-crop": the middle. "10-crop": top left, top right, bottom left, bottom right and middle, then the same five
-    places of the mirror image. "mirror": the middle and its mirror image. "mirror-shift": both of these as they are,
-    one pixel further right and down, and one further left and up, edges reflected.
-
-    Args:
-        size: of the crops, in pixels; None: whole images (not for "10-crop").
-
-    Raises:
-        ValueError: an unknown view, or no size with ten crops.
-
-    Source: Krizhevsky et al. 2012, section 4.1; order and rounding of ten crops as torchvision's TenCrop. The shifts
-    are those of Jordan 2024 (arXiv:2404.00498), section 3.5, here with equal weights.
-    """
-    if view not in VIEWS or (size is None and view == "10-crop"):
-        raise ValueError(f"'view' must be one of {', '.join(VIEWS)}; 10-crop needs a size. Received: {view!r}, {size}.")
-    height, width = tf.unstack(tf.shape(images)[1:3])
-    rows, columns = (height, width) if size is None else (size, size)
-    bottom, right = height - rows, width - columns
-    middle = centred(bottom), centred(right)
-    places = [middle]
-    if view == "10-crop":
-        places = [(0, 0), (0, right), (bottom, 0), (bottom, right), middle]
-    if view == "mirror-shift":
-        images = _crop(images, middle, rows, columns)
-        images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
-        places = [(1, 1), (0, 0), (2, 2)]
-    sources = [images] if view == "1-crop" else [images, tf.reverse(images, [2])]
-    crops = [_crop(source, place, rows, columns) for source in sources for place in places]
-    return tf.ensure_shape(tf.stack(crops, axis=1), [None, VIEWS[view], size, size, images.shape[3]])
-
-
-def _crop(images: tf.Tensor, place: tuple, rows: tf.Tensor | int, columns: tf.Tensor | int) -> tf.Tensor:
-    y, x = place
-    return images[:, y : y + rows, x : x + columns]
 
 
 def _decide_aspects(step: RandomResizedCrop, uniform: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,7 @@ from resnet_tf.pipeline import augment
 from resnet_tf.pipeline.mixing import Mixing
 from resnet_tf.pipeline.read import read_batch, read_mirrored
 from resnet_tf.pipeline.statistics import Statistics
+from resnet_tf.pipeline.views import views
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
 from resnet_tf.presets.augmentation_steps import CenterCrop
 
@@ -164,13 +165,13 @@ class EvaluationBatches:
         return _indexable(self.split)
 
     def _of_arrays(self, images: tf.Tensor) -> tf.Tensor:
-        return augment.views(augment.apply(images, self.chain), self.view, self.crop)
+        return views(augment.apply(images, self.chain), self.view, self.crop)
 
     def _of_files(self, paths: tf.Tensor) -> tf.Tensor:
         if self.crop is not None and self.view in ("mirror", "10-crop"):
             return read_mirrored(paths, self.chain, self.crop, self.view, self.split.upright)
         chain = self.chain if self.crop is None else (*self.chain, CenterCrop(self.crop))
-        return augment.views(read_batch(paths, chain, upright=self.split.upright), self.view, self.crop)
+        return views(read_batch(paths, chain, upright=self.split.upright), self.view, self.crop)
 
 
 def _indexable(split: ArraySplit | FileSplit) -> tf.Tensor:

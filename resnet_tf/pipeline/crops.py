@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_tf.datasets.decode import CropWindow
-from resnet_tf.pipeline.in_python import in_python
+from resnet_tf.pipeline.python_threads import in_python
 from resnet_tf.presets.augmentation import Chain, output_shape
 from resnet_tf.presets.augmentation_steps import (
     CenterCrop,

@@ -13,9 +13,9 @@ from resnet_tf.datasets.decode import BadImage, CropWindow, open_image
 from resnet_tf.datasets.folder import broken_files_error
 from resnet_tf.errors import UserError
 from resnet_tf.pipeline.crops import crop, no_autograph, windows, without_numbers
-from resnet_tf.pipeline.in_python import in_python
+from resnet_tf.pipeline.python_threads import in_python
+from resnet_tf.pipeline.views import crop_places
 from resnet_tf.presets.augmentation import VIEWS, Chain, output_shape
-from resnet_tf.presets.rounding import centred
 
 _pool = ThreadPoolExecutor(os.cpu_count(), "decode")  # Pillow lets other threads run while it decodes and resizes
 
@@ -42,14 +42,13 @@ def read_mirrored(paths: tf.Tensor, steps: Chain, size: int, view: str, upright:
     """Reads image files, string [batch], and returns the crops of "mirror" or "10-crop" of what `steps` show.
 
     Returns:
-        uint8 [batch, views, size, size, 3], the crops and their order those of `augment.views`.
+        uint8 [batch, views, size, size, 3], the crops and their order those of `views.views`.
     """
 
     def both(stages: list[CropWindow]) -> list[list[CropWindow]]:
         whole = stages[-1]
         bottom, right = whole.rows - size, whole.columns - size
-        places = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if view == "10-crop" else []
-        places += [(centred(bottom), centred(right))]
+        places = crop_places(view, bottom, right)
         places += [(top, right - left) for top, left in places]  # those of the mirror image
         return [[*stages[:-1], crop(whole, top, left, size, size)] for top, left in places]
 

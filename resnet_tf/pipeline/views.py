@@ -1,95 +1,54 @@
-"""How a network is shown images when it is scored, as its preset says: resolution, crops, batches."""
+"""The views of an image that a network is shown when it is scored, as `presets.augmentation.VIEWS` names them."""
 
-import numpy as np
+import tensorflow as tf
 
-from resnet_tf.datasets.splits import ArraySplit, FileSplit
-from resnet_tf.errors import UserError
-from resnet_tf.pipeline.batches import EvaluationBatches
-from resnet_tf.pipeline.read import naming_broken_files
-from resnet_tf.presets import augmentation
-from resnet_tf.presets.augmentation_steps import PcaLighting, RandomErasing, Resample, Resize
-from resnet_tf.presets.catalogue import DATASETS
-from resnet_tf.presets.schema import Preset
-
-SAMPLE = 1000  # images on disk that are measured for normalisation
+from resnet_tf.pipeline.crops import no_autograph
+from resnet_tf.presets.augmentation import VIEWS
+from resnet_tf.presets.rounding import centred
 
 
-def evaluation_batches(preset: Preset, split: ArraySplit | FileSplit, view: str | None = None) -> EvaluationBatches:
-    """Returns a split as the preset frames it for evaluation.
+@no_autograph
+def views(images: tf.Tensor, view: str, size: int | None = None) -> tf.Tensor:
+    """Returns what a network is shown of `images` [batch, height, width, 3]: [batch, views, size, size, 3].
+
+    "1-crop": the middle. "10-crop": top left, top right, bottom left, bottom right and middle, then the same five
+    places of the mirror image. "mirror": the middle and its mirror image. "mirror-shift": both of these as they are,
+    one pixel further right and down, and one further left and up, edges reflected.
 
     Args:
-        view: one of `presets.augmentation.VIEWS`; default: the preset's.
+        size: of the crops, in pixels; None: whole images (not for "10-crop").
 
     Raises:
-        UserError: the images are smaller than their crop, or would not come out square and of one size.
+        ValueError: an unknown view, or no size with ten crops.
+
+    Source: Krizhevsky et al. 2012, section 4.1; order and rounding of ten crops as torchvision's TenCrop. The shifts
+    are those of Jordan 2024 (arXiv:2404.00498), section 3.5, here with equal weights.
     """
-    view = view or preset.evaluation.view
-    chain, crop = augmentation.parse_evaluation(preset.evaluation.frame, view, "evaluation.frame")
-    shape = split.images.shape[1:3] if isinstance(split, ArraySplit) else None
-    height, width = augmentation.output_shape(augmentation.parse(preset.evaluation.frame), shape)
-    if height != width:
-        raise UserError(
-            f"evaluated images must be square. Received: {height} x {width} pixels; end evaluation.frame with "
-            f"center_crop({min(height, width)}).",
-            "evaluation-not-square",
-        )
-    return EvaluationBatches(split, chain, view, crop, height)
+    if view not in VIEWS or (size is None and view == "10-crop"):
+        raise ValueError(f"'view' must be one of {', '.join(VIEWS)}; 10-crop needs a size. Received: {view!r}, {size}.")
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    rows, columns = (height, width) if size is None else (size, size)
+    bottom, right = height - rows, width - columns
+    places = crop_places(view, bottom, right)
+    if view == "mirror-shift":
+        images = _crop(images, places[0], rows, columns)
+        images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+        places = [(1, 1), (0, 0), (2, 2)]
+    sources = [images] if view == "1-crop" else [images, tf.reverse(images, [2])]
+    crops = [_crop(source, place, rows, columns) for source in sources for place in places]
+    return tf.ensure_shape(tf.stack(crops, axis=1), [None, VIEWS[view], size, size, images.shape[3]])
 
 
-def photo_sizes(preset: Preset) -> tuple[int, int]:
-    """Returns (shorter side, crop) in pixels: a photo is resized to the one and its middle cut to the other.
+def _crop(images: tf.Tensor, place: tuple, rows: tf.Tensor | int, columns: tf.Tensor | int) -> tf.Tensor:
+    y, x = place
+    return images[:, y : y + rows, x : x + columns]
 
-    Where the data set's images are of one size and tested without resizing, a photo takes that size first.
 
-    Raises:
-        UserError: the evaluation frames its images in another way, in which a photo is not shown.
+def crop_places(view: str, bottom: tf.Tensor | int, right: tf.Tensor | int) -> list[tuple]:
+    """Returns where the crops of a view lie in an image, (top, left), without those of its mirror image.
+
+    Args:
+        bottom, right: the place of the lowest and of the rightmost crop, in pixels.
     """
-    frame = preset.evaluation.frame
-    chain, crop = augmentation.parse_evaluation(frame, "1-crop", "evaluation.frame")
-    size = DATASETS[preset.data.dataset].image_size
-    match chain:
-        case (Resize(side),) | (Resize(side), Resample()):
-            return side, crop or side
-        case () if size is not None:
-            return size, crop or size
-    raise UserError(
-        f"photos can be cropped by resize(size) | center_crop(size) only. Received: evaluation.frame={frame!r}.",
-        "evaluation-frame-not-for-photos",
-    )
-
-
-def default_photo_frame(preset: Preset) -> str:
-    """Returns how a photo becomes a square by default, see `prediction.sandbox.squared`.
-
-    "squash" where the data set's images are of one size, "crop" where evaluation, too, crops images of any shape.
-    """
-    return "crop" if DATASETS[preset.data.dataset].image_size is None else "squash"
-
-
-def sample_images(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray | None:
-    """Returns training images to measure, uint8 [n, height, width, 3]; None where no statistics are needed.
-
-    All of those in memory; of those on disk an even sample, cropped as in the first phase's evaluation.
-    """
-    if isinstance(split, ArraySplit):
-        return split.images
-    if not _measures(preset):
-        return None
-    sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
-    batches = evaluation_batches(preset.in_phases[0], sample, "1-crop")
-    with naming_broken_files():
-        images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
-    return images.astype(np.uint8)
-
-
-def _measures(preset: Preset) -> bool:
-    """Returns whether a phase needs what only the training images tell: their mean, deviation or components."""
-    phases = preset.in_phases
-    if preset.model.stem_shape.whitened or any(phase.data.normalize != "imagenet" for phase in phases):
-        return True
-    steps = [step for phase in phases for step in augmentation.parse(phase.data.augment, "data.augment")]
-    return any(
-        (isinstance(step, PcaLighting) and step.vectors == "training")
-        or (isinstance(step, RandomErasing) and step.fill is None)
-        for step in steps
-    )
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if view == "10-crop" else []
+    return [*corners, (centred(bottom), centred(right))]

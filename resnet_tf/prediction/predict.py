@@ -14,8 +14,8 @@ from resnet_tf import installation
 from resnet_tf.errors import UserError, unknown
 from resnet_tf.format import plural
 from resnet_tf.models.build import load_network
-from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.views import default_photo_frame, photo_sizes
+from resnet_tf.pipeline.framing import default_photo_frame, photo_sizes
+from resnet_tf.pipeline.views import views
 from resnet_tf.prediction import photos, sandbox
 from resnet_tf.prediction.photos import Photo
 from resnet_tf.presets.augmentation import VIEWS
@@ -160,8 +160,8 @@ class Predictor:
 
     def _network(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the probabilities [n, classes] of images [n, size, size, 3] and the features of their first view."""
-        views = augment.views(images, self.view).numpy()
-        logits, features = self._model.predict_on_batch(views.reshape(-1, *images.shape[1:]))
+        shown = views(images, self.view).numpy()
+        logits, features = self._model.predict_on_batch(shown.reshape(-1, *images.shape[1:]))
         mean = mean_over_views(logits, VIEWS[self.view])
         return np.exp(scaled(mean, self._temperature)), features[:: VIEWS[self.view]]
 

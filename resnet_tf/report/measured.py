@@ -40,7 +40,7 @@ class Measured:
     @property
     def comparable(self) -> bool:
         """Whether a reference, where there is one, may stand beside it."""
-        return self.preset is None or not comparison.differences(self.preset, self.record)
+        return self.preset is None or not comparison.obstacles(self.preset, self.record)
 
 
 @dataclass(frozen=True)

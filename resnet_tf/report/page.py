@@ -20,8 +20,8 @@ from resnet_tf.runs import curves
 from resnet_tf.runs.run import Run
 
 MOST_RUNS = len(plots.COLOURS)  # of a preset, drawn over each other: the newest
-COSTS = (*DESCRIBED, "measured", "training", "check")
-RUNS = ("", "run", "status", "seed", "epochs", "best validation top-1", "training", "device")
+COST_HEADINGS = (*DESCRIBED, "measured", "training", "check")
+RUN_HEADINGS = ("", "run", "status", "seed", "epochs", "best validation top-1", "training", "device")
 
 
 def report_page(presets: dict[str, Preset], measured: Sequence[Measured], runs: Sequence[Run], place: Path) -> str:
@@ -38,7 +38,7 @@ def report_page(presets: dict[str, Preset], measured: Sequence[Measured], runs: 
     costs = [
         "<p>Parameters are the trainable ones; multiply-adds are for one image of the training size. "
         f"{call('train')} --preset NAME --check explains what the check found.</p>",
-        table(COSTS, [cost_cells(preset, leading(found, name)) for name, preset in presets.items()]),
+        table(COST_HEADINGS, [cost_cells(preset, leading(found, name)) for name, preset in presets.items()]),
     ]
     parts = [
         "<h1>What was measured</h1>",
@@ -112,7 +112,7 @@ def _studies(presets: dict[str, Preset], found: Sequence[Group]) -> list[str]:
 
 
 def cost_cells(preset: Preset, group: Group | None) -> list[str]:
-    """Returns the cells of a preset under `COSTS`."""
+    """Returns the cells of a preset under `COST_HEADINGS`."""
     cost, record = "-", group and group.record
     if record and record.training_seconds is not None:
         cost = f"{duration(record.training_seconds)} for {epochs(record)} epochs, {record.device or 'device not said'}"
@@ -165,4 +165,4 @@ def _run_table(runs: Sequence[Run], place: Path, letters: str = "") -> str:
                 about.get("device", "?"),
             ]
         )
-    return table(RUNS, rows)
+    return table(RUN_HEADINGS, rows)

@@ -38,7 +38,7 @@ def compare(preset: Preset, result: Evaluation) -> Comparison:
         return Comparison("no reference")
     low, high = result.top1_interval
     difference = result.top1 - reference
-    reasons = tuple(differences(preset, result))
+    reasons = tuple(obstacles(preset, result))
     if reasons:
         outcome = "not comparable"
     elif low <= reference <= high:
@@ -62,7 +62,7 @@ def verdict(preset: Preset, result: Evaluation) -> str:
     return f"reference {comparison.reference:.2f}{source}, difference {comparison.difference:+.2f}; {ending}"
 
 
-def differences(preset: Preset, result: Evaluation) -> list[str]:
+def obstacles(preset: Preset, result: Evaluation) -> list[str]:
     """Returns all that keeps a result from being compared with its preset's reference; empty where nothing does."""
     reasons = [] if result.data["official"] else [f"data: {result.data['title']}"]
     if not result.same_data_as_training:

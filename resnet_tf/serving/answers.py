@@ -28,7 +28,7 @@ def introduce(run: Run, runs: str | Path) -> str:
 
 def describe(path: Path, predictor, runs: str | Path) -> str:
     """Returns HTML with the prediction of one photo, or with the reason why it cannot be read."""
-    from resnet_tf.prediction import plot
+    from resnet_tf.prediction import contact_sheet
 
     ((row, photo),) = predictor.predict([path], min(_SHOWN, len(predictor.classes)))
     if row["error"]:
@@ -38,7 +38,7 @@ def describe(path: Path, predictor, runs: str | Path) -> str:
     figures = (
         (photo.preview, path.name, ""),
         (photo.fitted, f"what the network saw: {photo.fitted.shape[0]} x {photo.fitted.shape[1]} pixels", "pixels"),
-        (plot.coloured(photo.fitted, photo.activation), f"evidence for {best['class']}", "pixels"),
+        (contact_sheet.coloured(photo.fitted, photo.activation), f"evidence for {best['class']}", "pixels"),
     )
     shown = "".join(
         f"<figure><img class='{kind}' src='{_data_uri(pixels)}' alt='{_text(title)}'>"

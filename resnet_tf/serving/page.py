@@ -25,7 +25,7 @@ from resnet_tf.runs.choose import all_runs, find_run, readable_runs
 from resnet_tf.runs.run import Run
 from resnet_tf.serving import answers
 from resnet_tf.serving.guard import MAX_UPLOAD, Guard
-from resnet_tf.serving.network import Network
+from resnet_tf.serving.network_process import Network
 
 _STYLE = """
 .answer {font-size: 16px; line-height: 1.45}

@@ -64,7 +64,7 @@ def dry_run(
     print(f"images   {dataset.title}")
     print(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
     if source is not None:
-        print(describe_start(start_from(source, plans[0].network(), preset.model, dataset.class_names).about))
+        print(describe_start(start_from(source, plans[0].build_network(), preset.model, dataset.class_names).about))
     print(f"device   {device_description()}")
     warn_of_xla(preset)
     timed, phases = [], []

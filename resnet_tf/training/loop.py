@@ -221,7 +221,7 @@ class Phase:
         group, network = self.session.group, self.step.network
         with self.averaging.in_network(), undistributed():  # every process scores all images by itself
             if group.devices:
-                self.undistributed = self.undistributed or self.plan.network()
+                self.undistributed = self.undistributed or self.plan.build_network()
                 for variable, trained in zip(self.undistributed.variables, network.variables, strict=True):
                     variable.assign(np.asarray(trained))
                 network = self.undistributed

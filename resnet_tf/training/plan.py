@@ -18,9 +18,10 @@ from resnet_tf.optim.optimizers import build_optimizer
 from resnet_tf.optim.plateau import MetricRule, metric_rules
 from resnet_tf.pipeline import statistics
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
+from resnet_tf.pipeline.framing import evaluation_batches
 from resnet_tf.pipeline.mixing import Mixing
 from resnet_tf.pipeline.read import naming_broken_files
-from resnet_tf.pipeline.views import evaluation_batches, sample_images
+from resnet_tf.pipeline.sample import sample_images
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.schema import Preset
 from resnet_tf.training.step import Step, build_step
@@ -79,7 +80,7 @@ class Plan:
         """Returns the metric rules of the schedule in their initial state."""
         return metric_rules(self.preset.schedule, self.preset.optimizer.learning_rate)
 
-    def network(self) -> keras.Model:
+    def build_network(self) -> keras.Model:
         """Builds the network with fresh weights, for images of the training's size and of the validation's."""
         any_size = self.validation is not None and self.validation.size != self.preset.data.image_size
         precision = self.preset.train.precision
@@ -91,7 +92,7 @@ class Plan:
 
     def build_step(self) -> Step:
         """Builds the network with fresh weights, and what trains it: the preset's optimizer and loss."""
-        network = self.network()
+        network = self.build_network()
         set_input_statistics(network, self.mean, self.deviation)
         if self.whitening is not None:
             set_whitening(network, self.whitening)

@@ -36,7 +36,7 @@ def recalibrate_if_lagging(run: Run, plan: Plan, row: dict) -> float | None:
     guessing, running_loss = math.log(plan.dataset.classes), row.get("validation_loss", 0.0)
     if not row.get("loss", math.inf) < guessing < running_loss:
         return None
-    network = plan.network()
+    network = plan.build_network()
     metadata = weights.load(network, run.last)
     recalibrate(network, recalibration_images(plan))
     scores = score(network, plan.validation, plan.dataset.classes)

@@ -153,7 +153,7 @@ class Session:
         return {key: value for key, value in (rows[-1] if rows else {}).items() if key != "timing"}
 
     def _close(self, status: str, diverged: dict | None = None) -> None:
-        """Writes the end of the training into the ledger, where a start after a kill may find it, and into the run."""
+        """Writes the end of the training into the ledger, once even if a kill repeats this, and then into the run."""
         progress, about, last = self.progress, self.run.about, self.last
         ending = {
             "status": status,

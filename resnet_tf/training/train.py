@@ -76,7 +76,7 @@ def train(
         plans = make_plans(preset, dataset, seed)
         for plan in plans:
             group.check(plan.preset.train)
-        start = None if source is None else start_from(source, plans[0].network(), preset.model, dataset.class_names)
+        start = source and start_from(source, plans[0].build_network(), preset.model, dataset.class_names)
         group.check_alike(
             preset=preset.hash,
             init=None if start is None else start.about,

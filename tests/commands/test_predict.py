@@ -17,8 +17,8 @@ from resnet_tf.cli import predict as predict_command
 from resnet_tf.datasets import sources
 from resnet_tf.evaluation.evaluate import record
 from resnet_tf.models.build import load_network
-from resnet_tf.pipeline import augment
-from resnet_tf.pipeline.views import evaluation_batches, photo_sizes
+from resnet_tf.pipeline.framing import evaluation_batches, photo_sizes
+from resnet_tf.pipeline.views import views
 from resnet_tf.prediction.predict import Predictor, class_activation, class_of_folder
 from resnet_tf.presets import schema
 from resnet_tf.presets.preset_files import load_preset
@@ -116,8 +116,8 @@ def test_a_photo_predicts_as_the_same_image_evaluates(home, image_tree):
     }
     dataset = sources.load("cifar10", str(image_tree))
     model, _ = load_network(run.preset, 10, run.last)
-    for views, _ in evaluation_batches(run.preset, dataset.test).dataset():
-        images = views[:, 0].numpy()
+    for shown, _ in evaluation_batches(run.preset, dataset.test).dataset():
+        images = shown[:, 0].numpy()
         logits = model.predict_on_batch(images)
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         for image, share in zip(images, shares, strict=True):
@@ -177,7 +177,7 @@ def test_a_photo_is_shown_in_the_views_of_the_evaluation(home, image_tree, view,
     rows, found = zip(*predictor.predict(files, 10), strict=True)
     model, _ = load_network(run.preset, 10, run.last)
     pixels = np.stack([np.asarray(Image.open(file)) for file in files])
-    shown = augment.views(pixels, view).numpy().astype(np.float32)
+    shown = views(pixels, view).numpy().astype(np.float32)
     assert shown.shape[1] == images
     logits = model.predict_on_batch(shown.reshape(-1, 32, 32, 3))
     shares = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).reshape(9, images, 10).mean(axis=1)

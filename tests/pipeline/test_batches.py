@@ -5,14 +5,13 @@ import os
 
 import numpy as np
 import pytest
-from assertions import user_error
 from PIL import Image, ImageOps
 
 from resnet_tf.datasets import sources
 from resnet_tf.datasets.splits import ArraySplit, Dataset, FileSplit
-from resnet_tf.pipeline import augment
 from resnet_tf.pipeline import batches as batches_module
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
+from resnet_tf.pipeline.views import views
 from resnet_tf.presets import augmentation
 
 CHAIN = augmentation.parse("pad_crop(4) | flip_horizontal")
@@ -255,14 +254,6 @@ def test_the_autotuner_is_off(split):
     assert options.autotune.enabled is False
 
 
-@pytest.mark.parametrize(("batch_size", "repeats", "lowered"), [(128, 1, 103), (207, 2, 206)])
-def test_a_batch_larger_than_an_epoch_is_refused(batch_size, repeats, lowered, split):
-    batches = TrainingBatches(split, (), batch_size, seed=0, repeats=repeats)
-    error = user_error(lambda: batches.steps_per_epoch)
-    assert error.code == "batch-too-large"
-    assert str(error).endswith(f"train.batch_size={lowered}.")
-
-
 def test_repeats_count_for_the_size_of_a_batch(split):
     assert TrainingBatches(split, (), 128, seed=0, repeats=2).steps_per_epoch == 1
 
@@ -273,4 +264,4 @@ def test_views_of_files_of_odd_sizes_are_those_of_their_pixels(view, tmp_path):
     Image.fromarray(image).save(tmp_path / "0.png")
     split = FileSplit(np.array([str(tmp_path / "0.png")], object), np.zeros(1, np.int32))
     ((shown, _),) = collect(EvaluationBatches(split, (), view, 12, 12).dataset())
-    np.testing.assert_array_equal(shown, augment.views(image[np.newaxis], view, 12))
+    np.testing.assert_array_equal(shown, views(image[np.newaxis], view, 12))

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from resnet_tf.datasets.splits import FileSplit
+from resnet_tf.pipeline.sample import sample_images
 from resnet_tf.pipeline.statistics import IMAGENET, measure, whitening_filters
-from resnet_tf.pipeline.views import sample_images
 from resnet_tf.presets import schema
 
 

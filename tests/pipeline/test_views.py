@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from drawn import noise
 
-from resnet_tf.pipeline.augment import views
+from resnet_tf.pipeline.views import views
 
 
 def test_ten_crops_are_the_slices_of_the_image_and_of_its_mirror_image():

@@ -99,7 +99,7 @@ def test_few_images_leave_the_same_gap_within_noise():
 )
 def test_each_difference_alone_forbids_the_comparison(values, reason):
     differing = result(**values)
-    assert comparison.differences(preset(), differing) == [reason]
+    assert comparison.obstacles(preset(), differing) == [reason]
     line = comparison.verdict(preset(), differing)
     assert line == f"reference 86.59 (the author's report), difference -0.19; not comparable: {reason}"
 
@@ -107,8 +107,8 @@ def test_each_difference_alone_forbids_the_comparison(values, reason):
 def test_the_best_weights_are_of_a_whole_training_though_they_were_saved_before_its_end():
     best = "1-crop, best validation epoch"
     row = result(weights="best", steps=34_000, trained=35_100)
-    assert comparison.differences(preset(protocol=best), row) == []
-    assert comparison.differences(preset(protocol=best), replace(row, trained=34_500)) == [
+    assert comparison.obstacles(preset(protocol=best), row) == []
+    assert comparison.obstacles(preset(protocol=best), replace(row, trained=34_500)) == [
         "training: 34,500 of 35,100 steps"
     ]
 
@@ -125,10 +125,10 @@ def test_reference_without_a_protocol_or_source():
     line = comparison.verdict(preset(protocol="", source=""), result(view="10-crop"))
     assert line == "reference 86.59, difference -0.19; within the 95 % interval"
     larger = result(resolution=48, frame="resize(48)")
-    assert comparison.differences(preset(protocol="", source=""), larger) == [
+    assert comparison.obstacles(preset(protocol="", source=""), larger) == [
         "resolution: 48 px by resize(48), not as the preset says"
     ]
-    assert comparison.trial_reasons(larger) == comparison.differences(preset(protocol="", source=""), larger)
+    assert comparison.trial_reasons(larger) == comparison.obstacles(preset(protocol="", source=""), larger)
     assert comparison.trial_reasons(result(view="10-crop")) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from assertions import user_error
 from PIL import Image
 
-from resnet_tf.prediction import plot
+from resnet_tf.prediction import contact_sheet
 from resnet_tf.prediction.photos import Photo
 
 BLUE = (156, 194, 245)  # the first bar
@@ -30,7 +30,7 @@ def bad(name="notes.txt", error="not a JPEG picture"):
 
 def drawn(tiles, path, title="ResNet-20, preset 3, run 3/x"):
     rows, photos = zip(*tiles, strict=True)
-    plot.contact_sheet(rows, photos, path, title)
+    contact_sheet.draw(rows, photos, path, title)
     image = Image.open(path)
     assert image.format == "PNG"
     return np.asarray(image.convert("RGB"))
@@ -95,7 +95,7 @@ def test_the_page_holds_all_tiles_and_nothing_touches_its_edge(tmp_path, count):
 
 
 def test_a_long_list_is_cut_and_the_sheet_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(plot, "MAX_TILES", 3)
+    monkeypatch.setattr(contact_sheet, "MAX_TILES", 3)
     tiles = [good(preview=(0, 130 + i, 0)) for i in range(5)]
     pixels = drawn(tiles, tmp_path / "x.png")
     present = [bool((pixels == (0, 130 + i, 0)).all(-1).any()) for i in range(5)]
@@ -114,7 +114,7 @@ def test_names_are_text_and_not_formulas(tmp_path, capfd, recwarn):
 @pytest.mark.parametrize("form", ["pdf", "svg"])
 def test_a_sheet_is_what_its_name_says(tmp_path, capfd, recwarn, form):
     rows, photos = zip(good("日本語$x_{1$.jpg"), bad(), strict=True)
-    plot.contact_sheet(rows, photos, tmp_path / f"x.{form}", "title")
+    contact_sheet.draw(rows, photos, tmp_path / f"x.{form}", "title")
     assert (tmp_path / f"x.{form}").read_bytes()[:5] == {"pdf": b"%PDF-", "svg": b"<?xml"}[form]
     assert capfd.readouterr().err == ""
     assert not recwarn.list

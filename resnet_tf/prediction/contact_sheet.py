@@ -21,7 +21,7 @@ _ALARM, _RIGHT = "#b42318", "#067647"
 _BEST, _OTHER, _TRACK = "#9cc2f5", "#dbe3ee", "#f5f6f8"  # bars: the first, the others, what is left of the whole
 
 
-def contact_sheet(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.PathLike, title: str) -> None:
+def draw(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.PathLike, title: str) -> None:
     """Saves a figure with a tile for each of the first `MAX_TILES` photos, in order.
 
     A tile holds the file's name, the whole photo, the square that the network saw with its pixels enlarged, the same
