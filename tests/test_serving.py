@@ -15,6 +15,7 @@ from assertions import user_error
 from pictures import MODES, NOISE, mutated, saved
 
 from resnet_tf.cli import command, serve
+from resnet_tf.errors import UserError
 from resnet_tf.prediction.predict import Predictor
 from resnet_tf.serving import answers, network_process, page
 from resnet_tf.serving.network_process import Network
@@ -118,6 +119,28 @@ def test_after_the_process_of_the_networks_was_killed_another_answers(network, p
     killed.join()
     assert user_error(network.describe, path, predictor.run.name).code == "network-ended"
     assert "<h2>" in network.describe(path, predictor.run.name)
+
+
+def test_only_uploads_are_read_and_each_is_deleted(tmp_path):
+    def describe(path):
+        if path.read_text() == "broken":
+            raise UserError("no picture", "a-code")
+        return path.read_text()
+
+    uploads, outside = tmp_path / "uploads", tmp_path / "letter.txt"
+    outside.write_text("private")
+    for content, shown in (("a photo", "a photo"), ("broken", "no picture")):
+        path = uploads / "0123" / "photo.png"
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+        assert shown in page.answer_once(str(path), uploads, describe)
+        assert not list(uploads.iterdir())
+    (uploads / "link.png").symlink_to(outside)
+    for path in (outside, uploads / "link.png", uploads / ".." / "letter.txt", uploads / "gone.png"):
+        answer = page.answer_once(str(path), uploads, describe)
+        assert "class='error'" in answer
+        assert "private" not in answer
+    assert outside.read_text() == "private"
 
 
 def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):

@@ -139,19 +139,7 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
     def answer(upload: str | None, name: str):
         if upload is None:  # it was cleared
             return gradio.skip(), gradio.skip()  # None would clear an upload that came meanwhile
-        path = Path(os.path.realpath(upload))
-        if uploads.resolve() not in path.parents:
-            return None, answers.refusal("the file is no upload")
-        if not path.exists():  # Gradio calls uploads after their content
-            return None, answers.refusal("another window showed the same photo and deleted it; drop it again")
-        try:
-            return None, describe(path, place(name))
-        except UserError as error:
-            return None, answers.refusal(str(error))
-        finally:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
+        return None, answer_once(upload, uploads, lambda path: describe(path, place(name)))
 
     def place(name: str) -> str:
         return str(first.folder) if name == first.name else name  # the first run may lie elsewhere
@@ -176,6 +164,23 @@ def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path,
         choice.change(introduction, choice, about, api_visibility="private")
         photo.change(answer, [photo, choice], [photo, shown], api_visibility="private")
     return page
+
+
+def answer_once(upload: str, uploads: Path, describe: Callable[[Path], str]) -> str:
+    """Returns the answer to an upload, HTML, and deletes it. A file outside the folder of uploads is left alone."""
+    path = Path(os.path.realpath(upload))
+    if uploads.resolve() not in path.parents:
+        return answers.refusal("the file is no upload")
+    if not path.exists():  # Gradio calls uploads after their content
+        return answers.refusal("another window showed the same photo and deleted it; drop it again")
+    try:
+        return describe(path)
+    except UserError as error:
+        return answers.refusal(str(error))
+    finally:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
 
 def _import_gradio():

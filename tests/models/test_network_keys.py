@@ -134,14 +134,6 @@ def test_the_papers_plain_network_has_no_sums():
     assert len([layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]) == 19
 
 
-@pytest.mark.parametrize("keys", [{"norm_scale": False}, {"head_bias": False, "logit_scale": 2.0}, ALL])
-def test_the_parameters_are_counted(keys):
-    network = Network(**{**SMALL, **keys})
-    model = resnet(network, classes=7)
-    counted = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    assert network_size(network, 32, 7).parameters == counted
-
-
 def test_folded_and_saved_it_computes_the_same(tmp_path):
     network = Network(**ALL)
     model, rng = resnet(network, image_size=16, seed=4), np.random.default_rng(0)

@@ -89,13 +89,6 @@ def test_labels_may_be_a_column_as_keras_gives_them(smoothing):
     assert float(loss(labels[:, None], logits)) == pytest.approx(float(loss(labels, logits)), rel=1e-6)
 
 
-def test_keras_form_equals_keras():
-    labels, logits = batch()
-    one_hot = keras.utils.to_categorical(labels, CLASSES)
-    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    assert float(CrossEntropy(0.1)(labels, logits)) == pytest.approx(float(theirs(one_hot, logits)), rel=1e-6)
-
-
 @pytest.mark.parametrize(("smoothing", "form"), FORMS)
 def test_gradient_is_probabilities_less_targets(smoothing, form):
     """The gradient of any cross entropy of logits is softmax - target, over the batch size."""

@@ -67,12 +67,6 @@ def test_rates_by_hand(schedule, expected):
     np.testing.assert_allclose(rates, expected, atol=1e-12)
 
 
-def test_exponential_presets():
-    """Preset 5: 0.9 an epoch; the twentieth epoch runs at 0.1 x 0.9^19."""
-    rates = Exponential(lr_decay=0.9).rates(0.1, 100 * 352, 352)
-    np.testing.assert_allclose(rates[[351, 352, 19 * 352]], [0.1, 0.09, 0.1 * 0.9**19], rtol=1e-12)
-
-
 @pytest.mark.parametrize("schedule", [MultiStep(factor=0.3, boundaries_steps=(7, 20, 41)), Exponential(lr_decay=0.96)])
 def test_multi_step_and_exponential_equal_torch(schedule):
     torch, optimizer = torch_optimizer(0.1)

@@ -142,34 +142,6 @@ def test_what_is_not_a_table_is_refused():
         assert user_error(schema.from_dict, values).code == "preset-wrong-type"
 
 
-# The keys in the documentation: a preset that follows it must load.
-VOCABULARY = {
-    "model": "num_residual_units stage_sizes filters unit stem shortcut activation initializer parameter_limit",
-    "data": "dataset validation_size augment normalize image_size",
-    "train": "batch_size epochs steps",
-    "optimizer": "name learning_rate momentum nesterov weight_decay",
-    "schedule": "name lr_decay warmup",
-    "loss": "label_smoothing",
-    "evaluation": "weights",
-}
-
-
-def test_documented_keys_are_there():
-    recipe = schema.recipe(built())
-    for section, words in VOCABULARY.items():
-        assert set(words.split()) <= set(recipe[section])
-
-
-def test_documented_values_are_accepted():
-    for unit in ("basic", "bottleneck"):
-        assert built(model={"unit": unit}).model.unit == unit
-    for shortcut in ("identity-pad", "projection"):
-        assert built(model={"shortcut": shortcut}).model.shortcut == shortcut
-    steps = {"name": "multi_step", "boundaries_steps": [32000, 48000]}
-    values = {**changed(), "schedule": steps}
-    assert schema.from_dict(values).schedule.boundaries_steps == (32000, 48000)
-
-
 @pytest.mark.parametrize(
     ("dataset", "classes"),
     [("shapes10", 10), ("cifar10", 10), ("cifar100", 100), ("stl10", 10), ("imagenet", 1000), ("folder", None)],

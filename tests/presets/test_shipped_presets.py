@@ -145,15 +145,6 @@ def test_network_has_the_known_number_of_parameters(name):
     assert found <= (preset.model.parameter_limit or math.inf)
 
 
-def test_multiply_adds_of_resnet34():
-    def multiply_adds(name):
-        preset = load(name)
-        return network_size(preset.model, preset.data.image_size, preset.classes).multiply_adds
-
-    assert multiply_adds("imagenet-resnet34-exp0") == pytest.approx(3.66e9, abs=0.005e9)
-    assert multiply_adds("resnet34-cifar10") == pytest.approx(75e6, abs=0.5e6)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_reference_is_what_was_reported_and_says_how(name):
     reference = load(name).reference
@@ -193,7 +184,7 @@ def test_cost_estimate_is_the_stated_arithmetic(name):
     assert float(rate) == pytest.approx(3 * multiply_adds * images_per_second, rel=0.3)  # as the machine swings
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "demo"])
+@pytest.mark.parametrize("name", ["4", "resnet34-cifar100", "stl10", "imagenet-resnet34-exp3"])
 def test_an_empty_folder_is_answered_with_the_files_it_needs(name, tmp_path, capsys):
     assert (
         command.run_command(train_command.main, ["--preset", name, "--data", str(tmp_path), "--runs", str(tmp_path)])

@@ -177,11 +177,9 @@ def test_other_best_weights_and_file_systems_without_links_leave_the_state_its_o
     assert_is(load(folder)[0], 20)
 
 
-@pytest.mark.parametrize("file", ["state.json", "arrays.npz", "best.npz"])
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_nothing_is_removed_while_the_newest_state_is_damaged(finished, damage, file):
+def test_nothing_is_removed_while_the_newest_state_is_damaged(finished):
     folder, best = finished
-    damage(folder / "000000020-0" / file)
+    (folder / "000000020-0" / "arrays.npz").write_bytes(b"")
     logged = listen()
     checkpoint.keep_newest(folder, best)
     assert sorted(os.listdir(folder)) == ["000000010-0", "000000020-0"]
