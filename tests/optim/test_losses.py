@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from assertions import user_error
 
-from resnet_tf.errors import UserError
 from resnet_tf.optim.losses import CrossEntropy, build_loss
 from resnet_tf.presets.optimizer import LossSpec
 from resnet_tf.presets.parsing import build
@@ -127,13 +127,12 @@ def test_config_round_trip():
 
 
 @pytest.mark.parametrize(
-    ("values", "rule"),
+    ("values", "code"),
     [
-        ({"label_smoothing": 1.0}, "'label_smoothing' .* Received: 1.0"),
-        ({"label_smoothing": 0.1, "smoothing_form": "other"}, "Did you mean 'others'"),
-        ({"smoothing": 0.1}, "Did you mean"),
+        ({"label_smoothing": 1.0}, "preset-wrong-value"),
+        ({"label_smoothing": 0.1, "smoothing_form": "other"}, "preset-wrong-value"),
+        ({"smoothing": 0.1}, "preset-unknown-key"),
     ],
 )
-def test_wrong_keys_in_one_line(values, rule):
-    with pytest.raises(UserError, match=rule):
-        build(LossSpec, values, "'loss'")
+def test_wrong_keys_in_one_line(values, code):
+    assert user_error(build, LossSpec, values, "'loss'").code == code
