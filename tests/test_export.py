@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from assertions import user_error
@@ -20,6 +21,7 @@ from resnet_tf.errors import UserError
 from resnet_tf.models.build import load_network
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.run import Run
 from resnet_tf.training.train import train
 
 
@@ -141,6 +143,23 @@ def test_the_json_names_accuracy_and_temperature(runs, tmp_path):
     assert about["calibration"]["view"] == run.preset.evaluation.view
 
 
+@pytest.mark.parametrize(
+    ("view", "fitted", "taken"),
+    [("mirror", ("1-crop", "mirror"), "1-crop"), ("mirror", ("mirror",), "mirror"), ("10-crop", ("10-crop",), None)],
+)
+def test_the_temperature_is_of_a_view_that_a_photo_can_have(runs, tmp_path, view, fitted, taken):
+    """The exported network sees one image, so a temperature of one view suits it best; one of ten crops does not."""
+    run = Run(shutil.copytree(all_runs(runs)[0].folder, tmp_path / "runs" / "tiny" / "copy"))
+    frame = "resize(36) | center_crop(32)"
+    run.write_preset(load_preset(run.preset, evaluation={"view": view, "frame": frame}))
+    for number, name in enumerate(fitted):
+        temperature = {"temperature": 0.5 + number, "unsure_below": 0.6, "trained": run.about["step"]}
+        run.add_calibration("last", name, temperature)
+    path = export.export(run, "saved_model", tmp_path / "out", runs=tmp_path / "runs")
+    about = json.loads(path.with_name(f"{path.name}.json").read_text())
+    assert about.get("calibration", {}).get("view") == taken
+
+
 def test_the_images_compared_are_always_the_same():
     images = export.drawn_images(32)
     np.testing.assert_array_equal(images[: export.SHAPES], shapes10.draw()[2][: export.SHAPES])
@@ -216,6 +235,11 @@ def test_a_frame_that_photos_cannot_have_is_refused_before_any_work(runs, tmp_pa
     monkeypatch.setattr(export, "photo_sizes", refuse)
     monkeypatch.setattr(export, "load_network", None)  # would fail if it were called
     assert str(user_error(export.export, all_runs(runs)[0], "saved_model", tmp_path)) == "no such photo"
+
+
+def test_another_backend_is_refused(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert user_error(export.export, all_runs(runs)[0], "saved_model", tmp_path).code == "backend-cannot-export"
 
 
 def test_the_command_offers_the_formats_that_there_are():

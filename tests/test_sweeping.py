@@ -55,6 +55,14 @@ def test_a_wrong_sweep_is_refused_before_anything_starts(arguments, code):
     assert user_error(trials.trials, *arguments).code == code
 
 
+def test_presets_of_one_name_would_share_their_runs(tiny_preset, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tiny.json").write_text(json.dumps(tiny_preset))
+    paths = [str(tmp_path / folder / "tiny.json") for folder in ("a", "b")]
+    assert user_error(trials.trials, paths, [0], [], []).code == "presets-same-name"
+
+
 @pytest.fixture
 def tiny(tiny_preset, tmp_path):
     path = tmp_path / "tiny.json"

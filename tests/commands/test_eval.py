@@ -25,8 +25,10 @@ from resnet_tf.evaluation import evaluate
 from resnet_tf.evaluation.show import show
 from resnet_tf.models.build import load_network
 from resnet_tf.presets.augmentation import parse
-from resnet_tf.runs import pretrained
+from resnet_tf.presets.preset_files import load_preset
+from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.run import Run
 from resnet_tf.training.plan import make_plans
 
 
@@ -230,6 +232,44 @@ def test_images_held_out_of_another_copy_are_refused(home, image_tree, tmp_path)
     assert user_error(resnet_tf.evaluate, run, "validation", data=str(copy)).code == "data-other-images"
 
 
+def test_classes_splits_and_held_out_images_must_be_those_of_the_run(home, image_tree, tmp_path):
+    run = all_runs(home / "runs")[0]
+    assert user_error(resnet_tf.evaluate, run, "val", data=str(image_tree)).code == "split-unknown"
+    for number, (values, code) in enumerate(
+        (({"validation_size": 0}, "no-validation-split"), ({}, "data-other-classes"))
+    ):
+        copy = Run(shutil.copytree(run.folder, tmp_path / "runs" / "tiny" / str(number)))
+        copy.write_preset(load_preset(run.preset, data=values))
+        if code == "data-other-classes":
+            copy.update(class_names=[*run.about["class_names"][:-1], "lorry"])
+        assert user_error(resnet_tf.evaluate, copy, "validation", data=str(image_tree)).code == code
+
+
+def test_what_can_be_written_is_written_though_run_json_cannot_be(home, image_tree, tmp_path, monkeypatch):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = all_runs(tmp_path / "runs")[0]
+    result = evaluate.evaluate(run, "validation", data=str(image_tree), figures=True)
+
+    def fail(run, *arguments):
+        raise PermissionError(errno.EACCES, "Permission denied", "run.json")
+
+    monkeypatch.setattr(Run, "add_calibration", fail)
+    shutil.rmtree(run.tensorboard)
+    assert user_error(evaluate.record, run, result, tmp_path / "runs").code == "result-not-written"
+    assert ledger.evaluations(tmp_path / "runs")[-1].split == "validation"
+    assert shown_in_tensorboard(run.tensorboard / "evaluation")
+
+
+def test_two_calibrations_at_once_both_get_in(home, tmp_path):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = all_runs(tmp_path / "runs")[0]
+    other = Run(run.folder)  # another process, which has read run.json before
+    assert run.about == other.about
+    run.add_calibration("last", "1-crop", {"temperature": 1.5})
+    other.add_calibration("last", "mirror", {"temperature": 2.0})
+    assert set(run.about["calibration"]) >= {"1-crop-last", "mirror-last"}
+
+
 def test_a_training_counted_in_steps_has_a_fraction_of_epochs(image_tree, tiny_preset, tmp_path):
     """18 steps, 10 an epoch; two phases of 4 steps and of one epoch, 5 steps with twice the batch."""
     phases = [{"train": {"steps": 4}}, {"train": {"epochs": 1, "batch_size": 40}}]
@@ -258,7 +298,8 @@ def test_tensorboard_shows_the_log_as_two_curves_of_each_chart(home):
 
 
 def test_what_is_measured_during_a_training_is_in_its_tensorboard(home, image_tree, tmp_path, capsys):
-    shutil.copytree(home / "runs", tmp_path / "runs")
+    without = shutil.ignore_patterns("evaluation")  # of other tests
+    shutil.copytree(home / "runs", tmp_path / "runs", ignore=without)
     run = all_runs(tmp_path / "runs")[0]
     run.update(status="running", step=None)
     arguments = ("--run", run.name, "--runs", tmp_path / "runs", "--weights", "best", "--data", image_tree)

@@ -1,6 +1,9 @@
 """Data sets prepared by tensorflow-datasets: real ones in small, and downloads that cannot work."""
 
 import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,7 +122,7 @@ def test_prepared_set_of_other_classes_is_refused(draw_split, prepare_images):
     assert "Differing: car" in str(error)
 
 
-def test_prepared_imagenet_is_unpacked_once(tmp_path, prepare):
+def test_prepared_imagenet_is_unpacked_once_and_goes_on_where_it_was_killed(prepare, monkeypatch):
     import tensorflow_datasets as tfds
 
     wnids = ("n01440764", "n01443537")
@@ -154,6 +157,15 @@ def test_prepared_imagenet_is_unpacked_once(tmp_path, prepare):
     lines.clear()
     assert sources.load("imagenet").fingerprint == dataset.fingerprint
     assert lines == []
+    # Killed while a file was written, it goes on from there; what is unpacked already needs no room.
+    half = Path(dataset.train.paths[2])
+    content = half.read_bytes()
+    half.write_bytes(content[:50])
+    next(half.parents[2].glob(prepared._DONE)).unlink()
+    needed = sum(map(os.path.getsize, (*dataset.train.paths, *dataset.test.paths)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda out: SimpleNamespace(free=needed // 2))
+    assert sources.load("imagenet").fingerprint == dataset.fingerprint
+    assert half.read_bytes() == content
 
 
 def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(prepare, monkeypatch):
@@ -166,7 +178,7 @@ def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(prepare, monkeypat
     }
     examples = [{"file_name": "a.JPEG", "image": np.zeros((9, 9, 3), np.uint8), "label": 0}]
     prepare("imagenet2012", "5.1.0", features, {"train": examples, "validation": examples})
-    monkeypatch.setattr(prepared, "_free_bytes", lambda out: 10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda out: SimpleNamespace(free=10))
     assert user_error(sources.load, "imagenet").code == "disk-full"
 
 

@@ -44,6 +44,12 @@ def test_a_crop_larger_than_the_images_is_refused_before_any_is_cut():
     assert user_error(evaluation_batches, preset, split).code == "augment-crop-too-large"
 
 
+def test_images_that_would_not_come_out_square_are_refused():
+    split = ArraySplit(np.zeros((2, 32, 48, 3), np.uint8), np.zeros(2, np.int32))
+    preset = resnet_tf.load_preset("demo", evaluation={"frame": "resize(24)"})
+    assert user_error(evaluation_batches, preset, split).code == "evaluation-not-square"
+
+
 def test_the_middle_is_rounded_half_to_even():
     rooms = np.arange(-9, 10)
     np.testing.assert_array_equal(centred(rooms), np.round(rooms / 2))
