@@ -200,6 +200,11 @@ def test_hash_ignores_what_changes_no_number():
     }
     assert schema.from_dict({**VALUES, **described}).hash == expected
     assert built(train={"state_minutes": 1}).hash == expected
+    phases = [{}, {"train": {"epochs": 5}}, {"optimizer": {"learning_rate": 0.01}}]
+    saved = [{"train": {"state_minutes": 1}}, {"train": {"epochs": 5, "state_minutes": 1}}, phases[2]]
+    plain, often = (schema.from_dict({**VALUES, "phases": each}) for each in (phases, saved))
+    assert plain.hash == often.hash
+    assert schema.changes(plain, often) == {}
     assert built(model={"filters": [16, 32, 64]}, loss={"label_smoothing": 0}).hash == expected  # defaults written out
     assert len(expected) == 12
     assert int(expected, 16) >= 0
