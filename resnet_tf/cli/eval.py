@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
     run = pretrained.writable(choose_run(options.preset, options.run, options.runs, "evaluate"), options.runs)
     preset_file = preset_files.find(options.preset) if options.preset else run.preset_file
     if options.record:
-        recording.check_request(run, options.split, preset_file)
+        recording.check_request(options.split, preset_file)
     command.start_tensorflow()
     from resnet_tf.evaluation.evaluate import evaluate, record
     from resnet_tf.evaluation.show import show, show_reproduction

@@ -10,24 +10,23 @@ from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
 
 
-def check_request(run: Run, split: str, preset_file: Path | None) -> None:
+def check_request(split: str, preset_file: Path | None) -> None:
     """Raises UserError where `--record` asks for what no preset file can take, before anything is computed."""
+    if found := _obstacle(split, preset_file):
+        code, reason = found
+        raise UserError(f"--record cannot put this result into the preset's file: {reason}.", code)
+
+
+def _obstacle(split: str, preset_file: Path | None) -> tuple[str, str] | None:
+    """Returns the code of what keeps a result out of its preset's file, and the reason; None where nothing does."""
     if split != "test":
-        raise UserError(
-            f"--record puts a test result into the preset's file. Received: --split {split}.", "record-not-test"
-        )
+        return "record-not-test", f"it is of the {split} split, not of the test split"
     if preset_file is None:
-        raise UserError(
-            f"--record needs the preset's file. Received: {run.name}, whose preset's file does not exist any more; "
-            "name one with --preset.",
-            "record-without-preset",
-        )
+        return "record-without-preset", "the run's preset file does not exist any more; name one with --preset"
     if installation.read_only(preset_file):
-        raise UserError(
-            f"--record needs a preset file of your own. Received: {preset_file}, which belongs to the installed "
-            "package. Copy it, and name the copy with --preset.",
-            "record-installed",
-        )
+        reason = f"{preset_file} belongs to the installed package; name a copy of it with --preset"
+        return "record-installed", reason
+    return None
 
 
 def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, always: bool = False) -> str:
@@ -40,12 +39,8 @@ def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, alw
     Raises:
         UserError: the file is no preset any more, or cannot be written.
     """
-    if result.split != "test":
-        return "not recorded in a preset: it is no test result"
-    if preset_file is None:
-        return "not recorded in a preset: the run's preset file does not exist any more (--preset names one)"
-    if installation.read_only(preset_file):
-        return "recorded in the runs alone: preset files of an installed package stay as they are"
+    if found := _obstacle(result.split, preset_file):
+        return f"recorded in the runs alone: {found[1]}"
     name = preset_file.relative_to(Path.cwd()) if preset_file.is_relative_to(Path.cwd()) else preset_file
     reasons = ["the run is pretrained"] * run.pretrained + comparison.trial_reasons(result)
     if reasons and not always:

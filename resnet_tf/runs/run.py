@@ -121,19 +121,17 @@ class Run:
         known = {"last": self.last, "best": self.best}
         if which not in known:
             raise unknown("weights", which, known, "weights-unknown")
-        path = known[which]
-        status = self.about.get("status")
+        path, status = known[which], self.about.get("status")
         # A finished run that is being made longer has the last weights of its shorter self until it is finished again.
-        if which == "best" and path.exists():
+        ready = path.exists() if which == "best" else status == "finished"
+        if ready:
             return path
         if status == "finished":
-            if which == "best":
-                raise UserError(
-                    f"best weights are those of the highest validation accuracy. Received: {self.name}, which has "
-                    "none: it saw no validation images, or was published without them. Take --weights last.",
-                    "no-best-weights",
-                )
-            return path
+            raise UserError(
+                f"best weights are those of the highest validation accuracy. Received: {self.name}, which has none: it "
+                "saw no validation images, or was published without them. Take --weights last.",
+                "no-best-weights",
+            )
         remedies = [] if status == "diverged" else [f"finish it with {installation.call('train')} --resume {self.name}"]
         remedies += ["take --weights best"] if self.best.exists() else []
         remedy = f": {', or '.join(remedies)}" if remedies else ""

@@ -122,9 +122,9 @@ def test_the_demos_first_result_is_there_already(tmp_path):
 
 
 def test_what_no_preset_can_take_is_said_and_refused_where_asked_for(run, preset_file):
-    assert "not recorded in a preset" in recording.record_in_preset(run, result(run), None)
+    assert "recorded in the runs alone" in recording.record_in_preset(run, result(run), None)
     validation = result(run, split="validation")
-    assert "not recorded in a preset" in recording.record_in_preset(run, validation, preset_file)
-    assert user_error(recording.check_request, run, "validation", preset_file).code == "record-not-test"
-    assert user_error(recording.check_request, run, "test", None).code == "record-without-preset"
-    recording.check_request(run, "test", preset_file)
+    assert "recorded in the runs alone" in recording.record_in_preset(run, validation, preset_file)
+    assert user_error(recording.check_request, "validation", preset_file).code == "record-not-test"
+    assert user_error(recording.check_request, "test", None).code == "record-without-preset"
+    recording.check_request("test", preset_file)
