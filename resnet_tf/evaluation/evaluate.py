@@ -89,7 +89,7 @@ def evaluate(
         UserError: no such weights or images.
     """
     run = named_run(run, runs, "evaluate")
-    preset, about = run.preset.last_phase, run.about  # the last phase says how the network is tested
+    preset, about = run.preset.last_phase, run.about
     reference = against or run.preset
     default = reference.last_phase.evaluation
     which = weights or default.weights
