@@ -28,7 +28,7 @@ RECIPE = {
         "augment": f"random_resized_crop({SIZE}, area=(0.5, 1)) | flip_horizontal",
     },
     "train": {"batch_size": 8, "epochs": 30},
-    "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+    "optimizer": {"name": "sgd", "learning_rate": 0.003, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
     "schedule": {"name": "one_cycle"},
     "evaluation": {"frame": f"resize({SIZE}) | center_crop({SIZE})"},
 }
@@ -56,8 +56,8 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def trained(folder: Path, seed: int, **train) -> float:
     """Trains the recipe; returns its test top-1 in percent."""
-    network = resnet_tf.load_preset(INIT).model
-    preset = resnet_tf.load_preset({**RECIPE, "model": {"num_residual_units": 1}}, model=vars(network), train=train)
+    network = vars(resnet_tf.load_preset(INIT).model) | {"logit_scale": 1.0}  # of a fresh head
+    preset = resnet_tf.load_preset({**RECIPE, "model": {"num_residual_units": 1}}, model=network, train=train)
     run = resnet_tf.train(preset, str(folder), folder / "runs", seed)
     return resnet_tf.evaluate(run, data=str(folder))["top1"]
 

@@ -38,7 +38,6 @@ def test_list_says_how_figures_differ():
     assert listing.reference(load("stl10")) == "84.00 % validation"
     assert listing.reference(load("5")) == "-"
     assert listing.length(load("stl10")) == "300 + 140 epochs of 20 copies at 70, 120 px"
-    assert listing.length(load("quick-long")) == "18 + 15 epochs at 24, 32 px"
     mixed = schema.from_dict(
         {**schema.to_dict(load("3")), "phases": [{"train": {"epochs": 6}}, {"train": {"steps": 2000}}]}
     )

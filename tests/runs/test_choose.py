@@ -202,8 +202,8 @@ def test_where_there_are_only_trials_the_best_answers_and_is_called_one(tmp_path
 
 def test_a_pretrained_run_goes_before_a_trial_of_its_preset(published, tmp_path, clock):
     quick = preset_files.load_preset("quick-long")
-    short = preset_files.load_preset("quick-long", train={"epochs": 1}, phases=())
-    run = create_run(short, 0, tmp_path / "runs", changed={"phases": [[], list(quick.phases)]})
+    short = preset_files.load_preset("quick-long", train={"epochs": 1})
+    run = create_run(short, 0, tmp_path / "runs", changed={"train.epochs": [1, quick.train.epochs]})
     run.update(status="finished", last={"validation_top1": 99.0}, data=published.about["data"])
     for preset in ("quick-long", None):
         found, line = chosen(tmp_path, preset)
