@@ -218,7 +218,7 @@ def test_mistakes_are_one_line(runs, tmp_path, capsys, monkeypatch):
     for arguments, datum in {
         (): "saved_model, litert, onnx",
         ("--to", "onnx"): "pip install -r requirements-export.txt",
-        ("--to", "litert", "--preset", "4"): "train.py --preset 4",
+        ("--to", "litert", "--preset", "5"): "train.py --preset 5",
     }.items():
         assert run_export(*arguments, "--runs", runs, "--out", tmp_path) == 2
         line = capsys.readouterr().err

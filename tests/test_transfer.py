@@ -82,7 +82,7 @@ def test_plain_fit_trains_a_dense_layer_on_frozen_features():
 def test_bad_names_and_arguments_are_one_line(tmp_path):
     assert user_error(resnet_tf.from_pretrained, "quik-long").code == "preset-not-found"
     assert user_error(resnet_tf.from_pretrained, "quick-long/20200101T000000Z-s0").code == "preset-not-found"
-    assert user_error(resnet_tf.from_pretrained, "4", runs=tmp_path).code == "no-finished-run"
+    assert user_error(resnet_tf.from_pretrained, "5", runs=tmp_path).code == "no-finished-run"
     assert user_error(resnet_tf.from_pretrained, PUBLISHED, classes=3, include_top=False).code == "options-conflict"
     assert user_error(resnet_tf.from_pretrained, PUBLISHED, classes=0).code == "classes-out-of-range"
 
