@@ -165,6 +165,16 @@ def test_imports_have_no_circle():
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
 
 
+def test_every_module_is_wanted_by_another():
+    """A module that nobody imports does nothing for a user, however well its own tests pass."""
+    import resnet_tf
+
+    started = {*COMMANDS, "resnet_tf.__main__", *resnet_tf._HOMES.values()}
+    wanted = started.union(*(imports(name) for name in SOURCES))
+    packages = {name for name, path in SOURCES.items() if path.name == "__init__.py"}
+    assert not set(SOURCES) - wanted - packages
+
+
 def test_quick_modules_want_nothing_heavy():
     found = [
         f"{name} brings in {', '.join(sorted(heavy))}"

@@ -1,6 +1,7 @@
 """The recipe check: finds mistakes in a preset before time is spent on training it (`train.py --check`).
 
-`lint.rules` holds the rules. A preset can silence those that it breaks on purpose: {"silence": ["imagenet-stem"]}.
+`rules.py` has the rules that warn, `impossible.py` those that refuse. A preset can silence warnings that it earns on
+purpose: {"silence": ["imagenet-stem"]}.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from resnet_tf.errors import unknown
 from resnet_tf.format import plural
-from resnet_tf.lint import impossible as impossible  # its rules register themselves
-from resnet_tf.lint.recipe import RULES, Recipe
+from resnet_tf.lint import impossible, rules
+from resnet_tf.lint.recipe import Recipe, Rule
 from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.schedule import Plateau, log_key
@@ -19,6 +20,8 @@ from resnet_tf.runs.run import Run
 
 if TYPE_CHECKING:
     from resnet_tf.datasets.splits import Dataset
+
+RULES = {rule.name: rule for part in (impossible, rules) for rule in vars(part).values() if isinstance(rule, Rule)}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the rules of the recipe check look at, and how they are registered."""
+"""What the rules of the recipe check look at, and what a rule is."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,19 +58,12 @@ class Recipe:
 class Rule:
     """A rule, and the reported failure behind it. `impossible`: what it finds cannot be trained at all."""
 
+    name: str
     find: Callable[[Recipe], Iterator[Problem]]
     case: str
-    impossible: bool = False
+    impossible: bool
 
 
-RULES: dict[str, Rule] = {}
-
-
-def rule(case: str, impossible: bool = False) -> Callable:
-    """Enters a function in `RULES`: `adam_rate` becomes the rule "adam-rate"."""
-
-    def register(find: Callable[[Recipe], Iterator[Problem]]) -> Callable[[Recipe], Iterator[Problem]]:
-        RULES[find.__name__.replace("_", "-")] = Rule(find, case, impossible)
-        return find
-
-    return register
+def rule(case: str, impossible: bool = False) -> Callable[[Callable], Rule]:
+    """Makes a function a rule: `adam_rate` becomes the rule "adam-rate"."""
+    return lambda find: Rule(find.__name__.replace("_", "-"), find, case, impossible)

@@ -8,7 +8,8 @@ from recipes import FRAMED, PLATEAU, STEPS, broken_rules, preset
 from resnet_tf.cli import command
 from resnet_tf.cli import train as train_command
 from resnet_tf.datasets import sources
-from resnet_tf.lint import check, rules
+from resnet_tf.lint import check
+from resnet_tf.lint.rules import measured_noise
 from resnet_tf.presets import schema
 from resnet_tf.presets.schedule import Plateau
 
@@ -132,10 +133,10 @@ def test_replay_is_described_in_a_line():
 def test_noise_is_measured_where_there_is_a_history():
     generator = np.random.default_rng(1)
     slope = np.linspace(1.2, 0.8, 4000)
-    assert rules.measured_noise(slope + generator.normal(0, 0.05, 4000)) == pytest.approx(0.05, rel=0.05)
+    assert measured_noise(slope + generator.normal(0, 0.05, 4000)) == pytest.approx(0.05, rel=0.05)
     spiked = slope + generator.normal(0, 0.05, 4000) + 5 * (np.arange(4000) == 3000)
-    assert rules.measured_noise(spiked) == pytest.approx(0.05, rel=0.05)
-    assert rules.measured_noise(slope) == pytest.approx(0, abs=1e-9)
+    assert measured_noise(spiked) == pytest.approx(0.05, rel=0.05)
+    assert measured_noise(slope) == pytest.approx(0, abs=1e-9)
 
     plateau = preset(schedule=PLATEAU)  # threshold 0.02, above the noise that is estimated
     for noise, expected in ((0.05, ["plateau-in-noise"]), (0.005, [])):
