@@ -23,7 +23,9 @@ def parser() -> command.Parser:
     )
     what = options.add_argument_group("output")
     what.add_argument(
-        "--html", metavar="FILE", help="self-contained HTML page (default: report.html; with --compare: none)"
+        "--html",
+        metavar="FILE",
+        help="self-contained HTML page (default: report.html, unless another output is asked for)",
     )
     what.add_argument("--markdown", metavar="FILE", help="results as Markdown tables; - prints them")
     what.add_argument("--csv", metavar="FILE", help="results for a spreadsheet; - prints them")
