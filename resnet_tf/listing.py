@@ -15,12 +15,17 @@ from resnet_tf.models.cost import describe_network, describe_stages, network_siz
 from resnet_tf.models.diagram import draw_network
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
+from resnet_tf.runs.comparison import is_of_another_recipe
+from resnet_tf.runs.records import Evaluation
 
 DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
 HEADINGS = (*DESCRIBED, "recorded")
 NUMBERS = ("parameters", "mult-adds", "reference")  # set to the right
 PROSE = ("schedule", "reference", "recorded")  # folded between words where there is too little room
 SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where folding is not enough
+# What recorded results must share to be seeds of one recipe.
+ALIKE = ("changed", "preset_hash", "init", "epochs", "precision", "data", "same_data_as_training")
+ALIKE += ("view", "weights", "frame", "resolution")
 
 
 def print_presets() -> None:
@@ -131,11 +136,14 @@ def recorded(preset: Preset) -> str:
     def by_own_protocol(row: dict) -> bool:
         return (row.get("view"), row.get("weights"), row.get("frame")) == own
 
-    alike = ("changed", "view", "weights", "frame", "resolution", "epochs", "precision", "data")
+    def by_own_recipe(row: dict) -> bool:
+        result = Evaluation.from_result(preset.name, row)
+        return not row.get("changed") and (result is None or not is_of_another_recipe(preset, result))
+
     groups: dict[str, dict[int, dict]] = {}  # the latest row of each seed
     for row in preset.results:
         if isinstance(row.get("test_top1"), int | float):
-            groups.setdefault(json.dumps([row.get(key) for key in alike]), {})[row.get("seed")] = row
+            groups.setdefault(json.dumps([row.get(key) for key in ALIKE]), {})[row.get("seed")] = row
     if not groups:
         return "-"
 
@@ -143,7 +151,7 @@ def recorded(preset: Preset) -> str:
         return fmean(row["test_top1"] for row in rows)
 
     def rank(rows: Sequence[dict]) -> tuple:
-        return not rows[0].get("changed"), by_own_protocol(rows[0]), len(rows), mean(rows)
+        return by_own_recipe(rows[0]), by_own_protocol(rows[0]), len(rows), mean(rows)
 
     rows = max((list(seeds.values()) for seeds in groups.values()), key=rank)
     best = rows[0]
@@ -155,5 +163,8 @@ def recorded(preset: Preset) -> str:
     how += f", {best.get('resolution', '?')} px" if best.get("frame") else ""
     if best.get("changed"):
         how += f", {plural(len(best['changed']), 'changed setting')}"  # which they are may take several lines
+    elif not by_own_recipe(best):
+        how += ", an earlier recipe"
+    how += f", fine-tuned from {best['init']}" if best.get("init") else ""
     seeds = f"mean of {len(rows)} seeds, " if len(rows) > 1 else ""
     return f"{mean(rows):.2f} % ({seeds}{best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"

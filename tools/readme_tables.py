@@ -2,8 +2,8 @@
 
     python -m tools.readme_tables README.md docs/presets.md docs/results.md docs/speed.md benchmarks/NOTES.md
 
-Only results on official or built-in images are listed: no published figure may stand beside another. The plots of the
-two studies go beside docs/results.md.
+Of results, only those on official or built-in images are listed: no published figure may stand beside another. The
+plots of the two studies go beside docs/results.md.
 """
 
 import json
@@ -18,7 +18,7 @@ from resnet_tf.format import duration, markdown_table, percent
 from resnet_tf.listing import DESCRIBED, described
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
-from resnet_tf.runs.comparison import display_name
+from resnet_tf.report import tables as report_tables
 from tools import collect_trials, speed_table, trial_tables
 
 RESULT_HEADINGS = ("preset", "test top-1", "seeds", "95 % interval", "reference", "difference", "verdict", "epochs")
@@ -71,8 +71,9 @@ def paper_line(preset: Preset, groups: Sequence[measured.Group]) -> list[str]:
     cells.append(percent(100 - preset.reference.test_top1))
     if group is None:
         return [*cells, "-", "-", "-"]
-    low, high = group.interval
-    return [*cells, percent(100 - group.mean), ", ".join(map(str, group.seeds)), f"{100 - high:.2f} to {100 - low:.2f}"]
+    low, high = group.record.top1_interval
+    interval = f"{100 - high:.2f} to {100 - low:.2f}" if group.spread is None else "-"
+    return [*cells, percent(100 - group.mean), ", ".join(map(str, group.seeds)), interval]
 
 
 def result_table(headings: Sequence[str], groups: Iterable[measured.Group]) -> str:
@@ -85,10 +86,10 @@ def result_table(headings: Sequence[str], groups: Iterable[measured.Group]) -> s
 def result_line(group: measured.Group) -> list[str]:
     """Returns the cells of a recipe's test results under `RESULT_HEADINGS`; of several seeds the mean."""
     record, comparisons = group.record, [member.comparison for member in group.members]
-    reference = comparisons[0].reference
+    reference = comparisons[0].reference if all(member.comparable for member in group.members) else None
     times = [member.record.training_seconds for member in group.members if member.record.training_seconds]
     return [
-        display_name(record.preset, record.changed),
+        report_tables.recipe(record),
         trial_tables.mean_and_spread(group),
         ", ".join(map(str, group.seeds)),
         "{:.2f} to {:.2f}".format(*record.top1_interval) if group.spread is None else "-",

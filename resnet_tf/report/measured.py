@@ -114,6 +114,8 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
         # A recipe of the user's own may have the preset's name; a run may have grown since it was evaluated.
         if preset is not None and recipe is not None and record.preset_hash in (None, recipe.hash):
             record = replace(record, changed=comparison.training_changes(recipe, preset))
+        elif preset is not None and comparison.is_of_another_recipe(preset, record):
+            record = replace(record, changed={"recipe": [record.preset_hash, preset.hash]})
         if record.device is None and record.run in published:  # a preset's file does not say it
             record = replace(record, device=published[record.run].about.get("device"))
         measured.append(Measured(record, preset or recipe, known.get(record.run), record.measurement in own))
@@ -134,7 +136,7 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
         length = [record.steps_planned, record.trained] if record.weights.startswith("best") else record.epochs
         # `changed` is the difference to a shipped preset; a preset of the user's own may have been edited in between.
         recipe = [record.preset, record.changed, None if record.preset in shipped else record.preset_hash]
-        trained = [length, *recipe, record.init, record.computed_in]
+        trained = [length, *recipe, record.init, record.computed_in, record.same_data_as_training]
         key = json.dumps([*trained, *record.measurement[2:]])
         of_seed = members.setdefault(key, {})
         if record.seed not in of_seed or record.date > of_seed[record.seed].record.date:
@@ -145,13 +147,24 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
 def leading(found: Sequence[Group], preset: str) -> Group | None:
     """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds.
 
-    A group that changed more than its length, or the size of the test images, does not; None where there is no other.
+    Only a training by the preset's recipe, but for its length, from random weights, scored as the preset says on the
+    images that it was trained on, speaks for it; None where there is none.
     """
 
     def weight(group: Group) -> tuple:
         record = group.record
-        return record.epochs or 0, -len(record.changed), len(group.members), record.weights == "last"
+        return record.epochs or 0, -len(record.changed), len(group.members), "-" not in record.weights
 
-    known = (preset, "test", None)
-    own = [group for group in found if (group.record.preset, group.record.split, group.record.frame) == known]
-    return max((group for group in own if all(map(is_length, group.record.changed))), key=weight, default=None)
+    return max((group for group in found if _speaks_for(preset, group)), key=weight, default=None)
+
+
+def _speaks_for(name: str, group: Group) -> bool:
+    record, preset = group.record, group.members[0].preset
+    protocol = record.view, record.weights.partition("-")[0]  # batch norm may have been measured again
+    own = preset and (preset.last_phase.evaluation.view, preset.last_phase.evaluation.weights)
+    return (
+        (record.preset, record.split, record.frame, record.init) == (name, "test", None, None)
+        and record.same_data_as_training
+        and own in (None, protocol)
+        and all(map(is_length, record.changed))
+    )

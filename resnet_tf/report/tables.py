@@ -51,16 +51,20 @@ def seed_cells(group: Group) -> list[str]:
 
 
 def trained(record: Evaluation) -> str:
-    """Returns what was trained: the preset, what was changed in it, whose weights it started from, and in bfloat16."""
+    """Returns what was trained (see `recipe`), and whether in bfloat16."""
+    return recipe(record) + ", in bfloat16" * (record.computed_in == "mixed_bfloat16")
+
+
+def recipe(record: Evaluation) -> str:
+    """Returns what was trained: the preset, what was changed in it, and whose weights it started from."""
     changed = {key: pair for key, pair in record.changed.items() if key != "train.init" or not record.init}
-    name = display_name(record.preset, changed) + (f", fine-tuned from {record.init}" if record.init else "")
-    return name + ", in bfloat16" * (record.computed_in == "mixed_bfloat16")
+    return display_name(record.preset, changed) + (f", fine-tuned from {record.init}" if record.init else "")
 
 
 def _trained_on(one: Measured) -> str:
     """Returns images, device, precision and time of a training, as far as they are known."""
     record = one.record
-    images = record.data["title"] if record.same_data_as_training else one.preset and one.preset.data.dataset
+    images = record.data["title"] if record.same_data_as_training else "other images"
     time = None if record.training_seconds is None else duration(record.training_seconds)
     return ", ".join(filter(None, (images, record.device, record.precision, time)))
 

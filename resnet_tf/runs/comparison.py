@@ -1,6 +1,8 @@
 """Comparing a result with its preset's reference, and naming what forbids it."""
 
+import itertools
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 from resnet_tf.format import plural
@@ -96,6 +98,20 @@ def trial_reasons(result: Evaluation) -> list[str]:
     if result.frame:
         reasons.append(OTHER_SIZE.format(result=result))
     return reasons + _training_differences(result)
+
+
+def is_of_another_recipe(preset: Preset, result: Evaluation) -> bool:
+    """Returns whether a result that says of no change has another recipe than the preset has now, by its hash.
+
+    So it is where the preset's file was edited since. Precision, view and weights may differ: every result says them.
+    """
+    if result.changed or result.preset_hash is None:
+        return False
+    own, which = preset.evaluation, result.weights.partition("-")[0]
+    followed = replace(preset, train=replace(preset.train, precision=result.computed_in))
+    forms = itertools.product({own.view, result.view}, {own.weights, which})
+    evaluations = (replace(own, view=view, weights=weights) for view, weights in forms)
+    return result.preset_hash not in {replace(followed, evaluation=each).hash for each in evaluations}
 
 
 def _training_differences(result: Evaluation) -> list[str]:

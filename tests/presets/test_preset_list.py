@@ -75,3 +75,10 @@ def test_a_result_of_a_changed_recipe_comes_after_its_own_and_says_so():
     other = {**own, "test_top1": 95.0, "changed": {"model.filters": [[64], [16]]}}
     assert listing.recorded(replace(load("3"), results=[own, other])) == "85.00 % (100 epochs)"
     assert listing.recorded(replace(load("3"), results=[other])) == "95.00 % (100 epochs, 1 changed setting)"
+
+
+def test_a_result_of_before_the_preset_was_edited_is_of_an_earlier_recipe():
+    trained = next(preset for preset in map(load, NAMES) if preset.results and not preset.results[0]["changed"])
+    assert "earlier" not in listing.recorded(trained)
+    edited = replace(trained, optimizer=replace(trained.optimizer, learning_rate=0.5))
+    assert "an earlier recipe" in listing.recorded(edited)

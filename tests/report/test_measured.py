@@ -128,7 +128,7 @@ def test_of_a_seed_the_latest_result_counts_wherever_it_stands():
 
 
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path, shipped):
-    one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash="0" * 12)
+    one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash=shipped["1"].hash)
     carried = schema.from_dict({**schema.to_dict(shipped["1"]), "results": [Evaluation.from_row(one).to_result()]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
     assert (alone.run, alone.own) == (None, False)
@@ -137,6 +137,36 @@ def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path, shipped):
     ledger.append(tmp_path, ledger.EVALUATED, one)
     (both,) = measured.gather(tmp_path, {"1": carried})  # the same measurement is not told twice
     assert both.own
+
+
+def test_a_result_of_before_the_presets_file_was_edited_is_of_another_recipe(tmp_path, shipped):
+    """Its precision and view, which it says itself, are not what was edited."""
+    same = replace(shipped["1"], train=replace(shipped["1"].train, precision="mixed_bfloat16"))
+    rows = [
+        row("1", seed=0, preset_hash=same.hash, precision="mixed_bfloat16", view="mirror"),
+        row("1", seed=1, preset_hash="0" * 12),
+    ]
+    for one in rows:
+        ledger.append(tmp_path, ledger.EVALUATED, one)
+    found = measured.gather(tmp_path, shipped)
+    assert [list(one.record.changed) for one in found] == [[], ["recipe"]]
+    assert found[1].comparison.outcome == "not comparable"
+
+
+def test_seeds_trained_on_other_images_are_a_group_of_their_own():
+    rows = row(seed=0), row(seed=1), row(seed=0, same_data_as_training=False, date="2027-01-01T00:00:00Z")
+    assert [group.seeds for group in grouped(*rows)] == [[0, 1], [0]]
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"view": "mirror"}, {"weights": "best"}, {"init": "quick/a"}, {"same_data_as_training": False}],
+    ids=lambda values: next(iter(values)),
+)
+def test_a_result_measured_otherwise_does_not_speak_for_a_preset(otherwise, shipped):
+    rows = row(correct=9000), row(seed=1, correct=9900, epochs=101, **otherwise)
+    assert measured.leading(grouped(*rows, preset=shipped["3"]), "3").mean == 90.0
+    assert measured.leading(grouped(rows[1], preset=shipped["3"]), "3") is None
 
 
 def test_the_longest_training_speaks_for_a_preset(found):
