@@ -124,7 +124,7 @@ def evaluate(
         diagnosis=scores.diagnosis.figures(temperature) if diagnose else None,
     )
     record = dataclasses.replace(record, verdict=comparison.verdict(reference, record))
-    stored = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions)
+    stored = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions, record.updates)
     plots = _plots(record, scores, batches, dataset.class_names) if diagnose else {}
     own = split == "validation" and frame is None and record.same_data_as_training and math.isfinite(scores.loss)
     return Result(record, stored, plots, scores.diagnosis.calibrated() if own else None)

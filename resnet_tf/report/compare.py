@@ -79,13 +79,12 @@ HOW_TO_READ = (
 
 def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
     """Returns what differs between two runs: recipe, run, figures, and a paired test."""
-    evaluated = ledger.evaluations(runs)
     recipe = [[key, *map(_shown, pair), ""] for key, pair in _recipe_changes(ours.preset, theirs.preset).items()]
     call = installation.call("eval")
     return [
         Section("recipe", recipe, "The recipes are the same."),
         Section("run", _differences(_about(ours), _about(theirs)), "Seed, images, device and versions are the same."),
-        Section("figures", _differences(_figures(ours, evaluated), _figures(theirs, evaluated)), "No figure differs."),
+        Section("figures", _differences(_figures(ours, runs), _figures(theirs, runs)), "No figure differs."),
         Section(
             "paired test",
             _paired_rows(ours, theirs),
@@ -126,16 +125,23 @@ def _about(run: Run) -> dict:
     return {**plain, **about.get("versions", {})}
 
 
-def _figures(run: Run, evaluated: list[Evaluation]) -> dict:
+def _figures(run: Run, runs: str | Path) -> dict:
     """Returns a run's figures by what they are: of its last epoch, and of its evaluations."""
     log = run.rows
     figures = {f"last epoch, {key}": value for key, value in (log[-1] if log else {}).items() if key != "timing"}
     figures |= {"best validation_top1": run.best_validation_top1, "training seconds": run.about.get("seconds")}
-    for row in evaluated:
-        if row.run == run.name and is_present(run, row):
-            title = f"{row.split} of {row.data['title']} ({row.view}, {row.weights} weights, {row.resolution} px)"
+    for row in ledger.evaluations_of(run, runs):
+        if is_present(run, row):
+            title = f"{_images(row)} ({row.view}, {row.weights} weights, {row.resolution} px)"
             figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}
     return figures
+
+
+def _images(row: Evaluation) -> str:
+    """Returns a name of the images that were scored, which different images do not share."""
+    copy = "" if row.data["official"] else f" {row.data['fingerprint'][:8]}"
+    held_out = f", held out by seed {row.seed}" if row.split == "validation" else ""
+    return f"{row.split} of {row.data['title']}{copy}{held_out}"
 
 
 def _differences(ours: dict, theirs: dict) -> list[list[str]]:
@@ -165,8 +171,10 @@ def _paired_rows(ours: Run, theirs: Run) -> list[list[str]]:
         if not other.exists():
             continue
         mine, others = predictions.load(path), predictions.load(other)
-        if mine.images != others.images:
-            rows.append([path.stem, "-", "-", "not the same images"])
+        now = [run.about.get("step") for run in (ours, theirs)]
+        stale = any(each.updates not in (None, step) for each, step in zip((mine, others), now, strict=True))
+        if stale or mine.images != others.images:
+            rows.append([path.stem, "-", "-", "of an earlier step" if stale else "not the same images"])
             continue
         test = paired(mine, others)
         what = f"{path.stem}, {test.count:,} images: right in one alone"

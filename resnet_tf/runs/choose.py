@@ -284,11 +284,10 @@ def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -
 
 def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
     """Returns the test results of a run at its present step and length, newest first, by whatever protocol."""
-    wanted = run.name, "test", True
     return [
         result
-        for result in reversed(ledger.evaluations(runs))
-        if (result.run, result.split, result.same_data_as_training) == wanted and is_present(run, result)
+        for result in reversed(ledger.evaluations_of(run, runs))
+        if result.split == "test" and result.same_data_as_training and is_present(run, result)
     ]
 
 

@@ -12,6 +12,7 @@ from resnet_tf.runs.records import Evaluation, Training
 
 if TYPE_CHECKING:
     from resnet_tf.datasets.splits import Dataset
+    from resnet_tf.runs.run import Run
 
 TRAINED = "train_overall.jsonl"
 EVALUATED = "eval_overall.jsonl"
@@ -31,6 +32,13 @@ def evaluations(runs: str | Path, log_torn: bool = False) -> list[Evaluation]:
     """
     rows = _rows(Path(runs) / EVALUATED, log_torn)
     return [record for row in rows if (record := Evaluation.from_row(row)) is not None]
+
+
+def evaluations_of(run: "Run", runs: str | Path) -> list[Evaluation]:
+    """Returns a run's evaluations, oldest first, of two overall logs: that of `runs` and that beside the run itself."""
+    folders = dict.fromkeys(Path(folder).resolve() for folder in (run.folder.parent.parent, runs))
+    rows = [row for folder in folders for row in evaluations(folder) if row.run == run.name]
+    return sorted(rows, key=lambda row: row.date)
 
 
 def trainings(runs: str | Path, log_torn: bool = False) -> list[Training]:

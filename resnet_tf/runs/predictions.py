@@ -26,12 +26,14 @@ class Predictions:
         labels: int32 [n], the true classes.
         predicted: int32 [n], the most probable class; -1 where the network gave no number.
         probability: float32 [n], of the true class.
+        updates: how many the run had done when it was scored; None where the file is of before version 0.7.4.
     """
 
     images: str
     labels: np.ndarray
     predicted: np.ndarray
     probability: np.ndarray
+    updates: int | None = None
 
     @property
     def correct(self) -> np.ndarray:
@@ -65,7 +67,9 @@ def save(path: Path, predictions: Predictions) -> None:
     """Writes predictions, atomically."""
     path.parent.mkdir(exist_ok=True)
     arrays = {key: getattr(predictions, key) for key in ("labels", "predicted", "probability")}
-    files.write_atomically(path, files.pack_arrays({**arrays, "images": np.array(predictions.images)}))
+    facts = {"images": predictions.images, "updates": predictions.updates}
+    arrays |= {key: np.array(value) for key, value in facts.items() if value is not None}
+    files.write_atomically(path, files.pack_arrays(arrays))
 
 
 def load(path: Path) -> Predictions:
@@ -76,7 +80,8 @@ def load(path: Path) -> Predictions:
     """
     try:
         arrays = files.unpack_arrays(path.read_bytes())
-        stored = Predictions(images=str(arrays.pop("images")), **arrays)
+        updates = int(arrays.pop("updates")) if "updates" in arrays else None
+        stored = Predictions(images=str(arrays.pop("images")), updates=updates, **arrays)
         if not len(stored.labels) == len(stored.predicted) == len(stored.probability):
             raise ValueError("its arrays differ in length")
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

@@ -180,8 +180,9 @@ class Evaluation:
     @classmethod
     def from_row(cls, row: dict) -> "Evaluation | None":
         """Returns the evaluation that a row stores; None for a row without the keys that a comparison needs."""
-        values = _values(cls, row)
-        return values and cls(**values)
+        values, data = _values(cls, row), row.get("data")
+        known = isinstance(data, dict) and {"title", "fingerprint", "official"} <= set(data)
+        return cls(**values) if values and known else None
 
     def to_result(self) -> dict:
         """Returns what a preset's file keeps of a test result."""
@@ -199,9 +200,6 @@ class Evaluation:
         Args:
             preset: the preset's name.
         """
-        data = result.get("data")
-        if not isinstance(data, dict) or not {"title", "fingerprint", "official"} <= set(data):
-            return None  # written by hand
         names = {stored: name for name, stored in _RESULT_KEYS.items()}
         row = {names.get(key, key): value for key, value in result.items()}
         # Results of 0.1 and 0.2 do not say these.

@@ -130,21 +130,47 @@ def test_the_weights_that_two_trainings_started_from_are_told_apart(two_runs, tm
 
 
 def test_figures_of_other_images_are_not_subtracted(two_runs, tmp_path):
-    for run, title in zip(two_runs, ("cifar10", "a copy"), strict=True):
-        row = replace(EVALUATION, run=run.name, data={"title": title}, top1=90.0)
+    for run, fingerprint in zip(two_runs, "ab", strict=True):
+        data = {"title": "a copy", "fingerprint": 64 * fingerprint, "official": False}
+        row = replace(EVALUATION, run=run.name, data=data, top1=90.0)
         ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
     ledger.append(tmp_path, ledger.EVALUATED, {"run": two_runs[0].name, "top1": 5.0})  # of an older form
     for run in two_runs:
         run.update(step=10)
-    early = replace(EVALUATION, run=two_runs[0].name, data={"title": "cifar10"}, top1=1.0, trained=5, weights="best")
+    early = replace(EVALUATION, run=two_runs[0].name, top1=1.0, trained=5, weights="best")
     ledger.append(tmp_path, ledger.EVALUATED, early.to_row())
     figures = [cells for cells in compared(two_runs, tmp_path)["figures"] if "top1" in cells[0]]
     assert figures == [
-        ["test of cifar10 (1-crop, last weights, 32 px), top1", "90", "-", ""],
-        ["test of a copy (1-crop, last weights, 32 px), top1", "-", "90", ""],
+        ["test of a copy aaaaaaaa (1-crop, last weights, 32 px), top1", "90", "-", ""],
+        ["test of a copy bbbbbbbb (1-crop, last weights, 32 px), top1", "-", "90", ""],
     ]
     two_runs[1].update(step=None)  # it is being trained on
-    assert not any("a copy" in cells[0] for cells in compared(two_runs, tmp_path)["figures"])
+    assert not any("bbbbbbbb" in cells[0] for cells in compared(two_runs, tmp_path)["figures"])
+
+
+def test_images_that_each_seed_holds_out_are_not_subtracted(two_runs, tmp_path):
+    for seed, run in enumerate(two_runs):
+        row = replace(EVALUATION, run=run.name, seed=seed, split="validation", trained=None, steps=None)
+        ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
+    figures = [cells for cells in compared(two_runs, tmp_path)["figures"] if "top1" in cells[0]]
+    assert [cells[-1] for cells in figures] == ["", ""]
+
+
+def test_figures_are_those_of_the_log_beside_a_run(two_runs, tmp_path):
+    """A run may be given by its path, and the folder of runs may hold another one of the same name."""
+    row = replace(EVALUATION, run=two_runs[0].name, top1=90.0, trained=None, steps=None)
+    ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
+    elsewhere = compared(two_runs, tmp_path / "elsewhere")["figures"]
+    assert any(cells[0].endswith("top1") and cells[1] == "90" for cells in elsewhere)
+
+
+def test_predictions_of_an_earlier_step_are_not_paired(two_runs, tmp_path):
+    path = predictions.path_of(two_runs[1], "test", "1-crop", "last")
+    for updates, paired in ((10, True), (5, False)):
+        predictions.save(path, replace(predictions.load(path), updates=updates))
+        two_runs[1].update(step=10)
+        ((_, *_, difference),) = compared(two_runs, tmp_path)["paired test"]
+        assert ("points" in difference) == paired
 
 
 def test_other_images_are_not_paired(two_runs, tmp_path):

@@ -116,3 +116,8 @@ def test_rows_are_appended_to_a_folder_that_is_made_and_read_back(tmp_path):
     ledger.append(runs, ledger.EVALUATED, {"run": "4/old", "top1": 5.0})
     ledger.append(runs, ledger.EVALUATED, EVALUATED)
     assert ledger.evaluations(runs) == [Evaluation.from_row(EVALUATED)]
+
+
+@pytest.mark.parametrize("data", [None, "cifar10", {"title": "cifar10"}])
+def test_a_row_that_does_not_say_its_images_is_none(data):
+    assert Evaluation.from_row({**EVALUATED, "data": data}) is None
