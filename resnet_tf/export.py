@@ -151,10 +151,12 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
             f"probabilities to {compared['largest_difference']:.1e}"
         )
         usage = {**_usage(run, which, runs), "weights": which, **about, "compared": {"images": COMPARED, **compared}}
+        beside = target.with_name(f"{target.name}.json")
+        beside.unlink(missing_ok=True)  # never a description of another network
         if target.exists():
             target.replace(Path(aside) / "before")
         made.replace(target)
-        files.write_atomically(target.with_name(f"{target.name}.json"), json.dumps(usage, indent=2) + "\n")
+        files.write_atomically(beside, json.dumps(usage, indent=2) + "\n")
     return target
 
 

@@ -19,7 +19,7 @@ from resnet_tf.runs.run import RUNS, Run
 
 RUN_KEYS = ("seed", "status", "started", "finished", "data", "class_names", "changed", "preset_hash", "recalibrated")
 RUN_KEYS += ("recalibrated_top1", "last", "steps_planned", "step", "seconds", "backend", "device", "precision")
-RUN_KEYS += ("versions", "calibration")
+RUN_KEYS += ("versions", "calibration", "init")
 
 
 def publish(run: Run, runs: str | Path) -> Path:

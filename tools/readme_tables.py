@@ -35,10 +35,12 @@ SPEED = ROOT / "benchmarks" / "speed.json"
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
     presets = measured.shipped_presets()
-    groups = official_groups(presets)
+    official = official_results(presets)
+    groups = measured.groups(official)
     leading = filter(None, (measured.leading(groups, name) for name in HIGHLIGHTS))
     trials = collect_trials.read()
-    tried = measured.groups(measured.Measured(trial, presets[trial.preset], None) for trial in trials)
+    tried = [measured.Measured(trial, presets[trial.preset], None) for trial in trials]
+    of_both = measured.groups([*official, *tried])
     return {
         "presets": markdown_table(DESCRIBED, [described(preset) for preset in presets.values()]),
         "results": result_table(RESULT_HEADINGS, groups),
@@ -48,14 +50,13 @@ def tables() -> dict[str, str]:
         "table 6": markdown_table(PAPER_HEADINGS, [paper_line(presets[name], groups) for name in PAPER]),
         "speed": markdown_table(speed_table.SPEED_HEADINGS, speed_table.speed_lines(json.loads(SPEED.read_text()))),
         "quick": markdown_table(trial_tables.QUICK_HEADINGS, trial_tables.quick_lines(trials)),
-        "precision": markdown_table(trial_tables.PRECISION_HEADINGS, trial_tables.precision_lines([*groups, *tried])),
+        "precision": markdown_table(trial_tables.PRECISION_HEADINGS, trial_tables.precision_lines(of_both)),
     }
 
 
-def official_groups(presets: dict[str, Preset]) -> list[measured.Group]:
-    """Returns the results in the preset files that were measured on official images, grouped over seeds."""
-    found = measured.gather(ROOT / "no runs", presets)
-    return measured.groups(one for one in found if one.record.data["official"])
+def official_results(presets: dict[str, Preset]) -> list[measured.Measured]:
+    """Returns the results in the preset files that were measured on official images."""
+    return [one for one in measured.gather(ROOT / "no runs", presets) if one.record.data["official"]]
 
 
 def study_table(names: Sequence[str], presets: dict[str, Preset], groups: Sequence[measured.Group]) -> str:
@@ -115,5 +116,6 @@ if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
         files.write_atomically(path, fill(path.read_text()))
     all_presets = measured.shipped_presets()
+    all_groups = measured.groups(official_results(all_presets))
     for name, plot in (("depth", studies.depth_plot), ("lr_decay", studies.lr_decay_plot)):
-        files.write_atomically(ROOT / "docs" / f"{name}.svg", plot(all_presets, official_groups(all_presets)) + "\n")
+        files.write_atomically(ROOT / "docs" / f"{name}.svg", plot(all_presets, all_groups) + "\n")

@@ -20,15 +20,15 @@ _SAME = ("data.validation_size", "train.epochs")
 def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
     """Returns the cells of each trial of `quick` that was scored on held-out images, the longest first, the best first.
 
-    The difference is that from the unchanged recipe of the same length and precision; "-" where there is none.
+    The difference is that from the unchanged recipe of the same length, precision and seed; "-" where there is none.
     """
     found = [trial for trial in trials if (trial.preset, trial.split) == ("quick", "validation")]
     found.sort(key=lambda trial: (-trial.epochs, -trial.top1))
-    plain = {(trial.epochs, trial.computed_in): trial.top1 for trial in found if not _own_changes(trial)}
+    plain = {_base(trial): trial.top1 for trial in found if not _own_changes(trial)}
     lines = []
     for trial in found:
         changes = _own_changes(trial)
-        base = plain.get((trial.epochs, trial.computed_in))
+        base = plain.get(_base(trial))
         lines.append(
             [
                 ", ".join(changes_in_words(changes, longest=100)) or "nothing",
@@ -40,6 +40,11 @@ def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
             ]
         )
     return lines
+
+
+def _base(trial: Evaluation) -> tuple:
+    """Returns what a trial shares with the one that it is measured from: the seed, and so the images held out, too."""
+    return trial.epochs, trial.computed_in, trial.seed
 
 
 def _own_changes(trial: Evaluation) -> dict[str, list]:

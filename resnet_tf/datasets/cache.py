@@ -80,7 +80,9 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder / f".{name}.lock"))
         except OSError as error:
-            logger.info(f"the cache {folder} cannot be written ({error.strerror}): the next start reads {name} again")
+            logger.info(
+                f"the cache {folder} cannot be written ({error.strerror or error}): the next start reads {name} again"
+            )
             return build()
         cached = _open(entry)  # another process may have written it while this one waited
         if cached is not None:
@@ -89,7 +91,9 @@ def load_or_build(folder: Path, name: str, key: str, build: Callable[[], Dataset
         try:
             _write(entry, dataset)
         except OSError as error:
-            logger.info(f"{name} could not be cached in {folder} ({error.strerror}): the next start reads it again")
+            logger.info(
+                f"{name} could not be cached in {folder} ({error.strerror or error}): the next start reads it again"
+            )
             return dataset
         return _open(entry) or dataset
 

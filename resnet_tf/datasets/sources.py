@@ -220,7 +220,7 @@ def _official_place(dataset: PublishedDataset, folder: Path) -> _Place | None:
 
 
 def _archive_place(dataset: PublishedDataset, path: Path) -> _Place:
-    return _Place(f"official archive {path}", [describe(path)], partial(read_archive, dataset, path))
+    return _Place(f"archive {path}", [describe(path)], partial(read_archive, dataset, path))
 
 
 def _image_folder_place(dataset: PublishedDataset, root: Path) -> _Place | None:

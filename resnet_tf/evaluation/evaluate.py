@@ -108,7 +108,7 @@ def evaluate(
     temperature = _temperature(run, which, batches.view) if calibrated else None
     record = Evaluation(
         date=iso_time(),
-        **_of_training(run, about, loaded),
+        **_of_training(run, about, loaded if training is None else {**loaded, "validation_top1": None}),
         epochs=_epochs(run, dataset, loaded),
         changed=comparison.changes_of_run(run, against),
         split=split,
@@ -153,20 +153,24 @@ def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, Ar
     whole = splits[split]
     if whole is not None:
         return split, np.arange(len(whole)), whole
-    known = run.about["data"]
-    if dataset.fingerprint != known["fingerprint"]:  # another copy splits otherwise
-        raise UserError(
-            "held-out images are those of the very images that a run was trained on: "
-            f"{known['title']} ({known['fingerprint'][:12]}). "
-            f"Received: {dataset.title} ({dataset.fingerprint[:12]}).",
-            "data-other-images",
-        )
+    _check_same_images(run, dataset, "images are held out of")  # another copy splits otherwise
     _, held_out = split_train_validation(dataset.train.labels, run.preset.data.validation_size, run.about["seed"])
     if not len(held_out):
         raise UserError(
             "--split validation needs a preset with data.validation_size above 0. Received: 0.", "no-validation-split"
         )
     return "train", held_out, dataset.train.take(held_out)
+
+
+def _check_same_images(run: Run, dataset: Dataset, what: str) -> None:
+    """Raises UserError where a data set is not the one that a run was trained on, image by image."""
+    known = run.about["data"]
+    if dataset.fingerprint != known["fingerprint"]:
+        raise UserError(
+            f"{what} the very images that a run was trained on: {known['title']} ({known['fingerprint'][:12]}). "
+            f"Received: {dataset.title} ({dataset.fingerprint[:12]}).",
+            "data-other-images",
+        )
 
 
 def _batches(
@@ -206,6 +210,7 @@ def _temperature(run: Run, weights: str, view: str) -> float | None:
 
 def _recalibration_images(run: Run, dataset: Dataset) -> Iterator[np.ndarray]:
     """Returns the training images, in batches, on which batch norm's statistics are measured again."""
+    _check_same_images(run, dataset, "batch norm's statistics are measured again on")
     plan = make_plans(run.preset, dataset, run.about["seed"])[-1]
     images = recalibration_steps(plan) * plan.preset.train.batch_size
     logger.info(f"batch norm's statistics are measured again on {images:,} training images")
@@ -291,7 +296,9 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
     def write_board() -> None:
         board = TensorBoardLog(run)
         board.write_plots({" ".join((*row.label, name)): content for name, content in result.plots.items()})
-        if row.split == "test" and row.frame is None:
+        own = run.preset.last_phase.evaluation  # a figure by another protocol would take the place of this one
+        protocol = "test", own.view, run.scored_as(own.weights)
+        if row.label == protocol and row.same_data_as_training:
             measured = {"test_top1": row.top1, "test_loss": row.loss}
             board.write_hparams({name: value for name, value in measured.items() if value is not None})
 
@@ -301,7 +308,7 @@ def record(run: Run, result: Result, runs: str | Path) -> None:
     def write_row() -> None:
         ledger.append(runs, ledger.EVALUATED, result)
 
-    writers = (write_row, write_plots, write_predictions, write_calibration, write_board)
+    writers = (write_row, write_plots, write_calibration, write_board, write_predictions)
     try_each(functools.partial(_write, writer) for writer in writers)
 
 

@@ -65,9 +65,11 @@ def check(
     held_out = 0
     if own_validation is None:
         held_out = min(preset.data.validation_size, known.train_size or preset.data.validation_size)
+    unknown_folder = images is None and own_validation is None
+    validation = own_validation or held_out or (None if unknown_folder else 0)
     phases, findings = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
-        recipe = Recipe(phase, images, classes or known.classes, own_validation or held_out, held_out, history)
+        recipe = Recipe(phase, images, classes or known.classes, validation, held_out, history)
         where = f"phase {number}: " if len(phases) > 1 else ""
         for name, rule in RULES.items():
             if rule.impossible or name not in preset.silence:

@@ -25,7 +25,7 @@ def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
 
 @rule("pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True)
 def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.validation:
+    if recipe.validation != 0:
         return
     remedy = "Hold some training images out: --set data.validation_size=5000."
     if recipe.preset.evaluation.weights == "best":

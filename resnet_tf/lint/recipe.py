@@ -17,7 +17,7 @@ class Recipe:
     Attributes:
         images: of the training split, without validation; None where only the folder of images tells.
         classes: None likewise.
-        validation: images to validate on.
+        validation: images to validate on; None where only the folder tells whether it has a validation split.
         held_out: how many of these were taken from the training images.
         history: rows of an earlier run's log; may be empty.
     """
@@ -25,7 +25,7 @@ class Recipe:
     preset: Preset
     images: int | None
     classes: int | None
-    validation: int
+    validation: int | None
     held_out: int
     history: Sequence[dict] = ()
 

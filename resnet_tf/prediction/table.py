@@ -27,8 +27,8 @@ def common_folder(rows: Sequence[dict]) -> str:
     """
     if len(rows) < 2:
         return ""
-    files = [Path(row["file"]) for row in rows]
-    shared = (folder for folder in files[0].parents if all(folder in file.parents for file in files))
+    paths = [Path(row["file"]) for row in rows]
+    shared = (folder for folder in paths[0].parents if all(folder in path.parents for path in paths))
     folder = next(shared, Path())
     return "" if folder in (Path(), Path("/")) else f"{folder}/"
 

@@ -25,7 +25,7 @@ class Measured:
         record: what was measured.
         preset: None where neither the package nor the run's folder has it any more.
         run: None where its folder does not exist here.
-        own: whether the user measured it: it is in the overall log, and not of a published run.
+        own: whether the user measured it: it is in the overall log, and not what a pretrained run was published with.
     """
 
     record: Evaluation
@@ -98,9 +98,11 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     """
     records = ledger.evaluations(runs, log_torn=True)
     published = {run.name: run for run in choose.all_runs(pretrained.FOLDER)}
-    own = {record.measurement for record in records if record.run not in published}
-    recorded = [Evaluation.from_result(name, result) for name, preset in presets.items() for result in preset.results]
-    records += filter(None, recorded)
+    results = [Evaluation.from_result(name, result) for name, preset in presets.items() for result in preset.results]
+    recorded = list(filter(None, results))
+    own = {record.measurement for record in records}
+    own -= {record.measurement for record in recorded if record.run in published}
+    records += recorded
     latest: dict[tuple, Evaluation] = {}
     for record in records:
         if record.measurement not in latest or record.date > latest[record.measurement].date:

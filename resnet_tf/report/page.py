@@ -91,7 +91,7 @@ def _link(run: Run | None, place: Path) -> str:
     if run is None:
         return "-"
     path = os.path.relpath(run.folder, place.parent)
-    return Html(f'<a href="{quote(path)}/">{escape(run.name)}</a>')
+    return Html(f'<a href="{quote(os.fsencode(path))}/">{escape(run.name)}</a>')
 
 
 def _studies(presets: dict[str, Preset], found: Sequence[Group]) -> list[str]:

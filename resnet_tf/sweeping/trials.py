@@ -182,20 +182,20 @@ def run_trial(trial: Trial, runs: str, fingerprint: str, data: str | None = None
 
 def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
     """Returns a line for each recipe, with mean and deviation over its seeds, and one for each unfinished trial."""
-    groups: dict[tuple[str, str], dict[int, tuple[float, str]]] = {}
+    groups: dict[tuple[str, str], dict[int, float]] = {}
     for outcome in outcomes:
         if outcome.status == "finished":
             result = latest_test_result(Run(Path(runs) / outcome.run), runs)
             group = groups.setdefault((outcome.trial.title, result.data["title"]), {})
-            group[outcome.trial.seed] = result.top1, outcome.run
+            group[outcome.trial.seed] = result.top1
     lines = []
     for (recipe, images), seeds in groups.items():
-        top1 = [value for value, _ in seeds.values()]
+        top1 = list(seeds.values())
         spread = f" +/- {statistics.stdev(top1):.2f}" if len(top1) > 1 else ""
-        best, run = max(seeds.values())
+        between = f", from {min(top1):.2f} to {max(top1):.2f} %" if len(top1) > 1 else ""
         lines.append(
             f"{recipe}: test top-1 {statistics.fmean(top1):.2f}{spread} %, seed{'s' * (len(seeds) > 1)} "
-            f"{', '.join(map(str, sorted(seeds)))}, {images}; best {best:.2f} % in {run}"
+            f"{', '.join(map(str, sorted(seeds)))}, {images}{between}"
         )
     for outcome in outcomes:
         if outcome.status != "finished":

@@ -96,7 +96,8 @@ class Session:
         """Marks the run as stopped before its end; returns the exception to raise."""
         step = self.progress.step
         self.run.forget_predictions()
-        self.run.update(status="stopped", step=step)
+        seconds = self.progress.seconds + self.progress.epoch_seconds
+        self.run.update(status="stopped", step=step, seconds=round(seconds, 1))
         return Stopped(
             f"stopped at step {step:,} of {self.total_steps:,}; saved in {self.run.folder}. Go on with the same "
             "command and --resume.",

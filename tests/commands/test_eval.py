@@ -314,6 +314,20 @@ def test_what_is_measured_during_a_training_is_in_its_tensorboard(home, image_tr
         np.testing.assert_array_equal(decoded, np.asarray(Image.open(run.figures / file).convert("RGB")))
 
 
+def test_tensorboard_shows_the_test_figure_of_the_presets_own_protocol_alone(home, image_tree, tmp_path):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = all_runs(tmp_path / "runs")[0]
+    for path in run.tensorboard.glob("*.hparams*"):
+        path.unlink()
+    scored = ("--run", run.name, "--runs", tmp_path / "runs", "--data", image_tree)
+    for options in (("--view", "mirror"), ("--weights", "best"), ("--resolution", "40")):
+        run_command(eval_command, *scored, *options, code=0)
+    assert not list(run.tensorboard.glob("*.hparams*"))
+    run_command(eval_command, *scored, code=0)
+    (shown,) = shown_in_tensorboard(run.tensorboard)["test_top1"].values()
+    assert shown == pytest.approx(ledger.evaluations(tmp_path / "runs")[-1].top1)
+
+
 def test_mistakes_in_evaluation(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")

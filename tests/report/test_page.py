@@ -148,6 +148,8 @@ def test_a_published_run_is_not_ones_own_and_says_what_it_was_trained_on(runs, t
         (cells,) = others[1:]
         assert dict(zip(others[0], cells, strict=True))["trained on"] == "cifar10, a published device, 1 h 30 min"
         ledger.append(runs, ledger.EVALUATED, {**theirs, "date": "2026-02-01T00:00:00Z"})
+    ledger.append(runs, ledger.EVALUATED, {**theirs, "view": "mirror"})  # nobody has published this figure
+    assert [one.own for one in measured.gather(runs, shipped) if one.record.view == "mirror"] == [True]
 
 
 def test_a_broken_run_and_torn_rows_are_named_and_the_rest_is_reported(runs, capsys):

@@ -89,7 +89,11 @@ def measured(run, **values) -> dict:
     """Returns a row on a run's test split, by the protocol of its preset where nothing else is said."""
     row = {"run": run.name, "split": "test", "view": "1-crop", "weights": "last", "steps_planned": 10, "steps": 10}
     row |= {"date": "2026-01-01T00:00:00Z", "preset": "mine", "seed": 0, "changed": {}, "epochs": 1, "resolution": 32}
-    row |= {"count": 100, "top1_interval": [0.0, 100.0], "data": {"title": "cifar10", "fingerprint": "f", "official": True}}
+    row |= {
+        "count": 100,
+        "top1_interval": [0.0, 100.0],
+        "data": {"title": "cifar10", "fingerprint": "f", "official": True},
+    }
     return {**row, "same_data_as_training": True, **values}
 
 

@@ -47,6 +47,13 @@ def test_a_trial_stands_beside_the_unchanged_recipe_of_its_length():
     ]
 
 
+def test_a_trial_is_measured_from_the_plain_one_of_its_seed():
+    changed = {"model.activation": ["relu", "gelu"]}
+    plain = [trial(correct=9000), trial(correct=8800, seed=1)]
+    lines = trial_tables.quick_lines([*plain, trial(correct=8900, changed=changed), trial(seed=2, changed=changed)])
+    assert sorted(line[-1] for line in lines if line[0] != "nothing") == ["-", "-1.00"]
+
+
 def test_precisions_are_compared_seed_by_seed():
     """The differences are 0.10, -0.20 and 0.40: mean 0.1, deviation 0.3, and t(0.975; 2) = 4.3027."""
     rows = [row("3", seed=seed, correct=9000, precision="float32") for seed in range(3)]

@@ -57,11 +57,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(trained, tr
 def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same_bits(
     trained, train, tmp_path, on_step, assert_same_run
 ):
+    seconds = []
     for step, number in ((4, signal.SIGINT), (17, signal.SIGINT), (20, signal.SIGTERM)):
         on_step.acts = {step: send(number)}
         with pytest.raises(Stopped, match=f"stopped at step {step} of 30") as stopped:
             train(resume=step > 4)
         assert stopped.value.exit_code == 128 + number
+        seconds.append(all_runs(tmp_path)[0].about["seconds"])
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
     logged = listen()
     assert_same_run(trained, train(resume=True))
     assert len(all_runs(tmp_path)) == 1

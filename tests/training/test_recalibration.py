@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from assertions import user_error
 from messages import listen
 
 from resnet_tf.datasets import sources
@@ -40,6 +41,7 @@ def test_lagging_statistics_are_replaced_and_logged(lagging, image_tree):
     scored = {again: evaluate(run, "validation", str(image_tree), recalibrate=again) for again in (False, True)}
     found, again = scored[False]["loss"], scored[True]["loss"]
     assert again < 0.9 * found
+    assert scored[True]["validation_top1"] is None  # the log's is of the statistics as they were
     logged = listen()
     top1 = recalibration.recalibrate_if_lagging(run, plan, {"loss": 0.1, "validation_loss": found})
     (line,) = logged
@@ -51,6 +53,16 @@ def test_lagging_statistics_are_replaced_and_logged(lagging, image_tree):
     assert recalibrated["epochs"] == scored[False]["epochs"]
     assert recalibrated["protocol"] == "1-crop, last epoch, batch norm recalibrated"
     assert scored[False]["protocol"] == "1-crop, last epoch"
+
+
+def test_statistics_are_measured_on_the_images_of_the_training_alone(lagging, image_tree, tmp_path):
+    run, _ = lagging
+    other = tmp_path / "other"
+    shutil.copytree(image_tree, other)
+    first, second, *_ = sorted((other / "train").rglob("*.png"))
+    shutil.copy(first, second)
+    error = user_error(evaluate, run, "test", str(other), recalibrate=True)
+    assert error.code == "data-other-images"
 
 
 def test_overfitting_is_not_taken_for_lag(lagging, image_tree):
