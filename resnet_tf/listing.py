@@ -10,7 +10,6 @@ from statistics import fmean
 from resnet_tf import plots
 from resnet_tf.errors import UserError
 from resnet_tf.format import as_text, large, narrowest, plural, table, thousands
-from resnet_tf.log import logger
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.models.diagram import draw_network
 from resnet_tf.presets import preset_files
@@ -37,13 +36,8 @@ def print_presets() -> None:
         width = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:
         width = None  # a pipe or a file
-    presets = []
-    for name in dict.fromkeys([*preset_files.names(), *preset_files.names(preset_files.OWN_FOLDER)]):
-        try:
-            presets.append(preset_files.load_preset(name))
-        except UserError as error:  # perhaps not meant as a preset: the folder may be another program's
-            logger.warning(f"{error}")
-    print(preset_table([preset_line(preset) for preset in presets], width))
+    presets = preset_files.readable(preset_files.PRESETS_FOLDER, preset_files.OWN_FOLDER)
+    print(preset_table([preset_line(preset) for preset in presets.values()], width))
 
 
 def preset_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from resnet_tf import files
 from resnet_tf.format import duration, markdown_table, percent
 from resnet_tf.listing import DESCRIBED, described
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
 from resnet_tf.report import tables as report_tables
@@ -34,7 +35,7 @@ SPEED = ROOT / "benchmarks" / "speed.json"
 
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name its markers bear."""
-    presets = measured.shipped_presets()
+    presets = preset_files.readable()
     official = official_results(presets)
     groups = measured.groups(official)
     leading = filter(None, (measured.leading(groups, name) for name in HIGHLIGHTS))
@@ -115,7 +116,7 @@ def fill(text: str) -> str:
 if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
         files.write_atomically(path, fill(path.read_text()))
-    all_presets = measured.shipped_presets()
+    all_presets = preset_files.readable()
     all_groups = measured.groups(official_results(all_presets))
     for name, plot in (("depth", studies.depth_plot), ("lr_decay", studies.lr_decay_plot)):
         files.write_atomically(ROOT / "docs" / f"{name}.svg", plot(all_presets, all_groups) + "\n")

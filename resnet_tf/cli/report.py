@@ -7,6 +7,7 @@ from pathlib import Path
 from resnet_tf import files, log
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError, try_each
+from resnet_tf.presets import preset_files
 from resnet_tf.report import compare, measured, page, tables
 from resnet_tf.runs import choose
 
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
         if options.html:
             write(options.html, page.comparison_page(ours, theirs, sections, Path(options.html)))
         return
-    presets, runs = measured.shipped_presets(), choose.own_runs(options.runs)
+    presets, runs = preset_files.readable(), choose.own_runs(options.runs)
     found = measured.gather(options.runs, presets)
     writes = []
     if options.markdown:

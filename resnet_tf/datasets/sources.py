@@ -181,7 +181,8 @@ def _find_place(dataset: PublishedDataset, root: Path, label: str) -> _Place | N
     except UserError as error:
         mistake = error
     if place is None and other is not None:
-        presets = [name for name in preset_files.names() if preset_files.load_preset(name).data.dataset == other.name]
+        known = preset_files.readable().values()
+        presets = [preset.name for preset in known if preset.data.dataset == other.name]
         raise UserError(
             f"{label} contains {other.name}, not {dataset.name}. Choose a preset of {other.name}: "
             f"--preset {', '.join(presets[:3])}{' or another of --list' if len(presets) > 3 else ''}.",

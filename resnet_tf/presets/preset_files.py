@@ -34,6 +34,20 @@ def names(folder: Path = PRESETS_FOLDER) -> list[str]:
     return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in SUFFIXES}, key=sort_key)
 
 
+def readable(*folders: Path) -> dict[str, Preset]:
+    """Returns the presets in some folders by name, in the order of `names`; logs each that cannot be read.
+
+    A folder may hold a file of the user's that is no preset.
+    """
+    presets = {}
+    for name in dict.fromkeys(name for folder in folders or (PRESETS_FOLDER,) for name in names(folder)):
+        try:
+            presets[name] = load_preset(name)
+        except UserError as error:
+            logger.warning(f"{error}")
+    return presets
+
+
 def find(name: str, *folders: Path) -> Path:
     """Returns the file of a preset given by name or path.
 

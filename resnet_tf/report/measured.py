@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resnet_tf.errors import UserError
-from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.changes import is_length
 from resnet_tf.presets.schema import Preset
@@ -77,17 +75,6 @@ class Group:
     def interval(self) -> tuple[float, float]:
         """Of top-1, in percent: a single seed's 95 % interval; of more, the lowest and the highest seed."""
         return (min(self.top1), max(self.top1)) if len(self.members) > 1 else tuple(self.record.top1_interval)
-
-
-def shipped_presets() -> dict[str, Preset]:
-    """Returns the package's presets by name, in the order of the listing."""
-    presets = {}
-    for name in preset_files.names():
-        try:
-            presets[name] = preset_files.load_preset(name)
-        except UserError as error:  # a clone's folder may hold a file of the user's that is no preset
-            logger.warning(f"{error}")
-    return presets
 
 
 def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:

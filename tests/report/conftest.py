@@ -6,6 +6,7 @@ import pytest
 from ledger_rows import ROWS
 
 from resnet_tf import files
+from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured
 from resnet_tf.runs import ledger
@@ -15,14 +16,14 @@ from resnet_tf.runs.run import create_run
 @pytest.fixture(scope="session")
 def without_results() -> dict[str, Preset]:
     """The package's presets without the results that they carry."""
-    return {name: replace(preset, results=()) for name, preset in measured.shipped_presets().items()}
+    return {name: replace(preset, results=()) for name, preset in preset_files.readable().items()}
 
 
 @pytest.fixture(autouse=True)
 def shipped(monkeypatch, without_results) -> dict[str, Preset]:
     """The presets that a report takes for the package's, so that it finds no other results than those of the test."""
     presets = dict(without_results)
-    monkeypatch.setattr(measured, "shipped_presets", lambda: presets)
+    monkeypatch.setattr(preset_files, "readable", lambda: presets)
     return presets
 
 
