@@ -101,11 +101,12 @@ def trial_reasons(result: Evaluation) -> list[str]:
 
 
 def is_of_another_recipe(preset: Preset, result: Evaluation) -> bool:
-    """Returns whether a result that says of no change has another recipe than the preset has now, by its hash.
+    """Returns whether a result without changes was trained by another recipe than the preset has now, by its hash.
 
-    So it is where the preset's file was edited since. Precision, view and weights may differ: every result says them.
+    This happens when the preset's file is edited after the result was recorded. Precision, view and weights do not
+    count: every result says them.
     """
-    if result.changed or result.preset_hash is None:
+    if result.changed or result.preset_hash in (None, preset.hash):
         return False
     own, which = preset.evaluation, result.weights.partition("-")[0]
     followed = replace(preset, train=replace(preset.train, precision=result.computed_in))
