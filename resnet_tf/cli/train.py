@@ -12,7 +12,7 @@ from resnet_tf.listing import print_presets, print_summary
 from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import find_run
-from resnet_tf.runs.run import RUNS
+from resnet_tf.runs.run import runs_option
 
 EXAMPLES = """\
   python train.py --list                                  list the presets with their sizes and results
@@ -130,9 +130,8 @@ def main(arguments: list[str]) -> int | None:
         keep_state=not options.discard_state,
     )
     if group.rank == 0:
-        given = {"--run": run.name, "--data": options.data, "--runs": options.runs}
-        words = [word for pair in given.items() if pair[1] not in (None, RUNS) for word in pair]
-        print(f"next: {installation.call('eval')} {shlex.join(words)}")
+        data = f" --data {shlex.quote(options.data)}" if options.data else ""
+        print(f"next: {installation.call('eval')} --run {run.name}{data}{runs_option(options.runs)}")
 
 
 def check_together(options: argparse.Namespace) -> None:

@@ -111,7 +111,8 @@ class Predictor:
             self._temperature, self.unsure_below = 1.0, UNSURE
             shown = f" --view {self.view}" * (self.view != preset.evaluation.view)
             shown += f" --weights {which}" * (which != preset.evaluation.weights)
-            better = f"{installation.call('eval')} --run {run.name} --split validation{shown} fits a better limit"
+            call = f"{installation.call('eval')} --run {run.as_argument} --split validation{shown}"
+            better = f"{call} fits a better limit"
             if "validation_top1" not in (run.about.get("last") or {}):
                 better = "the run has no validation images to fit a limit on"
             self.rule = f"probability below {UNSURE:.0%}; {better}"

@@ -13,7 +13,7 @@ from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.choose import is_present
 from resnet_tf.runs.predictions import Predictions
 from resnet_tf.runs.records import Evaluation
-from resnet_tf.runs.run import Run
+from resnet_tf.runs.run import Run, runs_option
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ HOW_TO_READ = (
 def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
     """Returns what differs between two runs: recipe, run, figures, and a paired test."""
     recipe = [[key, *map(_shown, pair), ""] for key, pair in _recipe_changes(ours.preset, theirs.preset).items()]
-    call = installation.call("eval")
+    call = f"{installation.call('eval')} --run RUN{runs_option(runs)}"
     return [
         Section("recipe", recipe, "The recipes are the same."),
         Section("run", _differences(_about(ours), _about(theirs)), "Seed, images, device and versions are the same."),
@@ -88,8 +88,8 @@ def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
         Section(
             "paired test",
             _paired_rows(ours, theirs),
-            f"A paired test needs stored predictions of the same images: {call} --run RUN for each, with "
-            "the same --view and --weights.",
+            f"A paired test needs stored predictions of the same images: {call} for each, with the same --view and "
+            "--weights.",
         ),
     ]
 

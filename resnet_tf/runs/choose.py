@@ -16,7 +16,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.comparison import changes_in_words, changes_of_run
 from resnet_tf.runs.records import Evaluation
-from resnet_tf.runs.run import RUNS, Run
+from resnet_tf.runs.run import RUNS, Run, runs_option
 
 BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows none of its classes
 
@@ -151,7 +151,8 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         return _log_choice(best, f"pretrained, as {runs} holds no {lack}", runs)
     raise UserError(
         f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
-        f"{installation.call('train')} --preset {preset or 'demo'}.{_alternatives(written and written.name, runs)}",
+        f"{installation.call('train')} --preset {preset or 'demo'}{runs_option(runs)}."
+        f"{_alternatives(written and written.name, runs)}",
         "no-finished-run",
     )
 
@@ -163,7 +164,7 @@ def _alternatives(preset: str | None, runs: str | Path) -> str:
         unfinished = latest_run(runs, preset, ("running", "stopped"))
     if unfinished is not None:
         call = installation.call("train")
-        ways += f" Or finish {unfinished.name} ({unfinished.progress}): {call} --resume {unfinished.name}."
+        ways += f" Or finish {unfinished.name} ({unfinished.progress}): {call} --resume {unfinished.as_argument}."
     # A pretrained run of the preset itself would have been chosen, unless the recipe has changed since.
     if others := sorted({run.preset.name for run in all_runs(pretrained.FOLDER)} - {preset}):
         ways += f" Or use a pretrained network: --preset {' or --preset '.join(others)}."

@@ -14,6 +14,7 @@ runs/<preset>/<utc>-s<seed>/
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -28,6 +29,11 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import Evaluation
 
 RUNS = "runs"  # the folder of runs where none is named
+
+
+def runs_option(runs: str | Path) -> str:
+    """Returns what a command needs to find its runs in a folder: " --runs FOLDER", or nothing for the default one."""
+    return "" if os.path.abspath(runs) == os.path.abspath(RUNS) else f" --runs {shlex.quote(str(runs))}"
 
 
 def _path(*parts: str) -> property:
@@ -56,8 +62,16 @@ class Run:
     @property
     def name(self) -> str:
         """ "<preset>/<utc>-s<seed>", as people and ledger rows call it."""
-        folder = Path(os.path.normpath(self.folder.absolute()))  # "../B" is called after the folder it leads to
-        return f"{folder.parent.name}/{folder.name}"
+        return f"{self._absolute.parent.name}/{self._absolute.name}"
+
+    @property
+    def as_argument(self) -> str:
+        """What a suggested command calls it: its name, and the folder of runs where it is not the default one."""
+        return self.name + ("" if self.pretrained else runs_option(self._absolute.parents[1]))
+
+    @property
+    def _absolute(self) -> Path:
+        return Path(os.path.abspath(self.folder))  # "../B" is called after the folder it leads to
 
     @property
     def preset(self) -> Preset:
@@ -132,7 +146,8 @@ class Run:
                 "saw no validation images, or was published without them. Take --weights last.",
                 "no-best-weights",
             )
-        remedies = [] if status == "diverged" else [f"finish it with {installation.call('train')} --resume {self.name}"]
+        finish = f"{installation.call('train')} --resume {self.as_argument}"
+        remedies = [] if status == "diverged" else [f"finish it with {finish}"]
         remedies += ["take --weights best"] if self.best.exists() else []
         remedy = f": {', or '.join(remedies)}" if remedies else ""
         raise UserError(

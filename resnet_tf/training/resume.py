@@ -48,10 +48,10 @@ def run_to_resume(
                 "run-not-found",
             )
     if run.about["status"] in ("finished", "stopped") and not saved_states(run.state):
-        call = f"{installation.call('train')} --preset {run.preset.name}"
+        call = f"{installation.call('train')} --preset {run.preset.name} --init {run.as_argument}"
         raise UserError(
             f"{run.name} is {run.about['status']}, but the state from which it would go on was removed. Start a new run"
-            + (f", from its weights with {call} --init {run.name}." if run.about["status"] == "finished" else "."),
+            + (f", from its weights with {call}." if run.about["status"] == "finished" else "."),
             "run-state-removed",
         )
     if seed not in (None, run.about["seed"]):

@@ -152,6 +152,6 @@ def _disk_errors_in_one_line(run: Run) -> Iterator[None]:
             safe = f"The checkpoint after step {checkpoint.step_of(states[0]):,} is saved"
         raise UserError(
             f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with --resume "
-            f"{run.name}.",
+            f"{run.as_argument}.",
             "run-not-writable",
         ) from error

@@ -31,7 +31,8 @@ def test_stopped_damaged_out_of_room_and_started_four_times_at_once(data, unbrok
     assert str(run.folder) in line
     assert "No space left on device (0.0" in line
     reached = checkpoint.step_of(checkpoint.saved_states(run.state)[0])
-    assert f"The checkpoint after step {reached} is saved. Fix this, then go on with --resume {run.name}." in line
+    assert f"The checkpoint after step {reached} is saved." in line
+    assert f"--resume {run.as_argument}." in line
 
     starts = [Trial(data, tmp_path, resume=run.name) for _ in range(4)]
     assert sorted(start.end() for start in starts) == [0, 2, 2, 2]

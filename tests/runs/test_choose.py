@@ -56,7 +56,7 @@ def test_choice_without_runs_names_what_else_there_is(tmp_path, clock):
     run.update(status="stopped", step=14, steps_planned=30)
     (run.state / "000000014-0").mkdir(parents=True)
     line = str(user_error(choose_run, "5", None, tmp_path, "evaluate"))
-    assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.name}" in line
+    assert f"{run.name} (stopped, saved up to step 14 of 30): python train.py --resume {run.as_argument}" in line
 
 
 def test_an_edited_preset_is_not_referred_to_its_own_name(tmp_path):

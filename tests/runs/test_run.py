@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,6 +23,17 @@ def test_a_run_is_called_the_same_by_whatever_way_it_is_reached(tmp_path, monkey
     (tmp_path / "mine" / "beside").mkdir()
     monkeypatch.chdir(tmp_path / "mine" / "beside")
     assert find_run(f"../{name.removeprefix('mine/')}", "runs").name == name
+
+
+def test_a_suggested_command_names_the_folder_of_runs_unless_it_is_the_default_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    usual, elsewhere = create_run(PRESET, 0, "runs"), create_run(PRESET, 0, "my runs")
+    assert usual.as_argument == usual.name
+    assert Run(tmp_path / usual.folder).as_argument == usual.name
+    name, option, runs = shlex.split(elsewhere.as_argument)
+    assert option == "--runs"
+    monkeypatch.chdir("/")  # the suggestion holds wherever it is followed
+    assert find_run(name, runs).folder == tmp_path / elsewhere.folder
 
 
 def test_a_run_holds_its_recipe_and_its_facts(tmp_path, clock):
@@ -74,7 +86,7 @@ def test_an_unfinished_run_says_so_where_its_weights_are_wanted(tmp_path, clock,
         (run.state / f"{step:09d}-0").mkdir(parents=True)
     line = str(user_error(run.weights, "last"))
     assert f"{status}, saved up to step {max(saved, default=0)} of 30" in line
-    assert (f"python train.py --resume {run.name}" in line) == (status != "diverged")
+    assert (f"python train.py --resume {run.as_argument}" in line) == (status != "diverged")
     assert "--weights best" not in line
     run.best.write_bytes(b"")
     assert "--weights best" in str(user_error(run.weights, "last"))
