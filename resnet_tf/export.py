@@ -19,6 +19,7 @@ from PIL import Image
 from resnet_tf import files, installation
 from resnet_tf.datasets import shapes10
 from resnet_tf.errors import UserError
+from resnet_tf.format import first_line
 from resnet_tf.log import logger
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.framing import default_photo_frame, photo_sizes
@@ -42,7 +43,10 @@ def _write_saved_model(model: keras.Model, path: Path) -> None:
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     module.serve = tf.function(lambda images: model(images, training=False), input_signature=[specification])
-    tf.saved_model.save(module, str(path), signatures=module.serve)
+    try:
+        tf.saved_model.save(module, str(path), signatures=module.serve)
+    except tf.errors.OpError as error:  # TensorFlow's errors of a full disk are no OSErrors
+        raise UserError(f"The export cannot be written: {first_line(error)}", "folder-not-writable") from error
 
 
 def _write_by_keras(model: keras.Model, path: Path, form: str) -> None:

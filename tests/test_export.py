@@ -200,6 +200,21 @@ def test_a_network_that_predicts_otherwise_is_not_written(runs, tmp_path, capsys
     assert (tmp_path / "last_saved_model.json").read_text() == "before"
 
 
+def test_a_disk_that_fills_is_one_line_and_leaves_what_was_there(runs, tmp_path, capsys, monkeypatch):
+    import tensorflow as tf
+
+    def full(*arguments, **keywords):
+        raise tf.errors.ResourceExhaustedError(None, None, "variables.data: No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    (tmp_path / "last_saved_model.json").write_text("before")
+    assert run_export("--to", "saved_model", "--runs", runs, "--out", tmp_path) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "No space left on device" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["last_saved_model.json"]
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(runs, tmp_path, capsys, monkeypatch):
     def read_only(*arguments, **keywords):
         raise OSError(errno.EROFS, "Read-only file system")

@@ -151,7 +151,8 @@ def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
         port = taken.getsockname()[1]
         assert user_error(page.check_place, "127.0.0.1", port).code == "address-not-available"
     page.check_place("127.0.0.1", port)
-    for host, number in (("127.0.0.1", 99999), ("127.0.0.1", 0), ("::1", port), ("no such host.invalid", 80)):
+    nowhere = [(host, port) for host in ("::1", "no such host.invalid", "a..b")]
+    for host, number in (("127.0.0.1", 99999), ("127.0.0.1", 0), *nowhere):
         assert user_error(page.check_place, host, number).code == "address-not-available"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert user_error(page.check_place, "127.0.0.1", port).code == "gradio-not-installed"

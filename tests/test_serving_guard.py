@@ -56,6 +56,8 @@ def test_the_pages_own_requests_pass_whole(tmp_path):
         ({**OWN, "origin": "http://evil.example"}, 403),
         ({**OWN, "origin": "null"}, 403),
         ({}, 421),
+        ({"host": "[::1"}, 400),  # no address at all
+        ({**OWN, "origin": "http://[x]:7860"}, 400),
     ],
 )
 def test_other_websites_are_refused(tmp_path, headers, status):
@@ -85,8 +87,33 @@ def test_requests_are_bounded(tmp_path):
     assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": str(MAX_UPLOAD)})[0] == 200
     assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": str(2 * MAX_UPLOAD)})[0] == 413
     assert asked(tmp_path, "/queue/join", b"{}", **OWN, **{"content-length": str(MAX_UPLOAD)})[0] == 413
+    chunked = {"content-length": "5", "transfer-encoding": "chunked"}  # a server follows the second and ends nowhere
+    assert asked(tmp_path, "/upload", b"photo", **OWN, **chunked)[0] == 411
     for length in (None, "-1", "many"):
         assert asked(tmp_path, "/upload", b"photo", **OWN, **{"content-length": length})[0] == 411
+
+
+def test_uploads_at_the_same_time_are_bounded_together(tmp_path):
+    statuses = []
+
+    async def receive():
+        await asyncio.sleep(0)  # lets the others begin
+        return {"type": "http.request", "body": b"photo", "more_body": False}
+
+    async def send(message):
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    async def all_at_once(guard, count):
+        headers = [(b"host", OWN["host"].encode()), (b"content-length", str(MAX_UPLOAD).encode())]
+        scope = {"type": "http", "method": "POST", "path": "/upload", "headers": headers}
+        await asyncio.gather(*(guard(scope, receive, send) for _ in range(count)))
+
+    guard = Guard(application, {"127.0.0.1"}, tmp_path)
+    asyncio.run(all_at_once(guard, 30))
+    assert sorted(statuses) == [200] * (MAX_WAITING // MAX_UPLOAD) + [503] * (30 - MAX_WAITING // MAX_UPLOAD)
+    statuses.clear()
+    asyncio.run(all_at_once(guard, 1))  # the room is free again
+    assert statuses == [200]
 
 
 def test_uploads_that_nobody_reads_fill_no_disk(tmp_path):

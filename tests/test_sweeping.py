@@ -1,6 +1,7 @@
 """Sweeps: every combination once, finished trials skipped, killed ones resumed, with two workers of Ray."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -49,6 +50,7 @@ def test_trials_are_every_combination():
         ((["3"], [0], ["train.epoch=3"], []), "preset-unknown-key"),
         ((["nonesuch"], [0], [], []), "preset-not-found"),
         ((["3"], [0], [], ["train.epochs=[2, 2]"]), "trials-repeat"),
+        ((["3"], [0, -1], [], []), "seed-out-of-range"),
     ],
 )
 def test_a_wrong_sweep_is_refused_before_anything_starts(arguments, code):
@@ -165,6 +167,7 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(capsys):
         (): "--presets",
         ("--presets", "3", "--workers", "0"): "--workers",
         ("--presets", "3", "--gpus", "2"): "--gpus",
+        ("--presets", "3", "--gpus", "nan"): "--gpus",
         ("--presets", "3", "--threads", "0"): "--threads",
         ("--presets", "3", "--workers", "2", "--address", "auto"): "--workers",
         ("--presets", "3", "stl10", "--data", "."): "--data",
@@ -174,6 +177,12 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(capsys):
         line = capsys.readouterr().err
         assert named in line
         assert line.count("\n") == 1
+
+
+def test_without_ray_no_image_is_read(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(trials, "fingerprints", lambda *arguments: pytest.fail("images were read"))
+    assert user_error(sweep_command.main, ["--presets", "3"]).code == "ray-not-installed"
 
 
 def process_that_has_open(path: Path) -> int:

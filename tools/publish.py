@@ -8,6 +8,7 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from resnet_tf import files
@@ -41,19 +42,24 @@ def publish(run: Run, runs: str | Path) -> Path:
     if not results:
         raise UserError(
             f"a run is published with its test result. Received: {run.name}, whose last weights have none: "
-            f"python eval.py --run {run.name} --weights last.",
+            f"python eval.py --run {run.as_argument} --weights last.",
             "run-not-scored",
         )
     folder = pretrained.FOLDER / run.name
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    (folder / "weights").mkdir(parents=True)
-    shutil.copy(run.folder / "preset.json", folder)
-    shutil.copy(run.last, folder / "weights")
-    about = {key: value for key, value in run.about.items() if key in RUN_KEYS}
-    for name, values in (("run.json", {**about, "pretrained": True}), ("result.json", results[-1].to_row())):
-        # Where the images lay is of no use on another machine.
-        data = {key: value for key, value in values["data"].items() if key != "source"}
-        files.write_atomically(folder / name, json.dumps({**values, "data": data}, indent=2) + "\n")
+    pretrained.FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=pretrained.FOLDER) as aside:  # a kill leaves the published run of before
+        made = Path(aside) / "made"
+        (made / "weights").mkdir(parents=True)
+        shutil.copy(run.folder / "preset.json", made)
+        shutil.copy(run.last, made / "weights")
+        about = {key: value for key, value in run.about.items() if key in RUN_KEYS}
+        for name, values in (("run.json", {**about, "pretrained": True}), ("result.json", results[-1].to_row())):
+            # Where the images lay is of no use on another machine.
+            data = {key: value for key, value in values["data"].items() if key != "source"}
+            files.write_atomically(made / name, json.dumps({**values, "data": data}, indent=2) + "\n")
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        folder.parent.mkdir()
+        made.rename(folder)
     return folder
 
 

@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         if preset and data and os.path.exists(preset) and not _is_preset(preset) and _is_preset(data):
             raise UserError(
                 "--preset takes a recipe, --data the folder or archive of its images. Received: the two exchanged. "
-                f"Try --preset {data} --data {preset}",
+                f"Try --preset {shlex.quote(data)} --data {shlex.quote(preset)}",
                 "preset-and-data-exchanged",
             )
         return options

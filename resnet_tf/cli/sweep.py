@@ -7,6 +7,7 @@ from resnet_tf import installation
 from resnet_tf.cli import command
 from resnet_tf.errors import UserError
 from resnet_tf.format import plural, table
+from resnet_tf.runs.run import runs_option
 
 EXAMPLES = """\
   python sweep.py --presets 1 2 3 4 5 --seeds 0 1 2 --data cifar10/
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"choose what to train with --presets NAME NAME; {see}.", "no-preset")
     for name, least in (("workers", 1), ("threads", 1), ("gpus", 0), ("retries", 0)):
         value = getattr(options, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:  # which nan is not either
             raise UserError(f"--{name} must be at least {least}. Received: {value}.", "option-value")
     if options.gpus > 1:
         raise UserError(
@@ -69,6 +70,9 @@ def main(arguments: list[str]) -> int:
     from resnet_tf.sweeping import on_ray, trials
 
     all_trials = trials.trials(options.presets, options.seeds, options.set, options.vary)
+    if options.data:
+        trials.check_one_dataset(all_trials)
+    on_ray.check_ray()  # before images are read or downloaded
     fingerprints = trials.fingerprints(all_trials, options.data)
     outcomes = [trials.Outcome(trial, fingerprints[trial.recipe.data.dataset]) for trial in all_trials]
     for outcome in outcomes:
@@ -86,7 +90,7 @@ def main(arguments: list[str]) -> int:
     )
     stopped = follow(sweep, options.address) if done < len(outcomes) else False
     print(trials.report(outcomes, options.runs))
-    print(f"curves and tables: {installation.call('report')} --runs {options.runs}")
+    print(f"curves and tables: {installation.call('report')}{runs_option(options.runs)}")
     return 130 if stopped else int(any(outcome.status != "finished" for outcome in outcomes))
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shlex
 from pathlib import Path
 
 from resnet_tf import installation, plots
@@ -12,7 +11,6 @@ from resnet_tf.listing import print_presets, print_summary
 from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import find_run
-from resnet_tf.runs.run import runs_option
 
 EXAMPLES = """\
   python train.py --list                                  list the presets with their sizes and results
@@ -130,8 +128,7 @@ def main(arguments: list[str]) -> int | None:
         keep_state=not options.discard_state,
     )
     if group.rank == 0:
-        data = f" --data {shlex.quote(options.data)}" if options.data else ""
-        print(f"next: {installation.call('eval')} --run {run.name}{data}{runs_option(options.runs)}")
+        print(f"next: {installation.call('eval')} --run {run.as_argument}")
 
 
 def check_together(options: argparse.Namespace) -> None:

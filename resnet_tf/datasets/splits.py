@@ -123,7 +123,7 @@ def training_and_validation(
     Raises:
         UserError: as `split_train_validation`, or a class is left without training images.
     """
-    _check_seed(seed)
+    check_seed(seed)
     if dataset.validation is not None:
         return dataset.train, dataset.validation
     labels = dataset.train.labels
@@ -160,7 +160,7 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
     if not 0 <= validation_size < size:
         message = f"validation_size must be 0 to {size - 1} for {size} images. Received: {validation_size}."
         raise UserError(message, "validation-size-out-of-range")
-    _check_seed(seed)
+    check_seed(seed)
     counts = np.bincount(labels)
     quotas, remainders = np.divmod(counts * validation_size, size)
     missing = validation_size - quotas.sum()
@@ -173,6 +173,7 @@ def split_train_validation(labels: np.ndarray, validation_size: int, seed: int) 
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
+    """Raises UserError where a seed is outside 0 to `SEEDS` - 1."""
     if not 0 <= seed < SEEDS:
         raise UserError(f"seed must be 0 to {SEEDS - 1:,}. Received: {seed}.", "seed-out-of-range")

@@ -13,7 +13,7 @@ from resnet_tf.datasets.archives import PublishedDataset
 from resnet_tf.datasets.cache import File, describe, expanded
 from resnet_tf.datasets.splits import ArraySplit
 from resnet_tf.errors import UserError
-from resnet_tf.files import locked, write_atomically
+from resnet_tf.files import WriteError, locked, write_atomically, writing
 from resnet_tf.format import first_line
 from resnet_tf.log import logger
 
@@ -57,7 +57,7 @@ def _builder(version: Path) -> Iterator[Any]:
 
     try:
         yield tfds.builder_from_directory(os.fspath(version))
-    except UserError:
+    except (UserError, WriteError):
         raise
     except Exception as error:  # TensorFlow, protobuf and tensorflow-datasets each raise their own
         raise UserError(
@@ -120,14 +120,16 @@ def _unpack(builder: Any, out: Path) -> None:
     wnids = builder.info.features["label"].names
     for split, part in (("train", "train"), ("validation", "val")):
         for wnid in wnids:
-            (out / part / wnid).mkdir(parents=True, exist_ok=True)
+            with writing(out / part / wnid, 0):
+                (out / part / wnid).mkdir(parents=True, exist_ok=True)
         raw = {"image": tfds.decode.SkipDecoding()}
         examples = tfds.as_numpy(builder.as_dataset(split=split, decoders=raw))
         for count, example in enumerate(examples, 1):
             name = Path(os.fsdecode(example["file_name"])).name
             path = out / part / wnids[example["label"]] / name
             if not path.exists() or path.stat().st_size != len(example["image"]):
-                path.write_bytes(example["image"])
+                with writing(path, len(example["image"])):
+                    path.write_bytes(example["image"])
             if count % 50_000 == 0:
                 logger.info(f"imagenet: unpacked {count:,} images of {part}")
 

@@ -79,7 +79,7 @@ DATASETS: dict[str, Description] = {
         train_size=1_281_167,
         test_size=50_000,
         wants="a folder with train/<wnid>/* and val/<wnid>/*, or with a flat val/*.JPEG and a list of labels beside "
-        "it; or imagenet2012 prepared by tensorflow-datasets",
+        "it; or, without a path, imagenet2012 prepared by tensorflow-datasets in TFDS_DATA_DIR",
     ),
     "folder": Description(
         wants="a folder of your own: train/<class>/*, test/<class>/* (and val/<class>/*), or only <class>/*",

@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -151,7 +152,7 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         return _log_choice(best, f"pretrained, as {runs} holds no {lack}", runs)
     raise UserError(
         f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
-        f"{installation.call('train')} --preset {preset or 'demo'}{runs_option(runs)}."
+        f"{installation.call('train')} --preset {shlex.quote(preset or 'demo')}{runs_option(runs)}."
         f"{_alternatives(written and written.name, runs)}",
         "no-finished-run",
     )

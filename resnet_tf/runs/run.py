@@ -66,8 +66,11 @@ class Run:
 
     @property
     def as_argument(self) -> str:
-        """What a suggested command calls it: its name, and the folder of runs where it is not the default one."""
-        return self.name + ("" if self.pretrained else runs_option(self._absolute.parents[1]))
+        """What a suggested command calls it: its name, then --data and --runs where the training was given them."""
+        name, data = shlex.quote(self.name), self.about.get("data_option")
+        if self.pretrained:
+            return name
+        return name + (f" --data {shlex.quote(data)}" if data else "") + runs_option(self._absolute.parent.parent)
 
     @property
     def _absolute(self) -> Path:

@@ -34,6 +34,7 @@ class Guard:
 
     def __init__(self, app, hosts: Collection[str] | None, uploads: Path):
         self._app, self._hosts, self._uploads = app, hosts, uploads
+        self._coming = 0  # bytes of the uploads that are being received
 
     async def __call__(self, scope, receive, send):
         async def with_policy(message):
@@ -43,8 +44,17 @@ class Guard:
 
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
-        refused = self._refused(scope)
-        if refused is None and scope.get("method") == "POST" and not scope["path"].endswith("/upload"):
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        posted, upload = scope.get("method") == "POST", scope["path"].endswith("/upload")
+        refused = self._foreign(headers) or (self._too_large(headers, upload) if posted else None)
+        if refused is None and posted and upload:
+            size = int(headers[b"content-length"])
+            self._coming += size
+            try:
+                return await self._app(scope, receive, with_policy)
+            finally:
+                self._coming -= size
+        if refused is None and posted:
             body = await _read(receive)
             receive = _replay(body, receive)
             if _names_a_server(body):
@@ -54,23 +64,27 @@ class Guard:
         await send({"type": "http.response.start", "status": refused, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    def _refused(self, scope) -> int | None:
-        """Returns the HTTP status with which a request is refused by its headers alone; None: it is not."""
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin, length = (headers.get(name) for name in (b"host", b"origin", b"content-length"))
-        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
+    def _foreign(self, headers: dict[bytes, str]) -> int | None:
+        """Returns the HTTP status that refuses a request which another website sent; None: it is our page's."""
+        host, origin = headers.get(b"host"), headers.get(b"origin")
+        try:
+            name, place = urlsplit(f"//{host}").hostname, urlsplit(origin or "").netloc
+        except ValueError:
+            return 400
+        if self._hosts is not None and name not in self._hosts:
             return 421  # misdirected
-        if origin is not None and urlsplit(origin).netloc != host:
-            return 403
-        if scope.get("method") != "POST":
-            return None
-        if length is None or not length.isdecimal():
+        return 403 if origin is not None and place != host else None
+
+    def _too_large(self, headers: dict[bytes, str], upload: bool) -> int | None:
+        """Returns the HTTP status that refuses a POST for the size it declares; None: it may come."""
+        length = headers.get(b"content-length", "")
+        if not length.isdecimal() or b"transfer-encoding" in headers:  # which the server would follow, not the length
             return 411  # how much would come is not said
-        if not scope["path"].endswith("/upload"):
+        if not upload:
             return 413 if int(length) > _FORM else None
         if int(length) > MAX_UPLOAD + _FORM:
             return 413
-        return 503 if self._waiting() > MAX_WAITING else None
+        return 503 if self._waiting() + self._coming + int(length) > MAX_WAITING else None
 
     def _waiting(self) -> int:
         """Returns the bytes of the uploads that nobody has read yet, and deletes those whose browser has gone."""

@@ -88,7 +88,7 @@ def check_place(host: str, port: int) -> None:
         with socket.socket(family) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: an empty or too long part of a name
         reason = getattr(error, "strerror", None) or str(error)
         message = f"The page cannot be served at {host}:{port}: {reason}. Try another --port."
         raise UserError(message, "address-not-available") from None

@@ -22,6 +22,16 @@ PATH_VARIABLES = ("RESNET_DATA", "RESNET_CACHE", "TFDS_DATA_DIR")
 PYTHONPATH = () if installation.INSTALLED else (str(installation.FILES),)
 
 
+def check_ray() -> None:
+    """Raises UserError where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError(
+            "a sweep needs the package ray. Received: an environment without it. Install it with "
+            f"{installation.install('sweep')}.",
+            "ray-not-installed",
+        )
+
+
 @dataclass
 class Sweep:
     """A running sweep.
@@ -50,14 +60,8 @@ class Sweep:
         """Starts Ray, or connects to the cluster at an address, and submits all waiting trials.
 
         Raises:
-            UserError: Ray is not installed, there is no such cluster, or no machine of it is large enough for a trial.
+            UserError: there is no such cluster, or no machine of it is large enough for a trial.
         """
-        if importlib.util.find_spec("ray") is None:
-            raise UserError(
-                "a sweep needs the package ray. Received: an environment without it. Install it with "
-                f"{installation.install('sweep')}.",
-                "ray-not-installed",
-            )
         import ray
 
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_tf.datasets import sources
+from resnet_tf.datasets.splits import check_seed
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import plural
 from resnet_tf.presets import overrides, preset_files
@@ -98,8 +99,11 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
         varied: "key=[value, value]", JSON lists; one trial for each value.
 
     Raises:
-        UserError: not a list of values, a setting that does not fit a preset, or the same recipe twice.
+        UserError: a seed out of range, not a list of values, a setting that does not fit a preset, or the same recipe
+            twice.
     """
+    for seed in seeds:
+        check_seed(seed)
     choices = []
     for setting in varied:
         key, equals, text = setting.partition("=")
@@ -125,20 +129,28 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
     return combinations
 
 
-def fingerprints(trials: Iterable[Trial], data: str | None) -> dict[str, str]:
-    """Returns the fingerprint of each data set that the trials use, by its name.
-
-    Raises:
-        UserError: a data set is not found, or `data` was given for several data sets.
-    """
-    names = list(dict.fromkeys(trial.recipe.data.dataset for trial in trials))
-    if data is not None and len(names) > 1:
+def check_one_dataset(trials: Iterable[Trial]) -> None:
+    """Raises UserError where the trials use several data sets, so that --data cannot be the place of all."""
+    names = _datasets(trials)
+    if len(names) > 1:
         raise UserError(
             f"--data is the place of one data set. Received: presets of {', '.join(names)}. Leave it out and set "
             "RESNET_DATA, or make a sweep for each data set.",
             "data-for-several-datasets",
         )
-    return {name: sources.load(name, data).fingerprint for name in names}
+
+
+def fingerprints(trials: Iterable[Trial], data: str | None) -> dict[str, str]:
+    """Returns the fingerprint of each data set that the trials use, by its name.
+
+    Raises:
+        UserError: a data set is not found.
+    """
+    return {name: sources.load(name, data).fingerprint for name in _datasets(trials)}
+
+
+def _datasets(trials: Iterable[Trial]) -> list[str]:
+    return list(dict.fromkeys(trial.recipe.data.dataset for trial in trials))
 
 
 def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:

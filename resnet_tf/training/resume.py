@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from resnet_tf import files, installation
+from resnet_tf import files
 from resnet_tf.datasets.splits import Dataset
 from resnet_tf.errors import UserError
 from resnet_tf.format import plural
@@ -48,10 +48,9 @@ def run_to_resume(
                 "run-not-found",
             )
     if run.about["status"] in ("finished", "stopped") and not saved_states(run.state):
-        call = f"{installation.call('train')} --preset {run.preset.name} --init {run.as_argument}"
         raise UserError(
             f"{run.name} is {run.about['status']}, but the state from which it would go on was removed. Start a new run"
-            + (f", from its weights with {call}." if run.about["status"] == "finished" else "."),
+            + (f", from its weights with --init {run.as_argument}." if run.about["status"] == "finished" else "."),
             "run-state-removed",
         )
     if seed not in (None, run.about["seed"]):

@@ -1,6 +1,7 @@
 """Trains a preset: opens a run, new or resumed, and hands it to the training loop."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -94,6 +95,7 @@ def train(
             if resumed:
                 check_data(run, dataset)
                 take_recipe(run, preset, plans, saved.progress.step if saved else 0)
+            run.update(data_option=data and os.path.abspath(os.path.expanduser(data)))  # for suggested commands
             session = Session(run, Path(runs), plans, group, saved)
             session.open()
             warn_of_xla(preset)
@@ -143,6 +145,7 @@ def _sole_writer(run: Run) -> Iterator[None]:
 @contextlib.contextmanager
 def _disk_errors_in_one_line(run: Run) -> Iterator[None]:
     """Turns the error of a disk that cannot be written into one line that says what to do."""
+    go_on = f"--resume {run.as_argument}"  # a disk that has gone cannot be asked
     try:
         yield
     except files.WriteError as error:
@@ -151,7 +154,6 @@ def _disk_errors_in_one_line(run: Run) -> Iterator[None]:
         if states:
             safe = f"The checkpoint after step {checkpoint.step_of(states[0]):,} is saved"
         raise UserError(
-            f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with --resume "
-            f"{run.as_argument}.",
+            f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with {go_on}.",
             "run-not-writable",
         ) from error

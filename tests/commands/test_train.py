@@ -119,7 +119,8 @@ def test_a_run_goes_on_by_its_name_alone(home, image_tree, tmp_path, capsys, mon
     run_command(train_command, "--resume", run.name, "--set", "train.epochs=4", *data, code=0)
     printed = capsys.readouterr().out
     assert "train.epochs: 3 -> 4" in printed
-    assert f"next: python eval.py --run {run.name}" in printed
+    suggested = shlex.split(printed.partition("next: python eval.py ")[2])
+    run_command(eval_command, *suggested, code=0)
     assert (run.about["step"], run.about["changed"]) == (40, {"train.epochs": [4, 3]})
 
 

@@ -231,6 +231,15 @@ def test_a_file_cut_short_is_found_without_decoding_it(cut, content, tmp_path):
     assert decode.problem(str(path)) == "cut short"
 
 
+@pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP"])
+def test_a_format_without_an_end_mark_is_decoded_to_find_one_cut_short(form, tmp_path):
+    path, content = tmp_path / "photo", saved(NOISE, form)
+    path.write_bytes(content)
+    assert decode.problem(str(path)) is None
+    path.write_bytes(content[: -len(content) // 3])
+    assert f"damaged {form} file" in decode.problem(str(path))
+
+
 @pytest.mark.parametrize("content", [photo_with_preview(), saved(NOISE, "PNG")], ids=["JPEG", "PNG"])
 @pytest.mark.parametrize("behind", [b"\0" * 10, bytes(range(250)) * 400], ids=["zeros", "a film"])
 def test_what_a_phone_puts_behind_the_photo_is_no_damage(content, behind, tmp_path):

@@ -1,6 +1,8 @@
 """Data sets prepared by tensorflow-datasets: real ones in small, and downloads that cannot work."""
 
+import errno
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,7 +170,8 @@ def test_prepared_imagenet_is_unpacked_once_and_goes_on_where_it_was_killed(prep
     assert half.read_bytes() == content
 
 
-def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(prepare, monkeypatch):
+@pytest.fixture
+def small_imagenet(prepare):
     import tensorflow_datasets as tfds
 
     features = {
@@ -178,8 +181,21 @@ def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(prepare, monkeypat
     }
     examples = [{"file_name": "a.JPEG", "image": np.zeros((9, 9, 3), np.uint8), "label": 0}]
     prepare("imagenet2012", "5.1.0", features, {"train": examples, "validation": examples})
+
+
+def test_imagenet_is_not_unpacked_to_a_disk_that_is_too_small(small_imagenet, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda out: SimpleNamespace(free=10))
     assert user_error(sources.load, "imagenet").code == "disk-full"
+
+
+def test_a_disk_that_fills_while_imagenet_is_unpacked_is_not_taken_for_damaged_images(small_imagenet, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=re.escape("a.JPEG")) as caught:
+        sources.load("imagenet")
+    assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(

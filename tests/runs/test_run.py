@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from assertions import user_error
@@ -34,6 +35,16 @@ def test_a_suggested_command_names_the_folder_of_runs_unless_it_is_the_default_o
     assert option == "--runs"
     monkeypatch.chdir("/")  # the suggestion holds wherever it is followed
     assert find_run(name, runs).folder == tmp_path / elsewhere.folder
+
+
+def test_a_suggested_command_is_read_by_a_shell_as_it_is_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = create_run(schema.from_dict({**MINE, "name": "my cats (v2)"}), 0, "runs", data_option="/my photos")
+    assert shlex.split(run.as_argument) == [run.name, "--data", "/my photos"]
+    run.update(pretrained=True)
+    assert shlex.split(run.as_argument) == [run.name]
+    monkeypatch.setattr(Run, "about", {})  # directly below the root, where tests do not write
+    assert shlex.split(Run(Path("/model")).as_argument) == ["/model", "--runs", "/"]
 
 
 def test_a_run_holds_its_recipe_and_its_facts(tmp_path, clock):

@@ -1,5 +1,6 @@
 """Published weights: put there by one command, used where there are no runs, scored again by eval.py."""
 
+import errno
 import json
 import shutil
 
@@ -69,6 +70,17 @@ def test_it_holds_the_recipe_the_weights_and_facts_without_paths(published, runs
             assert str(place) not in path.read_text()
 
 
+def test_a_failure_on_the_way_leaves_what_was_published_before(published, runs, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = contents(pretrained.FOLDER)
+    monkeypatch.setattr(files, "write_atomically", full)
+    with pytest.raises(OSError, match="No space"):
+        publish.publish(all_runs(runs)[0], runs)
+    assert contents(pretrained.FOLDER) == before
+
+
 def test_predict_uses_it_where_there_is_no_run(published, image_tree, tmp_path, capsys):
     photo = next((image_tree / "test" / "dog").iterdir())
     assert command.run_command(predict_command.main, [str(photo), "--runs", str(tmp_path)]) == 0
@@ -105,7 +117,7 @@ def test_a_run_that_was_not_scored_is_not_published(runs, tmp_path):
     (run,) = all_runs(runs)
     error = user_error(publish.publish, run, tmp_path)
     assert error.code == "run-not-scored"
-    assert f"eval.py --run {run.name} --weights last" in str(error)
+    assert f"eval.py --run {run.as_argument} --weights last" in str(error)
 
 
 def test_a_run_is_published_with_the_figure_of_its_length_and_its_presets_size(runs, tmp_path, monkeypatch):
