@@ -28,7 +28,7 @@ from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import RUNS, Run
-from resnet_tf.scoring.diagnosis import FEW_IMAGES
+from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
 from resnet_tf.tensorboard import TensorBoardLog
@@ -102,10 +102,10 @@ def evaluate(
     which += "-recalibrated" if recalibrate or loaded.get("recalibrated") else ""
     began = time.monotonic()
     scores = score(model, batches, dataset.classes, advance, keep_all=figures or split == "validation")
+    diagnosis = scores.diagnosis if scores.keep_all else None
     diagnose = figures and _can_be_diagnosed(scores)
     # A temperature fitted at one size says nothing of another.
-    calibrated = diagnose and split == "test" and frame is None
-    temperature = _temperature(run, which, batches.view) if calibrated else None
+    temperature = _temperature(run, which, batches.view) if diagnose and split == "test" and frame is None else None
     record = Evaluation(
         date=iso_time(),
         **_of_training(run, about, loaded if training is None else {**loaded, "validation_top1": None}),
@@ -121,13 +121,13 @@ def evaluate(
         **_of_scores(scores, dataset.class_names),
         seconds=round(time.monotonic() - began, 2),
         versions=ledger.versions(keras.backend.backend()),
-        diagnosis=scores.diagnosis.figures(temperature) if diagnose else None,
+        diagnosis=diagnosis.figures(temperature) if diagnose else None,
     )
     record = dataclasses.replace(record, verdict=comparison.verdict(reference, record))
     stored = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions, record.updates)
-    plots = _plots(record, scores, batches, dataset.class_names) if diagnose else {}
+    plots = _plots(record, diagnosis, batches, dataset.class_names) if diagnose else {}
     own = split == "validation" and frame is None and record.same_data_as_training and math.isfinite(scores.loss)
-    return Result(record, stored, plots, scores.diagnosis.calibrated() if own else None)
+    return Result(record, stored, plots, diagnosis.calibrated() if own else None)
 
 
 def dataset_of(run: Run, data: str | None) -> Dataset:
@@ -265,15 +265,15 @@ def _of_scores(scores: Scores, class_names: tuple[str, ...]) -> dict:
 
 
 def _plots(
-    record: Evaluation, scores: Scores, batches: EvaluationBatches, class_names: tuple[str, ...]
+    record: Evaluation, diagnosis: Diagnosis, batches: EvaluationBatches, class_names: tuple[str, ...]
 ) -> dict[str, bytes]:
     """Returns plots of where the network is wrong, and how confident of it, as PNGs by name."""
     title = f"{record.run}, {record.split} split of {record.data['title']}, {record.how}"
-    places = scores.diagnosis.mistakes(MISTAKES)
+    places = diagnosis.mistakes(MISTAKES)
     # The images as the network is shown them: uint8 [n, size, size, 3].
     shown = dataclasses.replace(batches, split=batches.split.take(places), view="1-crop")
     images = [image for views, _ in shown.dataset() for image in views[:, 0].numpy().astype(np.uint8)]
-    return draw(scores.diagnosis, images, class_names, title, record.diagnosis["temperature"])
+    return draw(diagnosis, images, class_names, title, record.diagnosis["temperature"])
 
 
 def record(run: Run, result: Result, runs: str | Path) -> None:

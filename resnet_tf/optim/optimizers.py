@@ -162,7 +162,7 @@ def orthogonalised(kernel, steps: int):
 
     The matrix is filters x (inputs x height x width), or its transpose: both have the same result. Divided by their
     root sum of squares, singular values from 0.02 come to lie between 0.68 and 1.21 in three steps, those from 0.003 in
-    five. It stays float32, where the published code rounds to bfloat16.
+    five. It stays float32 (TF32 on GPUs that have it), where the published code rounds to bfloat16.
 
     Args:
         steps: Newton-Schulz iterations.

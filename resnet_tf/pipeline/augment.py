@@ -40,7 +40,7 @@ class Shown(NamedTuple):
 
     Attributes:
         indices: int32 [global_batch], of the images in their split.
-        times: int32 [global_batch], how many times each was shown before.
+        times: int32 [global_batch], how many passes over the split were begun before this one.
         images: in the split.
     """
 

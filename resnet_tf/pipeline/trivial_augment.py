@@ -128,9 +128,10 @@ def _solarize(images: tf.Tensor, thresholds: tf.Tensor, _: TrivialAugment) -> tf
 
 def _autocontrast(images: tf.Tensor, _: tf.Tensor, __: TrivialAugment) -> tf.Tensor:
     """Stretches each channel to 0..255; one of a single grey level stays."""
-    pixels = tf.cast(images, tf.int32)
+    pixels = tf.cast(images, tf.float64)
     low, high = (reduce(pixels, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
-    stretched = 255 * (pixels - low) // tf.maximum(high - low, 1)
+    scale = 255 / tf.maximum(high - low, 1)
+    stretched = tf.minimum(pixels * scale - low * scale, 255)  # in Pillow's order, whose roundings it has then
     return tf.cast(tf.where(high > low, stretched, pixels), tf.uint8)
 
 

@@ -245,7 +245,7 @@ class RandomErasing(Augmentation):
         probability: of an image to be tried at all.
         area: smallest and largest fraction of the image's area, above 0 to 1, uniform.
         aspect: smallest and largest height / width of the rectangle, above 0, uniform in the logarithm.
-        fill: a grey level; None: the mean colour of the training images, which is 0 after normalisation.
+        fill: a grey level; None: the mean colour of the training images, about 0 after normalisation.
 
     Source: Zhong et al. 2017 (arXiv:1708.04896), algorithm 1, by the rule of torchvision's RandomErasing.
     """

@@ -35,7 +35,7 @@ class Scores:
         ahead = (log_probabilities > own[:, None]) | np.isnan(log_probabilities)
         ties = log_probabilities == own[:, None]
         ahead |= ties & (np.arange(self.classes) < labels[:, None])
-        rank = np.where(np.isnan(own), self.classes, ahead.sum(axis=1))
+        rank = np.where(np.isnan(own), np.inf, ahead.sum(axis=1))
         self.count += len(labels)
         self.correct1 += int((rank == 0).sum())
         self.correct5 += int((rank < 5).sum())

@@ -1,6 +1,6 @@
 """Checkpoints of a training: saved completely or not at all, restored bit for bit.
 
-    state/000000703-0/arrays.npz    weights, running statistics and optimizer slots, by name; no pickle
+    state/000000703-0/arrays.npz    weights, running statistics, optimizer slots and averages, by name; no pickle
     state/000000703-0/best.npz      the best weights so far, as in weights/best.npz; once there are any
     state/000000703-0/state.json    step, phase, log rows, best score, schedule state, versions; SHA-256 of all three
 
@@ -62,7 +62,7 @@ class State:
     """All that a training needs to go on.
 
     Attributes:
-        arrays: the values of `Step.variables`, by name.
+        arrays: the values of `Phase.variables`, by name.
         best: content of the file of best weights; None where there is none yet.
         made_with: versions, device and backend, on which the last bits of a result depend.
     """

@@ -140,6 +140,16 @@ def test_an_operation_is_pillows(name):
         assert (changed.numpy() != images).any()
 
 
+def test_autocontrast_rounds_every_level_as_pillow_does():
+    ranges = [(low, high) for low in range(0, 256, 5) for high in range(low, 256, 7)]
+    images = np.stack([np.arange(256).clip(*ends).reshape(16, 16, 1).repeat(3, axis=2) for ends in ranges])
+    images = images.astype(np.uint8)
+    chosen = np.repeat(choices("autocontrast")[0][:1], len(images), axis=0)
+    stretched = apply(tf.constant(images), parse("trivial_augment()"), [tf.constant(chosen)])
+    expected = np.stack([ImageOps.autocontrast(Image.fromarray(image)) for image in images])
+    np.testing.assert_array_equal(stretched, expected)
+
+
 @pytest.mark.parametrize("name", ["shear_x", "shear_y", "rotate", "translate_x"])
 def test_bilinear_moves_are_pillows_within_the_image(name):
     """Next to the border Pillow repeats the last pixel, and TensorFlow goes over into the fill."""

@@ -8,6 +8,15 @@ from resnet_tf.scoring.metrics import Scores, log_softmax
 CLASSES = 12
 
 
+@pytest.mark.parametrize("classes", [3, 10])
+def test_an_output_that_is_no_number_is_never_correct(classes):
+    scores = Scores(classes)
+    outputs = np.zeros((2, classes))
+    outputs[1] = np.nan
+    scores.update(outputs, np.array([0, 0]))
+    assert (scores.correct1, scores.correct5, scores.count) == (1, 1, 2)
+
+
 def test_ranks_are_those_of_a_stable_sort():
     """In batches, with classes of unequal size, one without images, and rows in which classes tie."""
     rng = np.random.default_rng(0)
