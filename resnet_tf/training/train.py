@@ -145,15 +145,17 @@ def _sole_writer(run: Run) -> Iterator[None]:
 @contextlib.contextmanager
 def _disk_errors_in_one_line(run: Run) -> Iterator[None]:
     """Turns the error of a disk that cannot be written into one line that says what to do."""
-    go_on = f"--resume {run.as_argument}"  # a disk that has gone cannot be asked
     try:
         yield
     except files.WriteError as error:
         states = checkpoint.saved_states(run.state)
-        safe = "No step is saved yet"
+        safe, named = "No step is saved yet", run.name
+        with contextlib.suppress(UserError):  # its files may be on a disk that has gone
+            named = run.as_argument
         if states:
             safe = f"The checkpoint after step {checkpoint.step_of(states[0]):,} is saved"
         raise UserError(
-            f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with {go_on}.",
+            f"{error.filename} cannot be written: {error.strerror}. {safe}. Fix this, then go on with "
+            f"--resume {named}.",
             "run-not-writable",
         ) from error

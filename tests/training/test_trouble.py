@@ -137,7 +137,9 @@ def test_a_run_that_cannot_be_written_names_the_file_and_the_saved_step(refused,
     error, run = refused()
     assert error.code == "run-not-writable"
     assert "/proc/nothing/log.jsonl" in str(error)
-    assert f"after step 10 is saved. Fix this, then go on with --resume {run.name}." in str(error)
+    assert "after step 10 is saved." in str(error)
+    assert f"--resume {run.as_argument}." in str(error)
+    assert "--data" in run.as_argument
 
 
 def test_tensorboard_that_cannot_be_written_gives_one_warning(image_tree, tiny_preset, tmp_path, monkeypatch):
