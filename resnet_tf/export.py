@@ -139,7 +139,7 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
     _, size = photo_sizes(preset)  # raises where photos cannot be cropped as the evaluation crops images
     which = weights or preset.evaluation.weights
     network, about = load_network(preset, len(run.about["class_names"]), run.weights(which), image_size=size)
-    probabilities = keras.layers.Softmax(name="probabilities")(network.output)
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(network.output)
     model = keras.Model(network.input, {"probabilities": probabilities})
     model(np.zeros((1, size, size, 3), np.float32))  # Keras exports only what was called
     target = folder / f"{which}{target_format.suffix}"

@@ -139,7 +139,7 @@ def read_rows(path: str | os.PathLike) -> tuple[list[dict], int]:
         return [], 0
     rows = []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             if isinstance(row := json.loads(line), dict):
                 rows.append(row)
     return rows, len(lines) - len(rows)

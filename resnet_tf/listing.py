@@ -23,7 +23,7 @@ NUMBERS = ("parameters", "mult-adds", "reference")  # set to the right
 PROSE = ("schedule", "reference", "recorded")  # folded between words where there is too little room
 SPARE = ("data", "mult-adds", "network", "parameters")  # left out in this order where folding is not enough
 # What recorded results must share to be seeds of one recipe.
-ALIKE = ("changed", "preset_hash", "init", "epochs", "precision", "data", "same_data_as_training")
+ALIKE = ("changed", "preset_hash", "init", "precision", "data", "same_data_as_training")
 ALIKE += ("view", "weights", "frame", "resolution")
 
 
@@ -137,7 +137,10 @@ def recorded(preset: Preset) -> str:
     groups: dict[str, dict[int, dict]] = {}  # the latest row of each seed
     for row in preset.results:
         if isinstance(row.get("test_top1"), int | float):
-            groups.setdefault(json.dumps([row.get(key) for key in ALIKE]), {})[row.get("seed")] = row
+            # The best epoch varies from seed to seed.
+            length = ("steps_planned", "trained") if str(row.get("weights")).startswith("best") else ("epochs",)
+            alike = json.dumps([row.get(key) for key in (*ALIKE, *length)])
+            groups.setdefault(alike, {})[row.get("seed")] = row
     if not groups:
         return "-"
 
@@ -161,4 +164,5 @@ def recorded(preset: Preset) -> str:
         how += ", an earlier recipe"
     how += f", fine-tuned from {best['init']}" if best.get("init") else ""
     seeds = f"mean of {len(rows)} seeds, " if len(rows) > 1 else ""
-    return f"{mean(rows):.2f} % ({seeds}{best.get('epochs', '?')} epochs{how}{f', {apart}' if apart else ''})"
+    epochs = "best" if len({row.get("epochs") for row in rows}) > 1 else best.get("epochs", "?")
+    return f"{mean(rows):.2f} % ({seeds}{epochs} epochs{how}{f', {apart}' if apart else ''})"

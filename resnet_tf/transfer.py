@@ -17,8 +17,8 @@ from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import RUNS, Run
 
 # Keys of a network that change how it is trained, or what the shapes of its weights show, and not what it computes.
-_NOT_COMPUTED = ("initializer", "zero_last_scale", "stochastic_depth", "norm_momentum", "parameter_limit")
-_NOT_COMPUTED += ("num_residual_units", "stage_sizes")
+_NOT_COMPUTED = ("initializer", "zero_last_scale", "stochastic_depth", "norm_scale", "norm_momentum")
+_NOT_COMPUTED += ("parameter_limit", "num_residual_units", "stage_sizes")
 _OF_HEAD = ("head_bias", "logit_scale")
 
 
@@ -46,7 +46,8 @@ def from_pretrained(
     Returns:
         A model from images [batch, image_size, image_size, 3] in 0..255, uint8 or float, in the size of the preset's
         last phase, to float32 logits [batch, classes], or to features [batch, channels]. The normalisation inside is
-        that of the run's training images. Batch norm is not folded. Its layers have the dtype policy that is set.
+        that of the run's training images. Batch norm is not folded. Its layers have the dtype policy that is set, whose
+        variables must be float32: "mixed_bfloat16", not "bfloat16".
 
     Raises:
         UserError: no such run, or arguments that contradict each other.

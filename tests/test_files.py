@@ -101,7 +101,7 @@ for i in range(100):
     assert all(row["text"] == row["writer"] * 3000 for row in rows)
 
 
-@pytest.mark.parametrize("tail", [b'{"b": 2', b"\x00" * 40, b"[1, 2]", b'"text"', b"\xff\xfe{"])
+@pytest.mark.parametrize("tail", [b'{"b": 2', b"\x00" * 40, b"[1, 2]", b'"text"', b"\xff\xfe{", b"[" * 100_000])
 def test_torn_tail_costs_that_row_alone(tmp_path, tail):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n' + tail)

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from assertions import user_error
 from messages import interrupting
+from plain import EVALUATION
 
 from resnet_tf import files
 from resnet_tf.cli import command
@@ -21,6 +23,7 @@ from resnet_tf.cli import sweep as sweep_command
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.runs import ledger
 from resnet_tf.runs.choose import all_runs
+from resnet_tf.runs.run import create_run
 from resnet_tf.sweeping import trials
 from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
@@ -129,6 +132,13 @@ def test_a_trial_that_diverged_is_done_and_runs_of_other_versions_are_passed_ove
     outcome = Outcome(trial, images)
     outcome.update(runs)
     assert outcome.status == "diverged"
+    (diverged,) = (run for run in all_runs(runs) if run.folder != other)
+    again = create_run(diverged.preset, 0, runs, data=diverged.about["data"])
+    again.update(status="finished", step=10, steps_planned=10)
+    row = replace(EVALUATION, run=again.name, preset="tiny", data=again.about["data"])
+    ledger.append(runs, ledger.EVALUATED, row.to_row())
+    outcome.update(runs)
+    assert (outcome.status, outcome.run) == ("finished", again.name)  # trained again, on another device
 
 
 def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):

@@ -47,8 +47,8 @@ def publish(run: Run, runs: str | Path) -> Path:
         )
     folder = pretrained.FOLDER / run.name
     pretrained.FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=pretrained.FOLDER) as aside:  # a kill leaves the published run of before
-        made = Path(aside) / "made"
+    with tempfile.TemporaryDirectory(dir=pretrained.FOLDER) as aside:
+        made = Path(aside) / run.name
         (made / "weights").mkdir(parents=True)
         shutil.copy(run.folder / "preset.json", made)
         shutil.copy(run.last, made / "weights")
@@ -57,9 +57,9 @@ def publish(run: Run, runs: str | Path) -> Path:
             # Where the images lay is of no use on another machine.
             data = {key: value for key, value in values["data"].items() if key != "source"}
             files.write_atomically(made / name, json.dumps({**values, "data": data}, indent=2) + "\n")
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        folder.parent.mkdir()
-        made.rename(folder)
+        if folder.parent.exists():  # until all is copied, the published run of before stays
+            folder.parent.rename(Path(aside) / ".before")
+        made.parent.rename(folder.parent)
     return folder
 
 

@@ -27,7 +27,8 @@ def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
 def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
     if recipe.validation != 0:
         return
-    remedy = "Hold some training images out: --set data.validation_size=5000."
+    fewer = min(5000, recipe.images // 5) if recipe.images else "COUNT"
+    remedy = f"Hold some training images out: --set data.validation_size={fewer}."
     if recipe.preset.evaluation.weights == "best":
         yield "the best weights are those of the highest validation top-1, and there is no validation.", remedy
     if recipe.plateau and recipe.plateau.metric.startswith("validation"):

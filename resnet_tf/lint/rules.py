@@ -200,7 +200,8 @@ def decay_form(recipe: Recipe) -> Iterator[Problem]:
             "Adam divides coupled weight decay by the size of the gradients, so weights with large ones hardly decay.",
             "AdamW's is --set optimizer.decay=decoupled; the coupled one is torch's Adam.",
         )
-    if type(optimizer) is SGDSpec and optimizer.decay == "decoupled":  # Muon's step does not grow with its buffer
+    # Without momentum the two forms are the same; Muon's step does not grow with its buffer.
+    if type(optimizer) is SGDSpec and optimizer.momentum and optimizer.decay == "decoupled":
         weaker = 1 / (1 - optimizer.momentum)
         yield (
             f"the paper's weight decay is part of the gradient, which the momentum adds up; decoupled, "

@@ -79,4 +79,5 @@ def load_network(
     metadata = weights.load(model, path)
     if recalibrate_on is not None:
         recalibrate(model, recalibrate_on)
-    return folded(model, preset.model), metadata
+    with _dtype_policy("float32"):
+        return folded(model, preset.model), metadata

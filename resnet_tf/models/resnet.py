@@ -25,6 +25,7 @@ from resnet_tf.models.layers import (
     NumpyInitializer,
     StochasticDepth,
 )
+from resnet_tf.presets import parsing
 from resnet_tf.presets.network import Network
 
 LAYERS_PER_WEIGHTED_ONE = 5  # at most, on the longest path: padding, convolution, norm, activation, sum or pooling
@@ -54,16 +55,20 @@ def resnet(
         statistics_shape: shape of the input's mean and deviation: `(3,)` or `(image_size, image_size, 3)`.
         seed: initial weights are a pure function of it and the layer's name.
         folded: the form for inference, in which the norm after a convolution is part of it; see `folding`.
-        overrides: keys of `Network` given directly; without `network`, the CIFAR form is the default.
+        overrides: keys of `Network` given directly, and checked as a preset's; without `network`, the CIFAR form is the
+            default.
 
     Returns:
         A model from float32 [batch, image_size, image_size, 3] in 0..255 to float32 logits [batch, classes].
 
     Raises:
-        UserError: Keras is set to another order of axes, or to another type of numbers.
+        UserError: an unknown key or a wrong value in `overrides`; or Keras is set to another order of axes, or to
+            another type of numbers.
     """
     _check_settings()
-    network = dataclasses.replace(network, **overrides) if network else Network(**overrides)
+    if network is None or overrides:
+        given = dataclasses.asdict(network) if network else {}
+        network = parsing.build(Network, {**given, **overrides}, "the network")
     build = _Builder(network, seed, folded)
     unit = {"single": _single_unit, "basic": _basic_unit, "bottleneck": _bottleneck_unit}[network.unit]
 
@@ -86,9 +91,10 @@ def resnet(
 def _check_settings() -> None:
     """Raises UserError for settings of Keras, in keras.json or by a call, that would make this another network."""
     settings = {"image_data_format": keras.config.image_data_format(), "floatx": keras.config.floatx()}
-    wanted = {"image_data_format": "channels_last", "floatx": "float32"}
+    settings["variables of the dtype policy"] = keras.config.dtype_policy().variable_dtype
+    wanted = {"image_data_format": "channels_last", "floatx": "float32", "variables of the dtype policy": "float32"}
     if settings != wanted:
-        raise UserError(f"Keras must be set to {wanted}. Received: {settings}. See keras.json.", "keras-settings")
+        raise UserError(f"Keras must be set to {wanted}. Received: {settings}.", "keras-settings")
 
 
 @contextmanager
@@ -156,7 +162,8 @@ def _head(x, classes: int, build: "_Builder"):
 
 def _single_unit(x, filters: int, strides: int, build: "_Builder", name: str):
     """One 3x3 convolution."""
-    return _add_shortcut(x, build.conv_norm(x, filters, 3, strides, f"{name}_conv1"), strides, build, name)
+    y = build.conv_norm(x, filters, 3, strides, f"{name}_conv1", zero_scale=build.network.zero_last_scale)
+    return _add_shortcut(x, y, strides, build, name)
 
 
 def _basic_unit(x, filters: int, strides: int, build: "_Builder", name: str):

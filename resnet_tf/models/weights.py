@@ -15,6 +15,7 @@ from resnet_tf.format import first_line
 
 METADATA = "__about__"  # the array that holds it, as JSON
 HEAD = "head/"  # what the names of the last layer's arrays begin with
+NORMALIZATION = "normalization/"  # and those of the input's statistics
 
 
 def pack(model: keras.Model, metadata: dict) -> bytes:
@@ -89,9 +90,11 @@ def _check_arrays(path: Path, stored: dict[str, str], wanted: dict[str, str]) ->
     if differing:
         name = differing[0]
         parts.append(f"{len(differing)} have another shape or type (first: {name}, {stored[name]} for {wanted[name]})")
+    of_input = all(name.startswith(NORMALIZATION) for name in (*missing, *surplus, *differing))
+    key = "`data.normalize`, and for per_pixel the image size," if of_input else "the section `model`"
     raise UserError(
         f"weights must be of the network that the preset builds. Received: {path}, in which {'; '.join(parts)}. "
-        "Nothing was loaded. Give the preset the section `model` of the network whose weights these are.",
+        f"Nothing was loaded. Give the preset {key} of the network whose weights these are.",
         "weights-of-another-network",
     )
 

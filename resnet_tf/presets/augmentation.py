@@ -51,7 +51,7 @@ def parse(expression: str, where: str = "augment") -> Chain:
             raise ValueError("too long")
         tree = ast.parse(expression.strip(), mode="eval").body
         chain = tuple(_step(node, where) for node in _joined_by_bars(tree))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         message = f"{where} must have the form {EXAMPLE!r}. Received: {expression[:200]!r}."
         raise UserError(message, "augment-wrong-form") from error
     _check_order(chain, where)

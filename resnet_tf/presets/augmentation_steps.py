@@ -73,7 +73,7 @@ class RandomCrop(Crop):
 
 @dataclass(frozen=True)
 class CenterCrop(Crop):
-    """The window in the middle, as torchvision rounds it."""
+    """The window in the middle, as torchvision rounds it where the image is as large as the window."""
 
     name = "center_crop"
 

@@ -67,7 +67,7 @@ class Network:
         zero_last_scale: whether each unit's last batch-norm scale starts at 0.
         stochastic_depth: the chance that an image skips the residual branch of the last unit in a training step; it
             grows linearly from the first unit to it, see `drop_rate`. 0: no unit is skipped.
-        norm_scale: whether batch norm's scales are trained; if not, they stay 1.
+        norm_scale: whether batch norm's scales are trained; if not, they stay 1, or as `train.init` loads them.
         norm_momentum: fraction of batch norm's running statistics that a step keeps; 0.9 is torch's `momentum=0.1`.
         norm_epsilon: added to the variance by batch norm.
         head_pooling: what the last layer sees of each channel, its "average" (the paper's) or its "max" over the image.
@@ -115,6 +115,8 @@ class Network:
             )
         if self.zero_last_scale and not self.norm_scale:
             raise ValueError("'zero_last_scale' needs 'norm_scale': a scale that stays 0 silences its unit for good.")
+        if self.zero_last_scale and self.shortcut == "none":
+            raise ValueError("'zero_last_scale' needs a shortcut: without one every unit returns 0. Received: none.")
         if self.stochastic_depth and self.shortcut == "none":
             raise ValueError("'stochastic_depth' needs a shortcut for the images that skip a unit. Received: none.")
         if self.initializer == "dirac" and self.groups > 1:

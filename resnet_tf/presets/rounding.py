@@ -18,6 +18,7 @@ def centred(room):
 
     `room` / 2 is rounded, half to even.
 
-    Source: torchvision's CenterCrop: int(round(room / 2.0)).
+    Source: torchvision's CenterCrop for room of 0 and more: int(round(room / 2.0)). It pads a smaller image by half,
+    rounded down, which is a pixel less where room is -3, -7, -11 and so on.
     """
     return room // 2 + room % 4 // 3  # half of 4n + 3 lies between an odd number and the even one above it

@@ -276,7 +276,8 @@ class OneCycle(Schedule):
         start_factor, end_factor: the first and last learning rate as a fraction of the optimizer's.
         shape: of both parts.
 
-    Source: Smith and Topin 2017 (arXiv:1708.07120), section 2; form and defaults of torch's two-phase OneCycleLR.
+    Source: Smith and Topin 2017 (arXiv:1708.07120), section 2; form and defaults of torch's two-phase OneCycleLR. With
+    less than a step of warm-up the first step is the peak; torch's is then one step past it.
     """
 
     warmup_fraction: Annotated[float, "[0, 1)"] = 0.3

@@ -81,10 +81,11 @@ def compare(ours: Run, theirs: Run, runs: str | Path) -> list[Section]:
     """Returns what differs between two runs: recipe, run, figures, and a paired test."""
     recipe = [[key, *map(_shown, pair), ""] for key, pair in _recipe_changes(ours.preset, theirs.preset).items()]
     call = f"{installation.call('eval')} --run RUN{runs_option(runs)}"
+    figures = [_figures(run, runs) for run in (ours, theirs)]
     return [
         Section("recipe", recipe, "The recipes are the same."),
         Section("run", _differences(_about(ours), _about(theirs)), "Seed, images, device and versions are the same."),
-        Section("figures", _differences(_figures(ours, runs), _figures(theirs, runs)), "No figure differs."),
+        Section("figures", _differences(*figures, _held_out(ours) == _held_out(theirs)), "No figure differs."),
         Section(
             "paired test",
             _paired_rows(ours, theirs),
@@ -140,17 +141,28 @@ def _figures(run: Run, runs: str | Path) -> dict:
 def _images(row: Evaluation) -> str:
     """Returns a name of the images that were scored, which different images do not share."""
     copy = "" if row.data["official"] else f" {row.data['fingerprint'][:8]}"
-    held_out = f", held out by seed {row.seed}" if row.split == "validation" else ""
+    held_out = f", {row.count:,} held out by seed {row.seed}" if row.split == "validation" else ""
     return f"{row.split} of {row.data['title']}{copy}{held_out}"
 
 
-def _differences(ours: dict, theirs: dict) -> list[list[str]]:
-    """Returns a row for each value that differs; of measured figures also by how much."""
+def _held_out(run: Run) -> tuple:
+    """Returns what decides which images a training validates on."""
+    about = run.about
+    return about.get("data", {}).get("fingerprint"), about.get("seed"), run.preset.data.validation_size
+
+
+def _differences(ours: dict, theirs: dict, same_validation: bool = True) -> list[list[str]]:
+    """Returns a row for each value that differs; of figures of the same images also by how much.
+
+    Args:
+        same_validation: whether both trainings validate on the same images.
+    """
     rows = []
     for key in {**ours, **theirs}:
         pair = ours.get(key), theirs.get(key)
         if pair[0] != pair[1]:
             known = all(isinstance(value, int | float) for value in pair) and key != "seed"
+            known = known and (same_validation or "validation" not in key)
             rows.append([key, *map(_shown, pair), f"{pair[0] - pair[1]:+.4g}" if known else ""])
     return rows
 

@@ -134,7 +134,7 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
 
 
 def leading(found: Sequence[Group], preset: str) -> Group | None:
-    """Returns the group that speaks for a preset: the longest training, then fewest changes, then most seeds.
+    """Returns the group that speaks for a preset: on official images, the longest, least changed, of most seeds.
 
     Only a training by the preset's recipe, but for its length, from random weights, scored as the preset says on the
     images that it was trained on, speaks for it; None where there is none.
@@ -142,7 +142,8 @@ def leading(found: Sequence[Group], preset: str) -> Group | None:
 
     def weight(group: Group) -> tuple:
         record = group.record
-        return record.epochs or 0, -len(record.changed), len(group.members), "-" not in record.weights
+        official, length = record.data["official"], record.epochs or 0
+        return official, length, -len(record.changed), len(group.members), "-" not in record.weights
 
     return max((group for group in found if _speaks_for(preset, group)), key=weight, default=None)
 

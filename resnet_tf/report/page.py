@@ -116,9 +116,11 @@ def cost_cells(preset: Preset, group: Group | None) -> list[str]:
     cost, record = "-", group and group.record
     if record and record.training_seconds is not None:
         cost = f"{duration(record.training_seconds)} for {epochs(record)} epochs, {record.device or 'device not said'}"
+    outcomes = [member.comparison.outcome for member in group.members] if group else []
+    measured = percent(group and group.mean) + ", not comparable" * ("not comparable" in outcomes)
     rules = list(dict.fromkeys(finding.rule for finding in check.check(preset)))
     checked = ", ".join([*rules, *(f"({name}, silenced)" for name in preset.silence)])
-    return [*described(preset), percent(group and group.mean), cost, checked or "nothing found"]
+    return [*described(preset), measured, cost, checked or "nothing found"]
 
 
 def _curves(runs: Sequence[Run], place: Path) -> list[str]:

@@ -100,10 +100,11 @@ def as_csv(measured: Sequence[Measured]) -> str:
 
 def _csv_line(one: Measured) -> dict:
     record, comparison = one.record, one.comparison
-    plain = ("preset", "run", "date", "seed", "split", "view", "weights", "resolution", "epochs", "steps", "top1")
+    plain = ("preset", "run", "date", "seed", "split", "view", "weights", "resolution", "frame", "epochs", "steps")
     low, high = record.top1_interval
     return {
         **{key: getattr(record, key) for key in plain},
+        "top1": record.top1,
         "top1_low": low,
         "top1_high": high,
         **{key: getattr(record, key) for key in ("top5", "loss", "count")},
@@ -116,6 +117,8 @@ def _csv_line(one: Measured) -> dict:
         "images": record.data["title"],
         "official": int(record.data["official"]),
         "fingerprint": record.data["fingerprint"],
+        "same_data_as_training": int(record.same_data_as_training),
         "training_seconds": record.training_seconds,
         "device": record.device,
+        "precision": record.computed_in,
     }

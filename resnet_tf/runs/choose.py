@@ -25,7 +25,12 @@ BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows none
 def all_runs(runs: str | Path, preset: str | None = None) -> list[Run]:
     """Returns the runs in a folder, copies of pretrained ones too, oldest first; of one preset where it is named."""
     paths = Path(runs).glob(f"{glob.escape(preset) if preset else '*'}/*/run.json")
-    return sorted((Run(path.parent) for path in paths), key=_age)
+    return sorted((Run(path.parent) for path in paths if not _is_alias(path.parent)), key=_age)
+
+
+def _is_alias(folder: Path) -> bool:
+    """Returns whether a folder is a link to a run beside it, such as "latest"; its results are that run's."""
+    return folder.is_symlink() and folder.resolve().parent == folder.parent.resolve()
 
 
 def _age(run: Run) -> tuple[str, str]:
@@ -73,7 +78,7 @@ def find_run(name: str, runs: str | Path) -> Run:
     """
     for folder in (Path(runs) / name, Path(name)):
         if os.path.isfile(folder / "run.json"):
-            return Run(folder)
+            return Run(folder.resolve() if _is_alias(folder) else folder)
     check_runs_folder(runs)  # a misspelt folder must not be answered with a pretrained run
     if os.path.isfile(pretrained.FOLDER / name / "run.json"):
         return Run(pretrained.FOLDER / name)

@@ -1,12 +1,15 @@
 """Comparing a result with its preset's reference, and naming what forbids it."""
 
+import contextlib
 import itertools
 import math
 from dataclasses import replace
 from typing import NamedTuple
 
+from resnet_tf.errors import UserError
 from resnet_tf.format import plural
 from resnet_tf.presets import schema
+from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import Run
@@ -108,11 +111,13 @@ def is_of_another_recipe(preset: Preset, result: Evaluation) -> bool:
     """
     if result.changed or result.preset_hash in (None, preset.hash):
         return False
-    own, which = preset.evaluation, result.weights.partition("-")[0]
     followed = replace(preset, train=replace(preset.train, precision=result.computed_in))
-    forms = itertools.product({own.view, result.view}, {own.weights, which})
-    evaluations = (replace(own, view=view, weights=weights) for view, weights in forms)
-    return result.preset_hash not in {replace(followed, evaluation=each).hash for each in evaluations}
+    hashes = set()
+    for view, weights in itertools.product(VIEWS, ("last", "best")):
+        with contextlib.suppress(UserError):  # some images have no ten crops
+            evaluation = replace(preset.evaluation, view=view, weights=weights)
+            hashes.add(replace(followed, evaluation=evaluation).hash)
+    return result.preset_hash not in hashes
 
 
 def _training_differences(result: Evaluation) -> list[str]:

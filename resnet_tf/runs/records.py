@@ -15,6 +15,18 @@ def _values(cls: type, row: dict) -> dict | None:
     return values if complete else None
 
 
+def _has_types(values: dict) -> bool:
+    """Returns whether an evaluation's values, as a file written by hand may have them, can be sorted and compared."""
+    interval = values["top1_interval"]
+    numbers = [values["top1"], *(interval if isinstance(interval, list) and len(interval) == 2 else [None])]
+    texts = [values[key] for key in ("date", "run", "preset", "split", "view", "weights")]
+    return (
+        all(isinstance(number, int | float) for number in numbers)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(values["changed"], dict)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """A training that has ended.
@@ -179,10 +191,10 @@ class Evaluation:
 
     @classmethod
     def from_row(cls, row: dict) -> "Evaluation | None":
-        """Returns the evaluation that a row stores; None for a row without the keys that a comparison needs."""
+        """Returns the evaluation that a row stores; None for a row without what a comparison needs."""
         values, data = _values(cls, row), row.get("data")
         known = isinstance(data, dict) and {"title", "fingerprint", "official"} <= set(data)
-        return cls(**values) if values and known else None
+        return cls(**values) if values and known and _has_types(values) else None
 
     def to_result(self) -> dict:
         """Returns what a preset's file keeps of a test result."""

@@ -104,7 +104,7 @@ class Run:
     @property
     def rows(self) -> list[dict]:
         """The log: one row an epoch."""
-        return files.read_rows(self.log)[0]
+        return [row for row in files.read_rows(self.log)[0] if "epoch" in row]
 
     @property
     def best_validation_top1(self) -> float | None:

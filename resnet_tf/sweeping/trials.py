@@ -154,7 +154,7 @@ def _datasets(trials: Iterable[Trial]) -> list[str]:
 
 
 def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
-    """Returns the run with a trial's recipe, seed and images: the first that is done, else the newest; or None."""
+    """Returns the run with a trial's recipe, seed and images: a scored one, or a diverged, or the newest; or None."""
     matching = []
     for run in all_runs(runs, trial.recipe.name):
         try:
@@ -164,7 +164,8 @@ def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
         identity = recipe_hash, about["seed"], about["data"]["fingerprint"]
         if not run.pretrained and identity == (trial.recipe.hash, trial.seed, fingerprint):
             matching.append(run)
-    return next((run for run in matching if is_done(run, runs)), matching[-1] if matching else None)
+    done = [run for run in matching if is_done(run, runs)] or matching[-1:]
+    return min(done, key=lambda run: run.about["status"] == "diverged", default=None)
 
 
 def is_done(run: Run, runs: str | Path) -> bool:

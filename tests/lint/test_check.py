@@ -74,6 +74,12 @@ def test_an_own_validation_folder_is_something_to_select_by(folder):
     assert check.print_check(preset(**best), data=folder(validation=6)) == 0
 
 
+def test_the_images_that_a_remedy_holds_out_can_be_spared():
+    best = preset(data={"dataset": "stl10", "image_size": 96, "validation_size": 0}, evaluation={"weights": "best"})
+    (advice,) = (found.remedy for found in check.check(best) if found.rule == "nothing-to-select-by")
+    assert "data.validation_size=1000" in advice  # of 5,000
+
+
 def test_only_images_that_are_cut_off_can_be_given_back(folder):
     dataset = sources.load("folder", folder(train=40, validation=12, test=4))
     (finding,) = check.check_on(preset(**FRAMED, train={"batch_size": 64}), dataset)

@@ -80,6 +80,7 @@ CASES = {
             {"optimizer": {**ADAM, "weight_decay": 1e-4, "decay": "decoupled"}},
         ),
         ({"optimizer": {"decay": "decoupled"}}, {"optimizer": {"decay": "decoupled", "weight_decay": 0}}),
+        ({"optimizer": {"decay": "decoupled"}}, {"optimizer": {"decay": "decoupled", "momentum": 0}}),
         (
             {"optimizer": {"decay": "decoupled"}},
             {"optimizer": {"name": "muon", "learning_rate": 0.02, "weight_decay": 0.1, "decay": "decoupled"}},

@@ -70,6 +70,16 @@ def test_precision_is_the_one_asked_for_whatever_keras_is_set_to():
     assert keras.config.dtype_policy().name == "float32"
 
 
+def test_a_loaded_network_computes_in_float32_whatever_keras_is_set_to(tmp_path):
+    weights.save(build_network(preset(), 4), tmp_path / "last.npz", {})
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        loaded, _ = load_network(preset(), 4, tmp_path / "last.npz")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
+
+
 def test_the_seed_decides_the_weights():
     first, again, other = (build_network(preset(), 4, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.get_layer("stem").kernel, again.get_layer("stem").kernel)

@@ -57,6 +57,7 @@ def test_initial_norms_start_at_one_or_zero():
         (False, "basic", "norm2"),
         (True, "basic", "norm2"),
         (True, "bottleneck", "norm3"),
+        (True, "single", "norm1"),
     ):
         model = resnet(
             num_residual_units=2, filters=(4, 6), shortcut="projection", unit=unit, zero_last_scale=zero_last_scale

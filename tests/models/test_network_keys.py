@@ -157,6 +157,7 @@ def test_folded_and_saved_it_computes_the_same(tmp_path):
     [
         ({"activation": "gelu", "negative_slope": 0.1}, "negative_slope"),
         ({"norm_scale": False, "zero_last_scale": True}, "norm_scale"),
+        ({"shortcut": "none", "zero_last_scale": True}, "shortcut"),
         ({"initializer": "dirac", "unit": "bottleneck", "groups": 2}, "groups"),
         ({"logit_scale": 0}, "logit_scale"),
         ({"stem_bias": True}, "stem_bias"),
@@ -166,3 +167,18 @@ def test_what_does_not_fit_is_refused(keys, named):
     error = user_error(build, Network, {"num_residual_units": 1, **keys}, "'model'")
     assert error.code == "preset-wrong-value"
     assert named in str(error)
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ({"shortcut": "identity"}, "preset-wrong-value"),
+        ({"activation": "swish"}, "preset-wrong-value"),
+        ({"norm_momentum": 5.0}, "preset-wrong-value"),
+        ({"filter": (16, 32)}, "preset-unknown-key"),
+    ],
+)
+@pytest.mark.parametrize("network", [None, Network(num_residual_units=1)], ids=["alone", "changed"])
+def test_a_slip_in_a_key_given_directly_is_refused(network, keys, code):
+    given = {} if network else {"num_residual_units": 1}
+    assert user_error(resnet, network, **given, **keys).code == code

@@ -283,7 +283,11 @@ def test_mixed_precision_comes_near_float32(policy, error):
 
 @pytest.mark.parametrize(
     ("name", "value", "usual"),
-    [("image_data_format", "channels_first", "channels_last"), ("floatx", "float16", "float32")],
+    [
+        ("image_data_format", "channels_first", "channels_last"),
+        ("floatx", "float16", "float32"),
+        ("dtype_policy", "bfloat16", "float32"),
+    ],
 )
 def test_settings_under_which_keras_builds_another_network_are_refused(name, value, usual):
     choose = getattr(keras.config, f"set_{name}")

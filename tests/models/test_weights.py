@@ -110,6 +110,8 @@ def test_another_width_or_number_of_classes_is_explained(saved):
     assert "Nothing was loaded." in wider
     per_pixel = str(refused(small(statistics_shape=(8, 8, 3)), saved))
     assert "2 have another shape or type (first: normalization/mean, float32 (3,) for float32 (8, 8, 3))" in per_pixel
+    assert "`data.normalize`" in per_pixel
+    assert "`model`" in wider
 
 
 def test_what_is_no_weight_file(tmp_path):

@@ -141,6 +141,8 @@ def test_wrong_arguments_are_answered_with_the_right_ones():
         "os.system('true')",
         "pad_crop(__import__('os').getpid())",
         "pad_crop(*[4])",
+        "pad_crop({[]})",
+        "rotate(45, fill={[]: 1})",
         "[pad_crop(4)]",
         "(lambda: 4)()",
         "pad_crop(4)\0",

@@ -82,3 +82,12 @@ def test_a_result_of_before_the_preset_was_edited_is_of_an_earlier_recipe():
     assert "earlier" not in listing.recorded(trained)
     edited = replace(trained, optimizer=replace(trained.optimizer, learning_rate=0.5))
     assert "an earlier recipe" in listing.recorded(edited)
+
+
+def test_best_weights_of_several_seeds_share_a_row_though_their_epochs_differ():
+    mine = replace(load("3"), evaluation=replace(load("3").evaluation, weights="best"))
+    row = {"view": "1-crop", "weights": "best", "steps_planned": 100, "trained": 100, "data": {"title": "cifar10"}}
+    found = zip((90.0, 91.0, 90.2), (97, 99, 90), strict=True)
+    seeds = [{**row, "seed": seed, "test_top1": top1, "epochs": epochs} for seed, (top1, epochs) in enumerate(found)]
+    assert listing.recorded(replace(mine, results=seeds)) == "90.40 % (mean of 3 seeds, best epochs)"
+    assert listing.recorded(replace(mine, results=[{**seeds[0], "trained": 50}, seeds[1]])) == "91.00 % (99 epochs)"

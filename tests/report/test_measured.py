@@ -7,7 +7,7 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from ledger_rows import ROWS, grouped, row
+from ledger_rows import COPY, ROWS, grouped, row
 
 from resnet_tf.presets import schema
 from resnet_tf.report import measured, tables
@@ -186,6 +186,24 @@ def test_a_preset_made_longer_still_speaks_for_itself_and_another_recipe_does_no
     assert measured.leading(grouped(*rows), "3").seeds == [1]
 
 
+def test_longer_trainings_on_a_copy_do_not_speak_where_there_are_some_on_official_images(shipped):
+    copy = {"name": "cifar10", "title": COPY, "fingerprint": "c" * 64, "official": False}
+    on_a_copy = row(seed=1, correct=5500, epochs=101, data=copy)
+    assert measured.leading(grouped(row(), on_a_copy, preset=shipped["3"]), "3").seeds == [0]
+    assert measured.leading(grouped(on_a_copy, preset=shipped["3"]), "3").seeds == [1]
+
+
+@pytest.mark.parametrize("setting", [{"weights": "best"}, {"view": "mirror"}], ids=lambda values: next(iter(values)))
+def test_a_run_that_was_to_be_scored_otherwise_is_of_the_presets_recipe(tmp_path, shipped, setting):
+    """eval.py scores it by the preset's view and weights nevertheless."""
+    preset = shipped["3"]
+    trained = replace(preset, evaluation=replace(preset.evaluation, **setting))
+    assert trained.hash != preset.hash
+    ledger.append(tmp_path, ledger.EVALUATED, row(preset_hash=trained.hash))
+    (one,) = measured.gather(tmp_path, shipped)
+    assert not one.record.changed
+
+
 def test_csv_is_the_ledger(found):
     read = list(csv.DictReader(io.StringIO(tables.as_csv(found))))
     assert len(read) == len(ROWS)
@@ -195,6 +213,7 @@ def test_csv_is_the_ledger(found):
         assert json.loads(cells["changed"]) == one.record.changed
         assert cells["run"] == one.record.run
         assert (cells["official"] == "1") == one.record.data["official"]
+        assert (cells["precision"], cells["same_data_as_training"], cells["frame"]) == ("float32", "1", "")
 
 
 def test_markdown_has_a_line_for_each_result_and_as_many_cells(found):

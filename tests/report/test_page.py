@@ -87,6 +87,14 @@ def test_verdicts_are_worked_out_by_hand(runs):
     assert (shown["5", "0"]["reference"], shown["5", "0"]["verdict"].strip()) == ("-", "no reference")
 
 
+def test_costs_say_where_a_figure_is_not_comparable_with_the_reference_beside_it(runs):
+    headings, *rows = Page(written(runs)).tables[-1]
+    shown = {cells[0]: dict(zip(headings, cells, strict=True)) for cells in rows}
+    assert (shown["1"]["reference"], shown["1"]["measured"]) == ("85.92 %", "85.80 %")
+    assert (shown["4"]["reference"], shown["4"]["measured"]) == ("86.59 %", "80.00 %, not comparable")
+    assert (shown["5"]["reference"], shown["5"]["measured"]) == ("-", "86.50 %")
+
+
 def test_page_asks_for_nothing_outside(runs):
     text = written(runs)
     read = Page(text)

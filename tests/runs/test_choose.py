@@ -24,6 +24,17 @@ def test_runs_are_found_by_name_and_by_path(tmp_path, clock, monkeypatch):
     assert find_run(run.folder.name, tmp_path / "elsewhere").name == run.name
 
 
+def test_a_link_to_a_run_beside_it_is_that_run(tmp_path, clock):
+    """Results under a name such as "latest" would stand for another run when the link is moved."""
+    run, elsewhere = create_run(PRESET, 0, tmp_path / "runs"), create_run(PRESET, 1, tmp_path / "disk")
+    links = run.folder.with_name("latest"), run.folder.with_name(elsewhere.folder.name)
+    for link, target in zip(links, (run, elsewhere), strict=True):
+        link.symlink_to(target.folder)
+    assert [one.name for one in all_runs(tmp_path / "runs")] == [run.name, elsewhere.name]
+    assert find_run("mine/latest", tmp_path / "runs").name == run.name
+    assert find_run(str(links[1]), tmp_path / "runs").folder == links[1]  # a run that lies on another disk
+
+
 @pytest.mark.parametrize("name", ["mine/20260101T120001Z-s0", "", "mine", "a" * 5000, "nul\0"])
 def test_run_that_is_not_there(tmp_path, clock, name):
     assert user_error(find_run, name, tmp_path).code == "run-not-found"
@@ -178,7 +189,8 @@ def test_where_the_best_weights_answer_their_validation_decides(tmp_path, finish
     runs = []
     for epochs in ((90.0, 50.0), (70.0, 60.0)):
         runs.append(finished(epochs[-1], scored_at_its_best))
-        runs[-1].log.write_text("".join(json.dumps({"validation_top1": top1}) + "\n" for top1 in epochs))
+        rows = ({"epoch": epoch, "validation_top1": top1} for epoch, top1 in enumerate(epochs, start=1))
+        runs[-1].log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found, line = chosen(tmp_path)
     assert found.name == runs[0].name
     assert "validation 90.00 %" in line

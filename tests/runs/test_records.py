@@ -90,6 +90,14 @@ def test_a_row_without_what_a_comparison_needs_is_none(key):
     assert Evaluation.from_row({name: value for name, value in EVALUATED.items() if name != key}) is None
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("date", None), ("run", 4), ("changed", None), ("top1", "90"), ("top1_interval", None), ("top1_interval", [1])],
+)
+def test_a_row_of_wrong_types_is_none(key, value):
+    assert Evaluation.from_row({**EVALUATED, key: value}) is None
+
+
 def test_a_preset_keeps_of_a_result_all_that_a_comparison_needs():
     record = Evaluation.from_row(EVALUATED)
     result = record.to_result()

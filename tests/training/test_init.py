@@ -142,7 +142,7 @@ def test_its_result_is_compared_with_no_reference(fine_tune, trained, tiny_prese
 
 def test_a_network_that_computes_otherwise_than_the_one_it_takes_its_weights_from_is_named(fine_tune):
     """Another activation fits by the shapes of the weights, and is no mistake by itself."""
-    same = {"norm_momentum": 0.5, "initializer": "he_fan_out"}  # of the training alone
+    same = {"norm_momentum": 0.5, "norm_scale": False, "initializer": "he_fan_out"}  # of the training alone
     logged = listen()
     run = fine_tune(model={"activation": "gelu", "head_bias": True, **same})
     assert run.about["init"]["differs"] == {"model.activation": ["relu", "gelu"]}
