@@ -200,7 +200,7 @@ def test_where_the_best_weights_answer_their_validation_decides(tmp_path, finish
 def test_runs_compete_by_the_weights_that_the_preset_scores(tmp_path, finished, mine):
     steady = finished(80.0)
     lucky = finished(50.0, variant(evaluation={"weights": "best"}))  # the same training
-    lucky.log.write_text(json.dumps({"validation_top1": 90.0}) + "\n")
+    lucky.log.write_text(json.dumps({"epoch": 1, "validation_top1": 90.0}) + "\n")
     found, line = chosen(tmp_path, mine)
     assert found.name == steady.name
     assert "validation 80.00 %" in line
