@@ -13,12 +13,14 @@ def trial(**values) -> Evaluation:
     return Evaluation.from_row(row("quick", **{"split": "validation", "epochs": 3.0, **values}))
 
 
-def test_a_trial_keeps_its_figures_and_loses_the_path_of_its_images(tmp_path):
+def test_a_trial_keeps_its_figures_and_loses_all_paths(tmp_path):
     data = {"name": "cifar10", "title": "cifar10", "fingerprint": "f" * 64, "official": True, "source": "/somewhere"}
     path = tmp_path / "trials.json"
-    path.write_text(collect_trials.to_json([trial(data=data, correct=9000)]))
+    tuned = {"changed": {"train.init": ["/somewhere/runs/1/a", None]}, "init": "1/a"}
+    path.write_text(collect_trials.to_json([trial(data=data, correct=9000, **tuned)]))
     (read,) = collect_trials.read(path)
     assert (read.top1, read.epochs, read.split) == (90.0, 3.0, "validation")
+    assert read.changed == {"train.init": ["1/a", None]}
     assert "/somewhere" not in path.read_text()
 
 
