@@ -37,10 +37,7 @@ def to_json(records: Iterable[Evaluation]) -> str:
     rows = []
     for record in records:
         row = {key: value for key, value in record.to_row().items() if key not in LEFT_OUT}
-        changed = record.changed
-        if record.init and "train.init" in changed:  # as a path or a name; the run's name says as much
-            changed = {**changed, "train.init": [record.init, changed["train.init"][1]]}
-        rows.append({**row, "changed": changed, "data": {key: record.data[key] for key in DATA}})
+        rows.append({**row, "data": {key: record.data[key] for key in DATA}})
     return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n"
 
 

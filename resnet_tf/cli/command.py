@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from resnet_tf import installation
+from resnet_tf import files, installation
 from resnet_tf.errors import Stopped, UserError, shown, unknown
 from resnet_tf.format import printable
 from resnet_tf.imports import quick_import
-from resnet_tf.log import print_handler
+from resnet_tf.log import logger, print_handler
 from resnet_tf.presets import preset_files, schema
 from resnet_tf.runs.run import RUNS
 
@@ -179,6 +179,19 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 BACKENDS = ("tensorflow", "jax")
+
+
+def write(name: str, content: str) -> None:
+    """Writes a file and says so; "-" is standard output.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if name == "-":
+        print(content, end="")
+        return
+    files.save(name, content)
+    logger.info(f"written: {name}")
 
 
 def start_tensorflow() -> None:

@@ -27,7 +27,7 @@ def parser() -> command.Parser:
     what = options.add_argument_group("output")
     what.add_argument("--top", type=int, metavar="K", help="number of classes per photo (default: 3, or both of two)")
     what.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    what.add_argument("--csv", metavar="FILE", help="also write a CSV file")
+    what.add_argument("--csv", metavar="FILE", help="also write a CSV file; - prints it instead of the table")
     what.add_argument("--figure", metavar="FILE", help="also plot a contact sheet (.png, .pdf, .svg)")
     command.add_run_options(options)
     return options
@@ -39,6 +39,9 @@ def main(arguments: list[str]) -> None:
     if not options.photos:
         call = installation.call("predict")
         raise UserError(f"name at least one photo, folder or pattern: {call} photo.jpg", "no-photo-named")
+    printed = options.csv == "-"
+    if printed and options.json:
+        raise UserError("one format can be printed at a time. Received: --json and --csv -.", "options-conflict")
     if options.csv:
         files.check_folder(options.csv)
     if options.figure:
@@ -47,7 +50,7 @@ def main(arguments: list[str]) -> None:
 
     paths = photos.find(options.photos)
 
-    log.print_handler.to_stderr = options.json
+    log.print_handler.to_stderr = options.json or printed
     run = choose_run(options.preset, options.run, options.runs, "predict")
     command.start_tensorflow()
     from resnet_tf.prediction import contact_sheet, table
@@ -66,10 +69,10 @@ def main(arguments: list[str]) -> None:
     title = "; ".join(filter(None, (about, table.score(rows))))
     if options.json:
         print(table.as_json(rows))
-    else:
+    elif not printed:
         table.print_table(rows, predictor.rule)
     log.logger.info(about)
-    writes = [lambda: table.write_csv(rows, options.csv)] if options.csv else []
+    writes = [lambda: command.write(options.csv, table.as_csv(rows))] if options.csv else []
     if options.figure:
         writes.append(lambda: contact_sheet.draw(rows, shown, options.figure, title))
     try_each(writes)

@@ -52,25 +52,16 @@ def main(arguments: list[str]) -> None:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print(compare.as_text(sections, ours, theirs, width))
         if options.html:
-            write(options.html, page.comparison_page(ours, theirs, sections, Path(options.html)))
+            command.write(options.html, page.comparison_page(ours, theirs, sections, Path(options.html)))
         return
     presets, runs = preset_files.readable(), choose.own_runs(options.runs)
     found = measured.gather(options.runs, presets)
     writes = []
     if options.markdown:
-        writes.append(lambda: write(options.markdown, tables.markdown(found, measured.groups(found))))
+        writes.append(lambda: command.write(options.markdown, tables.markdown(found, measured.groups(found))))
     if options.csv:
-        writes.append(lambda: write(options.csv, tables.as_csv(found)))
+        writes.append(lambda: command.write(options.csv, tables.as_csv(found)))
     if options.html or not writes:
         place = Path(options.html or "report.html")
-        writes.append(lambda: write(str(place), page.report_page(presets, found, runs, place)))
+        writes.append(lambda: command.write(str(place), page.report_page(presets, found, runs, place)))
     try_each(writes)
-
-
-def write(name: str, content: str) -> None:
-    """Writes a file and says so; "-" is standard output."""
-    if name == "-":
-        print(content, end="")
-        return
-    files.save(name, content)
-    log.logger.info(f"written: {name}")

@@ -11,11 +11,9 @@ the terminal, the CSV file and the figure show it as `printable` gives it.
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_tf import files
 from resnet_tf.format import printable
 from resnet_tf.runs.comparison import wilson_interval
 
@@ -57,13 +55,10 @@ def as_json(rows: Sequence[dict]) -> str:
     return json.dumps(list(rows), indent=2, allow_nan=False)
 
 
-def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
-    """Writes file, error, width, height, class_1, probability_1, class_2 ... as UTF-8, a line a row.
+def as_csv(rows: Sequence[dict]) -> str:
+    """Returns the rows as CSV, a line each: file, error, width, height, class_1, probability_1, class_2 ...
 
     A text that a spreadsheet would take for a formula gets a ' in front.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     places = range(max((len(row["top"]) for row in rows), default=0))
     names = ["file", "error", "width", "height"]
@@ -75,7 +70,7 @@ def write_csv(rows: Sequence[dict], path: str | os.PathLike) -> None:
         guesses = [value for guess in row["top"] for value in (_cell(guess["class"]), guess["probability"])]
         cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"], *guesses]
         writer.writerow(cells + [None] * (len(names) - len(cells)))
-    files.save(path, text.getvalue())
+    return text.getvalue()
 
 
 def _cell(text: str) -> str:

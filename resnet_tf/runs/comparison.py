@@ -140,10 +140,14 @@ def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
 
 
 def changes_of_run(run: Run, against: Preset | None = None) -> dict[str, list]:
-    """Returns where a run's recipe departs from a preset; default: its own preset, as that was when it began."""
-    if against is not None:
-        return training_changes(run.preset, against)
-    return _of_training(run.about.get("changed") or {})
+    """Returns where a run's recipe departs from a preset; default: its own preset, as that was when it began.
+
+    A run whose weights it started from is called by its name, not by the path or preset that the recipe names.
+    """
+    changed = _of_training(run.about.get("changed") or {}) if against is None else training_changes(run.preset, against)
+    if "train.init" in changed and "init" in run.about:
+        changed["train.init"] = [run.about["init"]["run"], changed["train.init"][1]]
+    return changed
 
 
 def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:

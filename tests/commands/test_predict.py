@@ -1,6 +1,9 @@
 """predict.py as a user meets it, and the prediction from Python."""
 
+import csv
+import io
 import json
+import os
 import re
 import shutil
 
@@ -32,8 +35,8 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
     good = sorted((image_tree / "test" / "cat").iterdir())[:2]
     bad = tmp_path / "notes.jpg"
     bad.write_text("not a picture")
-    csv, figure = tmp_path / "out.csv", tmp_path / "sheet.png"
-    arguments = (good[0], bad, good[1], "--runs", home / "runs", "--json", "--csv", csv, "--figure", figure)
+    table, figure = tmp_path / "out.csv", tmp_path / "sheet.png"
+    arguments = (good[0], bad, good[1], "--runs", home / "runs", "--json", "--csv", table, "--figure", figure)
     run_command(predict_command, *arguments, code=0)
     captured = capsys.readouterr()
     rows = json.loads(captured.out)
@@ -44,8 +47,19 @@ def test_photos_get_a_row_each_and_a_bad_one_its_reason(home, image_tree, tmp_pa
         assert probabilities == sorted(probabilities, reverse=True)
         assert len(probabilities) == 3
     assert "tiny/" in captured.err  # says which run it used
-    assert len(csv.read_text().splitlines()) == 4
+    assert len(table.read_text().splitlines()) == 4
     assert Image.open(figure).format == "PNG"
+
+
+def test_csv_is_printed_alone(home, image_tree, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    photos = sorted((image_tree / "test" / "cat").iterdir())[:2]
+    run_command(predict_command, *photos, "--runs", home / "runs", "--csv", "-", code=0)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == list(map(str, photos))
+    run_command(predict_command, *photos, "--runs", home / "runs", "--csv", "-", "--json", code=2)
+    assert capsys.readouterr().out == ""
+    assert not os.path.exists("-")
 
 
 def test_what_cannot_be_written_costs_neither_the_table_nor_the_other_file(home, image_tree, tmp_path, capsys):

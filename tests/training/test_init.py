@@ -131,6 +131,7 @@ def test_its_result_is_compared_with_no_reference(fine_tune, trained, tiny_prese
     assert row["changed"]["train.init"] == [str(trained.folder), None]
     result = resnet_tf.evaluate(run, data=str(image_tree))
     assert result["init"] == trained.name
+    assert result["changed"]["train.init"] == [trained.name, None]  # no path of this machine in a preset's file
     # Where the preset itself starts so, nothing of it has changed, and still it is no training from nothing.
     own = load_preset({**tiny_preset, "train": {"epochs": 1, "init": str(trained.folder)}}, reference={"test_top1": 50})
     result = resnet_tf.evaluate(train_preset(own, str(image_tree), tmp_path / "own"), data=str(image_tree))
