@@ -1,5 +1,6 @@
 """Where the files that come with the code lie, and what the commands are called: in a clone, or installed by pip."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,9 +16,16 @@ def program() -> str:
 
 
 def call(command: str) -> str:
-    """Returns how the user of this process calls a command: "python train.py", or "resnet-tf train" from anywhere."""
-    anywhere = INSTALLED or _started_as_module() or Path(sys.argv[0]).stem == "resnet-tf"
-    return f"{program()} {command}" if anywhere else f"python {command}.py"
+    """Returns how the user of this process calls a command: "python train.py", or "resnet-tf train" from anywhere.
+
+    A clone's script is called where it lies: "python ~/resnet_tf/train.py".
+    """
+    started = Path(sys.argv[0])
+    if INSTALLED or _started_as_module() or started.stem == "resnet-tf":
+        return f"{program()} {command}"
+    script = started.parent / f"{command}.py"
+    known = started.suffix == ".py" and script.resolve() == FILES / script.name
+    return f"python {shlex.quote(str(script)) if known else script.name}"
 
 
 def _started_as_module() -> bool:

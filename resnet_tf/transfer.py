@@ -2,17 +2,19 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
+from resnet_tf.datasets.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
 from resnet_tf.models import weights
 from resnet_tf.models.build import build_network
 from resnet_tf.presets.network import Network
+from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import RUNS, Run
 
@@ -77,33 +79,77 @@ class Start(NamedTuple):
     Attributes:
         content: of the weight file.
         about: what run.json keeps: "run", "weights" ("last" or "best"), "sha256", "head" (whether it was loaded),
-            "arrays" (how many were) and "differs" (see `_differences`).
+            "arrays" (how many were), "differs" (see `_differences`), "trained_on" (see `_trained_on`) and
+            "validation_seen" (how many of the new validation images the weights were trained on).
     """
 
     content: bytes
     about: dict
 
 
-def start_from(source: Run, network: keras.Model, model: Network, class_names: Sequence[str]) -> Start:
+def source_of(preset: Preset, runs: str | Path) -> Run | None:
+    """Returns the run whose weights a training of the preset starts from; None: random ones.
+
+    Args:
+        runs: the folder in which it is looked for; the training's own, which may not exist yet.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    return None if preset.train.init is None else named_run(preset.train.init, runs, "start from", new_folder=True)
+
+
+def start_from(source: Run, network: keras.Model, preset: Preset, dataset: Dataset, seed: int) -> Start:
     """Loads a run's weights into the network of a new training, all but the head where the classes are others.
 
     Input normalisation and batch norm's running statistics are among them: the other weights expect these.
 
     Args:
-        model: of the new training's preset.
-        class_names: of the new training.
+        preset, dataset, seed: of the new training.
 
     Raises:
         UserError: the run has no weights, or they do not fit into the network.
     """
     which = source.preset.last_phase.evaluation.weights
-    path, head = source.weights(which), list(class_names) == source.about["class_names"]
+    path, head = source.weights(which, choosable=False), list(dataset.class_names) == source.about["class_names"]
     weights.load(network, path, head)
     content = path.read_bytes()
     arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.weights)
     digest = hashlib.sha256(content).hexdigest()
-    about = {"run": source.name, "weights": which, "sha256": digest, "head": head, "arrays": arrays}
-    return Start(content, {**about, "differs": _differences(source.preset.model, model, head)})
+    trained_on = _trained_on(source)
+    about = {
+        "run": source.name,
+        "weights": which,
+        "sha256": digest,
+        "head": head,
+        "arrays": arrays,
+        "differs": _differences(source.preset.model, preset.model, head),
+        "trained_on": trained_on,
+        "validation_seen": _validation_seen(trained_on, dataset, preset.data.validation_size, seed),
+    }
+    return Start(content, about)
+
+
+def _trained_on(run: Run) -> list[dict]:
+    """Returns what decides on which images a run's weights were trained, by it and by the runs that it started from."""
+    own = {"fingerprint": run.about["data"]["fingerprint"], "seed": run.about["seed"]}
+    own["validation_size"] = run.preset.data.validation_size
+    return [*run.about.get("init", {}).get("trained_on", []), own]
+
+
+def _validation_seen(trained_on: list[dict], dataset: Dataset, validation_size: int, seed: int) -> int:
+    """Returns how many images that a training holds out its initial weights were trained on.
+
+    Each seed and size holds out other images of a data set without a validation split of its own.
+    """
+    labels = dataset.train.labels
+    if dataset.validation is not None:
+        return 0
+    seen = np.zeros(len(labels), bool)
+    for earlier in trained_on:
+        if earlier["fingerprint"] == dataset.fingerprint:
+            seen[split_train_validation(labels, earlier["validation_size"], earlier["seed"])[0]] = True
+    return int(seen[split_train_validation(labels, validation_size, seed)[1]].sum())
 
 
 def _differences(before: Network, now: Network, head: bool) -> dict[str, list]:
@@ -126,7 +172,17 @@ def describe_start(init: dict) -> str:
     """Returns a line for people on what `start_from` did."""
     head = "the head among them" if init["head"] else "all but the head, whose classes are others"
     differs = [f"{key} ({old} there, {new} here)" for key, (old, new) in init.get("differs", {}).items()]
-    return (
+    line = (
         f"starts from the {init['weights']} weights of {init['run']}: {init['arrays']} arrays, {head}; input "
         "normalisation is that run's too"
-    ) + (f". Its network differs in {', '.join(differs)}" if differs else "")
+    )
+    if differs:
+        line += f". Its network differs in {', '.join(differs)}"
+    if seen := init.get("validation_seen"):
+        earlier = init["trained_on"][-1]
+        line += (
+            f". These weights were trained on {seen:,} of the validation images: the validation accuracy will be too "
+            f"high, and no run is chosen by it. That run had seed {earlier['seed']} and "
+            f"data.validation_size={earlier['validation_size']}"
+        )
+    return line

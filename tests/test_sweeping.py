@@ -143,7 +143,7 @@ def test_a_trial_that_diverged_is_done_and_runs_of_other_versions_are_passed_ove
 
 def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     top1 = {"3/a": 80.0, "3/b": 82.0, "3/c": 87.0}
-    rows = {name: SimpleNamespace(top1=value, data={"title": "cifar10"}) for name, value in top1.items()}
+    rows = {name: SimpleNamespace(top1=value, data={"title": "cifar10"}, init=None) for name, value in top1.items()}
     monkeypatch.setattr(trials, "latest_test_result", lambda run, runs: rows[run.name])
     preset = str(ROOT / "presets" / "3.json")
     outcomes = [Outcome(Trial.of(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
@@ -151,6 +151,9 @@ def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
         trials.report(outcomes, tmp_path)
         == "3: test top-1 83.00 +/- 3.61 %, seeds 0, 1, 2, cifar10, from 80.00 to 87.00 %"
     )  # variance 13
+    rows["3/c"].init = "quick/a"  # its preset names another network than it did for the first seeds
+    means = [line.partition(", seed")[0] for line in trials.report(outcomes, tmp_path).splitlines()]
+    assert means == ["3: test top-1 81.00 +/- 1.41 %", "3 from quick/a: test top-1 87.00 %"]
 
 
 def test_the_error_of_a_failed_task_is_one_line(tiny, tmp_path, monkeypatch):

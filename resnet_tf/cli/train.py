@@ -19,7 +19,7 @@ EXAMPLES = """\
   python train.py --preset 4 --resume                     resume after Ctrl-C or a crash, with the run's own recipe
   python train.py --resume 4/20260101T120000Z-s0 --set train.epochs=120       make a run longer
   python train.py --preset 3 --set train.epochs=3 --seed 1
-  python train.py --preset mine.json --init quick-long    fine-tune: start from the weights of a preset's best run
+  python train.py --preset 4 --init 4 --set optimizer.learning_rate=0.005     start from the weights of its best run
   python train.py --preset 4 --check                      check the recipe for known mistakes
   python train.py --preset 4 --summary                    show the network, stage by stage
   python train.py --preset 4 --summary --figure network.png

@@ -126,8 +126,8 @@ def evaluate(
     record = dataclasses.replace(record, verdict=comparison.verdict(reference, record))
     stored = Predictions(fingerprint_of_order(dataset, part, chosen), *scores.predictions, record.updates)
     plots = _plots(record, diagnosis, batches, dataset.class_names) if diagnose else {}
-    own = split == "validation" and frame is None and record.same_data_as_training and math.isfinite(scores.loss)
-    return Result(record, stored, plots, diagnosis.calibrated() if own else None)
+    own = split == "validation" and frame is None and record.same_data_as_training and not run.validation_seen
+    return Result(record, stored, plots, diagnosis.calibrated() if own and math.isfinite(scores.loss) else None)
 
 
 def dataset_of(run: Run, data: str | None) -> Dataset:
@@ -159,6 +159,8 @@ def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, Ar
         raise UserError(
             "--split validation needs a preset with data.validation_size above 0. Received: 0.", "no-validation-split"
         )
+    if run.validation_seen:
+        logger.info(f"the weights that the run started from were trained on {run.validation_seen:,} of these images")
     return "train", held_out, dataset.train.take(held_out)
 
 

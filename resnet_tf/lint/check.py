@@ -48,7 +48,8 @@ def check(
     """Applies every rule to each phase of a preset, without those that it silences; errors cannot be silenced.
 
     Args:
-        images: in the training split, without validation; default: as the data set's catalogue entry says.
+        images: in the training split, with those held out for validation; default: as the data set's catalogue entry
+            says.
         classes: default: likewise.
         history: rows of an earlier run's log, in which the noise of its metrics is measured.
         own_validation: images in the data set's own validation split; None: it has none.
@@ -60,11 +61,11 @@ def check(
         if name not in RULES:
             raise unknown(f"rule in 'silence' of preset {preset.name}:", name, RULES, "rule-unknown")
     known = DATASETS[preset.data.dataset]
-    if images is None and known.train_size is not None:
-        images = max(0, known.train_size - preset.data.validation_size)
-    held_out = 0
-    if own_validation is None:
-        held_out = min(preset.data.validation_size, known.train_size or preset.data.validation_size)
+    available = known.train_size if images is None else images
+    held_out = preset.data.validation_size if own_validation is None else 0
+    if available is not None:
+        held_out = min(held_out, available)
+        images = available - held_out
     unknown_folder = images is None and own_validation is None
     validation = own_validation or held_out or (None if unknown_folder else 0)
     phases, findings = preset.in_phases, []
@@ -82,8 +83,7 @@ def check(
 def check_on(preset: Preset, dataset: "Dataset", history: Sequence[dict] = ()) -> list[Finding]:
     """Applies the rules as `check` does, to a preset and the images that it is to train on."""
     own_validation = None if dataset.validation is None else len(dataset.validation)
-    held_out = preset.data.validation_size if own_validation is None else 0
-    return check(preset, max(0, len(dataset.train) - held_out), dataset.classes, history, own_validation)
+    return check(preset, len(dataset.train), dataset.classes, history, own_validation)
 
 
 def print_check(preset: Preset, run: Run | None = None, data: str | None = None) -> int:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-BLOCK = 500  # images measured at a time: their float64 copies stay small
+BLOCK = 500 * 32**2  # pixels measured at a time: their float64 copies stay small, 12 MB
 
 
 @keras.saving.register_keras_serializable(package="resnet_tf", name="Drawn")  # its name in .keras files
@@ -94,7 +94,8 @@ class InputNormalization(keras.layers.Layer):
             self.build(None)
         blocks = images
         if hasattr(images, "shape"):
-            blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+            size = max(1, BLOCK // math.prod(images.shape[1:3]))
+            blocks = (images[start : start + size] for start in range(0, len(images), size))
         axes = tuple(range(4 - len(self.statistics_shape)))  # all images, and all pixels for one value per channel
         total, squares, count = 0.0, 0.0, 0
         for block in blocks:

@@ -123,7 +123,9 @@ def set_whitening(model: keras.Model, filters) -> None:
 def _stem(x, build: "_Builder"):
     network, stem = build.network, build.network.stem_shape
     if stem.whitened:
-        fixed = {"use_bias": False, "trainable": False, "name": "whitening"}
+        # Random until `set_whitening`, like those of any other convolution.
+        start = NumpyInitializer("normal", math.sqrt(2 / (3 * stem.kernel**2)), _layer_seed(build.seed, "whitening"))
+        fixed = {"use_bias": False, "trainable": False, "kernel_initializer": start, "name": "whitening"}
         x = layers.Conv2D(stem.responses, stem.kernel, stem.strides, **fixed)(x)
         x = ops.concatenate([x, -x], axis=-1)
         if network.stem_bias:

@@ -24,8 +24,7 @@ def sample_images(preset: Preset, split: ArraySplit | FileSplit) -> np.ndarray |
     sample = split.take(np.unique(np.linspace(0, len(split) - 1, SAMPLE).astype(int)))
     batches = evaluation_batches(preset.in_phases[0], sample, "1-crop")
     with naming_broken_files():
-        images = np.concatenate([images[:, 0].numpy() for images, _ in batches.dataset()])
-    return images.astype(np.uint8)
+        return np.concatenate([images[:, 0].numpy().astype(np.uint8) for images, _ in batches.dataset()])
 
 
 def _measures(preset: Preset) -> bool:

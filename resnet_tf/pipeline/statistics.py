@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BLOCK = 500  # images taken at a time: float64 copies of a block stay small
+_BLOCK = 500 * 32**2  # pixels taken at a time: float64 copies of a block stay small, 12 MB
 _PATCHED = 2000  # images whose patches are looked at: nearly two million at 32 pixels
 
 
@@ -114,5 +114,6 @@ def _components(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(images), _BLOCK):
-        yield images[start : start + _BLOCK].astype(np.float64)
+    count = max(1, _BLOCK // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), count):
+        yield images[start : start + count].astype(np.float64)

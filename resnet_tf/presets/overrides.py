@@ -46,6 +46,8 @@ def apply_settings(preset: Preset, settings: list[str]) -> Preset:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = text
+        if key == "train.init" and isinstance(value, int | float):
+            value = text  # a preset's name, such as 4
         overrides.append((key, value))
     return _apply_together(preset, tuple(overrides))
 

@@ -21,7 +21,8 @@ class Data:
             no augmentation.
         normalize: what is subtracted and divided by: "per_channel" (each channel's mean and standard deviation over the
             training images), "per_pixel" (the mean training image, as in the paper) or "imagenet" (the published
-            means and deviations).
+            means and deviations). Of training images on disk an even sample of 1,000 is measured, in the frame of the
+            evaluation.
         image_size: height and width in pixels at which the network is trained.
     """
 

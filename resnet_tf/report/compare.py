@@ -133,22 +133,24 @@ def _figures(run: Run, runs: str | Path) -> dict:
     figures |= {"best validation_top1": run.best_validation_top1, "training seconds": run.about.get("seconds")}
     for row in ledger.evaluations_of(run, runs):
         if is_present(run, row):
-            title = f"{_images(row)} ({row.view}, {row.weights} weights, {row.resolution} px)"
+            title = f"{_images(run, row)} ({row.view}, {row.weights} weights, {row.resolution} px)"
             figures |= {f"{title}, {key}": getattr(row, key) for key in ("top1", "top5", "loss")}
     return figures
 
 
-def _images(row: Evaluation) -> str:
+def _images(run: Run, row: Evaluation) -> str:
     """Returns a name of the images that were scored, which different images do not share."""
     copy = "" if row.data["official"] else f" {row.data['fingerprint'][:8]}"
-    held_out = f", {row.count:,} held out by seed {row.seed}" if row.split == "validation" else ""
+    cut_off = row.split == "validation" and not run.about.get("own_validation")
+    held_out = f", {row.count:,} held out by seed {row.seed}" if cut_off else ""
     return f"{row.split} of {row.data['title']}{copy}{held_out}"
 
 
 def _held_out(run: Run) -> tuple:
     """Returns what decides which images a training validates on."""
     about = run.about
-    return about.get("data", {}).get("fingerprint"), about.get("seed"), run.preset.data.validation_size
+    cut_off = None if about.get("own_validation") else (about.get("seed"), run.preset.data.validation_size)
+    return about.get("data", {}).get("fingerprint"), cut_off
 
 
 def _differences(ours: dict, theirs: dict, same_validation: bool = True) -> list[list[str]]:

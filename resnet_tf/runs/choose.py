@@ -70,8 +70,11 @@ def check_runs_folder(runs: str | Path) -> None:
         raise UserError(f"The folder of runs does not exist: --runs {shown(str(runs))}.", "runs-folder-not-found")
 
 
-def find_run(name: str, runs: str | Path) -> Run:
+def find_run(name: str, runs: str | Path, new_folder: bool = False) -> Run:
     """Returns the run of that name ("4/20260101T120000Z-s0") or path, pretrained ones included.
+
+    Args:
+        new_folder: whether the folder of runs may be one that does not exist yet.
 
     Raises:
         UserError: it does not exist.
@@ -79,7 +82,8 @@ def find_run(name: str, runs: str | Path) -> Run:
     for folder in (Path(runs) / name, Path(name)):
         if os.path.isfile(folder / "run.json"):
             return Run(folder.resolve() if _is_alias(folder) else folder)
-    check_runs_folder(runs)  # a misspelt folder must not be answered with a pretrained run
+    if not new_folder:
+        check_runs_folder(runs)  # a misspelt folder must not be answered with a pretrained run
     if os.path.isfile(pretrained.FOLDER / name / "run.json"):
         return Run(pretrained.FOLDER / name)
     names = [run.name for run in all_runs(runs)]
@@ -90,11 +94,11 @@ def find_run(name: str, runs: str | Path) -> Run:
     )
 
 
-def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str) -> Run:
+def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str, new_folder: bool = False) -> Run:
     """Returns a run by its name or folder, or the best one of a preset by the preset's name or file; logs which it is.
 
     Args:
-        use: as for `choose_run`.
+        use, new_folder: as for `choose_run`.
 
     Raises:
         UserError: it is neither, or the preset has no finished run.
@@ -103,7 +107,7 @@ def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str) -> Run:
         return name
     name = str(name)
     try:
-        return choose_run(None, name, runs, use)
+        return choose_run(None, name, runs, use, new_folder)
     except UserError as error:
         if error.code != "run-not-found":
             raise
@@ -111,16 +115,17 @@ def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str) -> Run:
         preset_files.find(name)
     except UserError as error:
         raise UserError(f"a run or a preset must exist. Received: {shown(name)}: {error}", error.code) from None
-    return choose_run(name, None, runs, use)
+    return choose_run(name, None, runs, use, new_folder)
 
 
-def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str) -> Run:
+def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str, new_folder: bool = False) -> Run:
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 
     Of a preset's finished runs, those of its own recipe and whole length compete that have the images of the newest of
-    them: accuracies on others do not compare. The best of these has the highest validation top-1, of the weights
-    that the preset's evaluation names; of equal ones it is the newest. A run without validation images is chosen only
-    where no other has them. Where there is no run, a pretrained one takes its place, and where there is none of these
+    them: accuracies on others do not compare. The best of these has the highest validation top-1, of the weights and in
+    the view that the preset's evaluation names; of equal ones it is the newest. A run without such a figure is chosen
+    only where no other has one: it holds out no images, validated in another view, or started from weights that were
+    trained on some of them. Where there is no run, a pretrained one takes its place, and where there is none of these
     either, the best trial by the same figure. The choice never uses the test split.
 
     Where no preset is named, pretrained runs and those of all presets compete in the same way. Runs on built-in images
@@ -130,30 +135,33 @@ def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str)
         preset: name or path.
         name: name or path of a run.
         use: what the run is needed for ("evaluate", "predict"), for the message when there is none.
+        new_folder: whether the folder of runs may be one that does not exist yet.
 
     Raises:
         UserError: there is none, the folder does not exist, or the run named is of another preset than the one named.
     """
     written = None if preset is None else preset_files.load_preset(preset)
     if name is not None:
-        run = find_run(name, runs)
+        run = find_run(name, runs, new_folder)
         if written is not None and written.name != run.preset.name:
             raise UserError(
                 f"--run and --preset must agree. Received: run {run.name} and preset {written.name}.",
                 "run-of-another-preset",
             )
         return _log_choice(run, "as named", runs)
-    check_runs_folder(runs)
+    if not new_folder:
+        check_runs_folder(runs)
     found = _candidates(runs, written)
     if written is None and found.whole:
         found = found._replace(whole=sorted(found.whole + found.published, key=_age), published=[])
     if found.whole or (found.trials and not found.published):
-        weights = None if written is None else written.last_phase.evaluation.weights
-        best, reason = _best(found, weights)
+        own = written and written.last_phase.evaluation
+        view, weights = (None, None) if own is None else (own.view, own.weights)
+        best, reason = _best(found, view, weights)
         return _log_choice(best, reason, runs, weights)
     if found.published:
         lack = "finished run of its recipe" if found.trials or written else "finished run on real images"
-        best, _ = _best(_Candidates(found.published), "last")  # they have no others
+        best, _ = _best(_Candidates(found.published), None, "last")  # they have no others
         return _log_choice(best, f"pretrained, as {runs} holds no {lack}", runs)
     raise UserError(
         f"There is no finished run{f' of preset {written.name!r}' if written else ''} in {runs} to {use}. Train one: "
@@ -221,17 +229,22 @@ def _task(run: Run) -> tuple:
     return run.preset.data.dataset, (run.about.get("data") or {}).get("fingerprint")
 
 
-def _best(found: _Candidates, weights: str | None) -> tuple[Run, str]:
-    """Returns the best run by its "last" or "best" weights, and why; a trial only where there is no other."""
+def _best(found: _Candidates, view: str | None, weights: str | None) -> tuple[Run, str]:
+    """Returns the best run by its validation top-1, and why; a trial only where there is no other.
+
+    Args:
+        view, weights: in and of which it was measured; None: as each run's own recipe says.
+    """
     finished = found.whole or found.trials
-    known = {run: top1 for run in finished if (top1 := _validation_top1(run, weights)) is not None}
+    comparable = [run for run in finished if view in (None, run.preset.last_phase.evaluation.view)]
+    known = {run: top1 for run in comparable if (top1 := _validation_top1(run, weights)) is not None}
     best = max(known, key=lambda run: (known[run], _age(run))) if known else finished[-1]
     among = list(known) or finished
     rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
     presets = sorted({run.folder.parent.name for run in among})
     reason = f"{rank} finished run{'s' * (len(among) > 1)} of preset{'s' * (len(presets) > 1)} {', '.join(presets)}"
     if len(among) < len(finished):
-        reason += f", leaving out {len(finished) - len(among)} without validation images"
+        reason += f", leaving out {len(finished) - len(among)} without a comparable validation accuracy"
     if not found.whole:
         reason += ", none with the preset's own recipe"
     elif found.trials:
@@ -244,9 +257,13 @@ def _best(found: _Candidates, weights: str | None) -> tuple[Run, str]:
 def _validation_top1(run: Run, weights: str | None) -> float | None:
     """Returns the validation top-1, in percent, of a run's weights: of the best epoch, of the last, or recalibrated.
 
+    None where there is none, and where its initial weights were trained on validation images.
+
     Args:
         weights: "last" or "best"; None: as the run's own recipe says.
     """
+    if run.validation_seen:
+        return None
     if (weights or run.preset.last_phase.evaluation.weights) == "best":
         return run.best_validation_top1
     top1, last = run.about.get("recalibrated_top1"), run.about.get("last")

@@ -129,8 +129,16 @@ class Run:
         saved = max((int(path.name.partition("-")[0]) for path in self.state.glob("[0-9]*-*")), default=0)
         return f"{about.get('status')}, saved up to step {saved:,} of {about.get('steps_planned', 0):,}"
 
-    def weights(self, which: str) -> Path:
+    @property
+    def validation_seen(self) -> int:
+        """How many of its validation images the weights that it started from were trained on."""
+        return (self.about.get("init") or {}).get("validation_seen", 0)
+
+    def weights(self, which: str, choosable: bool = True) -> Path:
         """Returns the file of its "last" or its "best" weights.
+
+        Args:
+            choosable: whether the user can ask for the other ones.
 
         Raises:
             UserError: there are no such weights, or they are missing, as the run is not finished.
@@ -144,14 +152,15 @@ class Run:
         if ready:
             return path
         if status == "finished":
+            remedy = " Take --weights last." if choosable else ""
             raise UserError(
                 f"best weights are those of the highest validation accuracy. Received: {self.name}, which has none: it "
-                "saw no validation images, or was published without them. Take --weights last.",
+                f"saw no validation images, or was published without them.{remedy}",
                 "no-best-weights",
             )
         finish = f"{installation.call('train')} --resume {self.as_argument}"
         remedies = [] if status == "diverged" else [f"finish it with {finish}"]
-        remedies += ["take --weights best"] if self.best.exists() else []
+        remedies += ["take --weights best"] if choosable and self.best.exists() else []
         remedy = f": {', or '.join(remedies)}" if remedies else ""
         raise UserError(
             f"Run {self.name} has no {which} weights yet; it is {self.progress}{remedy}.",

@@ -199,7 +199,9 @@ def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
     for outcome in outcomes:
         if outcome.status == "finished":
             result = latest_test_result(Run(Path(runs) / outcome.run), runs)
-            group = groups.setdefault((outcome.trial.title, result.data["title"]), {})
+            # A preset whose weights it starts from may have had another best run by then.
+            start = f" from {result.init}" if result.init else ""
+            group = groups.setdefault((outcome.trial.title + start, result.data["title"]), {})
             group[outcome.trial.seed] = result.top1
     lines = []
     for (recipe, images), seeds in groups.items():

@@ -11,13 +11,12 @@ from resnet_tf.datasets import sources
 from resnet_tf.format import duration
 from resnet_tf.models.cost import describe_stages, network_size
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import RUNS
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans, step_errors_in_one_line
 from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
 from resnet_tf.training.step import check_backend
-from resnet_tf.transfer import describe_start, start_from
+from resnet_tf.transfer import describe_start, source_of, start_from
 
 TIMED_STEPS = 8
 FASTER = 1.05  # a smaller ratio is within the noise of so few steps
@@ -55,7 +54,7 @@ def dry_run(
         UserError: as a training would, for its images, its recipe and the weights that it starts from.
     """
     check_backend()
-    source = None if preset.train.init is None else named_run(preset.train.init, runs, "start from")
+    source = source_of(preset, runs)
     dataset = sources.load(preset.data.dataset, data)
     plans = make_plans(preset, dataset, seed)
     print(f"preset {preset.name}: {preset.title}")
@@ -64,7 +63,7 @@ def dry_run(
     print(f"images   {dataset.title}")
     print(f"         {len(plans[0].batches.split):,} training, {held_out:,} validation, {len(dataset.test):,} test")
     if source is not None:
-        print(describe_start(start_from(source, plans[0].build_network(), preset.model, dataset.class_names).about))
+        print(describe_start(start_from(source, plans[0].build_network(), preset, dataset, seed).about))
     print(f"device   {device_description()}")
     warn_of_xla(preset)
     timed, phases = [], []

@@ -38,7 +38,11 @@ def run_to_resume(
     if resume is not True:
         run = resume if isinstance(resume, Run) else choose.find_run(os.fspath(resume), runs)
         if run.pretrained:  # published without the state that a training continues from
-            raise UserError(f"a pretrained run cannot be resumed. Received: {run.name}.", "run-pretrained")
+            raise UserError(
+                f"{run.name} is pretrained and has no state from which a training could go on. Start a new one from "
+                f"its weights: --init {run.preset.name}.",
+                "run-pretrained",
+            )
     else:
         run = choose.latest_run(runs, preset.name, ("running", "stopped"))
         if run is None:
@@ -108,6 +112,7 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
     Raises:
         UserError: the run is over, or the recipe differs in any other way; the message names old and new values.
     """
+    _finish_growth(run)
     before = run.preset
     changed = _differences(before, preset)
     grown = {key: pair for key, pair in changed.items() if not key.endswith(UNHASHED)}
@@ -133,16 +138,29 @@ def take_recipe(run: Run, preset: Preset, plans: list[Plan], step: int) -> None:
     if not changed:
         return
     logger.info(f"changed for {run.name}: {message}")
+    growth = {"growing": _growth(run, preset, step, grown)} if grown else {}
     # First, so that after a kill the run is unfinished, and does not pass for one of the longer recipe.
-    run.update(status="running", step=None)
+    run.update(status="running", step=None, **growth)
     run.write_preset(preset)
-    if grown:
-        departures = _stored_changes(run)  # {key: [in the run, in the preset's file]}
-        for key, (now, old) in schema.changes(preset, before).items():
-            _, in_file = departures.get(key, [None, old])
-            departures[key] = [now, in_file]
-        departures = {key: pair for key, pair in departures.items() if pair[0] != pair[1]}
-        run.update(grown=[*run.about.get("grown", []), {"after_step": step, **grown}], changed=departures)
+    _finish_growth(run)
+
+
+def _growth(run: Run, preset: Preset, step: int, grown: dict[str, list]) -> dict:
+    """Returns what run.json is to say of a run that becomes longer, and of which recipe it is true."""
+    departures = _stored_changes(run)  # {key: [in the run, in the preset's file]}
+    for key, (now, old) in schema.changes(preset, run.preset).items():
+        _, in_file = departures.get(key, [None, old])
+        departures[key] = [now, in_file]
+    departures = {key: pair for key, pair in departures.items() if pair[0] != pair[1]}
+    history = [*run.about.get("grown", []), {"after_step": step, **grown}]
+    return {"recipe": preset.hash, "grown": history, "changed": departures}
+
+
+def _finish_growth(run: Run) -> None:
+    """Makes what `_growth` returned true of the run if it has the longer recipe; after a kill the next resume does."""
+    if growing := run.about.get("growing"):
+        longer = run.preset.hash == growing.pop("recipe")
+        run.update(growing=None, **(growing if longer else {}))
 
 
 def _stored_changes(run: Run) -> dict[str, list]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from resnet_tf import files, plots
+from resnet_tf import files, installation, plots
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.format import duration, iso_time, printable
 from resnet_tf.log import logger
@@ -98,9 +98,10 @@ class Session:
         self.run.forget_predictions()
         seconds = self.progress.seconds + self.progress.epoch_seconds
         self.run.update(status="stopped", step=step, seconds=round(seconds, 1))
+        again = f"{self.run.as_argument}{' --distribute' * bool(self.group.devices)}"
         return Stopped(
-            f"stopped at step {step:,} of {self.total_steps:,}; saved in {self.run.folder}. Go on with the same "
-            "command and --resume.",
+            f"stopped at step {step:,} of {self.total_steps:,}; saved in {self.run.folder}. Go on with "
+            f"{installation.call('train')} --resume {again}.",
             self.stop.signal,
         )
 

@@ -17,7 +17,6 @@ from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger
-from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import Run, create_run
 from resnet_tf.training import checkpoint
 from resnet_tf.training.device import warn_of_xla
@@ -27,7 +26,7 @@ from resnet_tf.training.plan import make_plans
 from resnet_tf.training.resume import check_data, recipe_of, run_to_resume, take_recipe
 from resnet_tf.training.session import Session
 from resnet_tf.training.step import check_backend
-from resnet_tf.transfer import Start, start_from
+from resnet_tf.transfer import Start, source_of, start_from
 
 
 def train(
@@ -67,7 +66,7 @@ def train(
         preset_file = preset_file or preset_files.path_of(preset).resolve()
     preset = preset_files.load_preset(preset)
     run = None if resume is False else run_to_resume(preset, runs, resume, seed)
-    source = named_run(preset.train.init, runs, "start from") if run is None and preset.train.init is not None else None
+    source = source_of(preset, runs) if run is None else None
     with group.workplace(run, runs) as (run, runs):
         if run is None:
             seed = seed or 0
@@ -77,7 +76,7 @@ def train(
         plans = make_plans(preset, dataset, seed)
         for plan in plans:
             group.check(plan.preset.train)
-        start = source and start_from(source, plans[0].build_network(), preset.model, dataset.class_names)
+        start = source and start_from(source, plans[0].build_network(), preset, dataset, seed)
         group.check_alike(
             preset=preset.hash,
             init=None if start is None else start.about,
@@ -126,6 +125,7 @@ def _new_run(
         preset_file=None if preset_file is None else str(preset_file),
         data=ledger.describe_data(dataset),
         class_names=list(dataset.class_names),
+        own_validation=dataset.validation is not None,
         changed=preset.changed,
         **about,
     )

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,16 @@ def test_in_a_clone_commands_are_scripts(monkeypatch, capsys):
         train.parser().parse_args(["--help"])
     assert capsys.readouterr().out.startswith("usage: python train.py [-h]")
     assert "python predict.py photo.jpg" in mistake(capsys, predict)
+    for started, called in (
+        ("train.py", "eval.py"),
+        ("../a clone/train.py", "eval.py"),
+        ("", "eval.py"),
+        ("-c", "eval.py"),
+    ):
+        monkeypatch.setattr(sys, "argv", [started])
+        assert installation.call("eval") == f"python {called}"
+    monkeypatch.setattr(sys, "argv", [str(installation.FILES / "train.py")])
+    assert installation.call("eval") == f"python {shlex.quote(str(installation.FILES / 'eval.py'))}"
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/resnet-tf"])
     assert installation.call("train") == "resnet-tf train"
 

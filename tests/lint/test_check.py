@@ -33,7 +33,7 @@ def test_each_phase_is_checked():
 def test_a_folder_of_unknown_size_breaks_no_rule_that_needs_the_number_of_images():
     changes = {**FRAMED, "schedule": STEPS}
     assert broken_rules(**changes) == []
-    assert [finding.rule for finding in check.check(preset(**changes), images=1280)] == ["milestones-past-end"]
+    assert [finding.rule for finding in check.check(preset(**changes), images=1290)] == ["milestones-past-end"]
 
 
 @pytest.fixture
@@ -78,6 +78,14 @@ def test_the_images_that_a_remedy_holds_out_can_be_spared():
     best = preset(data={"dataset": "stl10", "image_size": 96, "validation_size": 0}, evaluation={"weights": "best"})
     (advice,) = (found.remedy for found in check.check(best) if found.rule == "nothing-to-select-by")
     assert "data.validation_size=1000" in advice  # of 5,000
+
+
+def test_more_held_out_images_than_a_folder_has_are_counted_as_they_are(folder):
+    dataset = sources.load("folder", folder(train=48, test=4))
+    own = {**FRAMED, "data": {**FRAMED["data"], "validation_size": 5000}}
+    (finding,) = check.check_on(preset(**own, train={"batch_size": 16}), dataset)
+    assert (finding.rule, "leaves of 48" in finding.reason) == ("batch-too-large", True)
+    assert finding.remedy.endswith("data.validation_size=9.")  # a fifth of them
 
 
 def test_only_images_that_are_cut_off_can_be_given_back(folder):

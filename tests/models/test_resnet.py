@@ -314,6 +314,14 @@ def test_a_whitened_stem_hands_on_its_responses_with_either_sign():
     assert distance(folded(model, network).predict_on_batch(images), model(images, training=False)) < 1e-4
 
 
+def test_the_fixed_filters_of_a_whitened_stem_come_from_the_seed():
+    network = Network(num_residual_units=1, filters=(24, 26), stem="whitened-2x2")
+    kernels = [np.array(resnet(network, seed=seed).get_layer("whitening").kernel) for seed in (4, 4, 5)]
+    assert np.array_equal(kernels[0], kernels[1])
+    assert distance(kernels[0], kernels[2]) > 0.1
+    assert abs(kernels[0].std() / np.sqrt(2 / 12) - 1) < 0.2  # He's deviation, of 144 values
+
+
 def test_overrides_change_the_given_network():
     network = Network(num_residual_units=1, filters=(4, 6))
     assert resnet(network, image_size=8, unit="bottleneck").name == "resnet8"

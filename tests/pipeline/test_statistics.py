@@ -1,5 +1,7 @@
 """A training set's statistics against numpy's own mean, std and covariance, and published figures."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +66,16 @@ def test_the_published_imagenet_figures():
     cuda_convnet = [55.46, 4.794, 1.148]
     np.testing.assert_allclose(255 * IMAGENET.eigenvalues, cuda_convnet, rtol=1e-3)
     np.testing.assert_allclose(IMAGENET.eigenvectors.T @ IMAGENET.eigenvectors, np.eye(3), atol=2e-3)
+
+
+def test_large_images_are_measured_in_little_memory():
+    images = np.random.default_rng(0).integers(0, 256, (24, 512, 512, 3), np.uint8)
+    tracemalloc.start()
+    found = measure(images)
+    whitening_filters(images, found.mean, found.std, 2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * images.nbytes  # as float64 their patches of 2 x 2 alone are 32 times as large
 
 
 def test_whitening_filters_give_uncorrelated_responses_of_variance_one():

@@ -25,6 +25,12 @@ def test_settings_change_what_they_name_and_nothing_else():
     assert applied() == before
 
 
+def test_a_preset_may_be_called_as_a_number():
+    for setting, name in (("train.init=4", "4"), ('train.init="4"', "4"), ("train.init=quick", "quick")):
+        assert applied(setting).train.init == name
+    assert applied("train.init=null").train.init is None
+
+
 def test_a_changed_preset_remembers_its_original(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(MINE))

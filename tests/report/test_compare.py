@@ -157,6 +157,18 @@ def test_images_that_each_seed_holds_out_are_not_subtracted(two_runs, tmp_path):
     assert [cells[-1] for cells in figures] == ["", "", "", ""]  # two of the log, one of each evaluation
 
 
+def test_images_of_a_validation_split_are_subtracted_whatever_the_seed(two_runs, tmp_path):
+    for seed, run in enumerate(two_runs):
+        run.update(own_validation=True)
+        row = replace(
+            EVALUATION, run=run.name, seed=seed, split="validation", top1=50.0 + seed, trained=None, steps=None
+        )
+        ledger.append(tmp_path, ledger.EVALUATED, row.to_row())
+        run.log.write_text(f'{{"epoch": 1, "loss": 1.0, "validation_top1": {50 + seed}.0}}\n')
+    figures = [cells for cells in compared(two_runs, tmp_path)["figures"] if "top1" in cells[0]]
+    assert [cells[-1] for cells in figures] == ["-1", "-1", "-1"]  # two of the log, one of both evaluations
+
+
 def test_another_number_of_held_out_images_makes_other_images(two_runs, tmp_path):
     for count, run in zip((5000, 1000), two_runs, strict=True):
         row = replace(EVALUATION, run=run.name, split="validation", count=count, trained=None, steps=None)

@@ -152,7 +152,18 @@ def test_runs_without_validation_images_do_not_compete(tmp_path, finished, mine)
     found, line = chosen(tmp_path, mine)
     assert found.name == known.name
     assert "the only finished run" in line
-    assert "leaving out 1 without validation images" in line
+    assert "leaving out 1 without" in line
+
+
+def test_figures_of_another_view_or_of_images_trained_on_do_not_compete(tmp_path, finished, mine):
+    known = finished(60.0)
+    finished(99.0, init={"run": "other/a", "validation_seen": 5})
+    assert chosen(tmp_path)[0].name == known.name
+    by_six_views = finished(98.0, variant(evaluation={"view": "mirror-shift"}))
+    found, line = chosen(tmp_path, mine)
+    assert found.name == known.name
+    assert "leaving out 2 without" in line
+    assert chosen(tmp_path)[0].name == by_six_views.name  # each by its own view, in which it predicts
 
 
 def test_of_one_presets_runs_those_on_the_newest_images_compete(tmp_path, finished, mine):

@@ -13,10 +13,12 @@ from messages import listen
 
 import resnet_tf
 from resnet_tf import files
+from resnet_tf.datasets import sources
 from resnet_tf.errors import Stopped
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs import comparison
 from resnet_tf.runs.choose import all_runs
+from resnet_tf.training.plan import make_plans
 from resnet_tf.training.train import train as train_preset
 
 FOLDER = {
@@ -30,10 +32,10 @@ FOLDER = {
 def fine_tune(trained, image_tree, tiny_preset, tmp_path, on_step):
     """Trains the tiny preset, two epochs from the weights of `trained`, or with other changes."""
 
-    def start(images=image_tree, runs=tmp_path, resume=False, **changes):
+    def start(images=image_tree, runs=tmp_path, resume=False, seed=7, **changes):
         train = {"epochs": 2, "init": str(trained.folder)}
         preset = load_preset(tiny_preset, **{"train": train, **changes})
-        return train_preset(preset, str(images), runs, 7, resume, on_step=on_step)
+        return train_preset(preset, str(images), runs, seed, resume, on_step=on_step)
 
     return start
 
@@ -114,6 +116,35 @@ def test_killed_before_any_state_it_starts_again_from_its_own_copy(
     at_step(3, lambda phase: None)
     assert_same_run(whole, fine_tune(resume=True, train=train))
     assert user_error(fine_tune, resume=True, train={"epochs": 2, "init": "quick-long"}).code == "run-not-found"
+
+
+def test_validation_images_that_the_weights_were_trained_on_are_counted(fine_tune, trained, image_tree, tmp_path):
+    def images(run):
+        """Returns the training and the validation images of a run, each as a set of their bytes."""
+        plan = make_plans(run.preset, sources.load("cifar10", str(image_tree)), run.about["seed"])[0]
+        return ({image.tobytes() for image in part.split.images} for part in (plan.batches, plan.validation))
+
+    assert fine_tune().about["init"]["validation_seen"] == 0  # the same seed and size hold out the same images
+    logged = listen()
+    more = fine_tune(
+        runs=tmp_path / "more", data={"validation_size": 60}, train={"epochs": 1, "init": str(trained.folder)}
+    )
+    (first, _), (_, held_out) = images(trained), images(more)
+    assert more.about["init"]["validation_seen"] == len(held_out & first) > 0
+    assert any(f"trained on {len(held_out & first)} of the validation images" in line for line in logged)
+    assert resnet_tf.evaluate(more, "validation", str(image_tree)).calibration is None
+    # Those of the first run were held out of it again, and of the run in between only some.
+    last = fine_tune(runs=tmp_path / "last", train={"epochs": 1, "init": str(more.folder)})
+    assert last.about["init"]["validation_seen"] == 0
+    other = fine_tune(seed=8, runs=tmp_path / "other")
+    last = fine_tune(runs=tmp_path / "last", train={"epochs": 1, "init": str(other.folder)})
+    (between, _), (_, held_out) = images(other), images(last)
+    assert last.about["init"]["validation_seen"] == len(held_out & between) > 0
+
+
+def test_the_folder_of_runs_need_not_exist(fine_tune, tmp_path):
+    code = user_error(fine_tune, runs=tmp_path / "new", train={"epochs": 1, "init": "quick-long"}).code
+    assert code == "weights-of-another-network"
 
 
 def test_weights_that_do_not_fit_are_one_line_and_no_run(fine_tune, tmp_path):

@@ -63,6 +63,7 @@ def test_stopped_in_the_middle_of_an_epoch_and_at_its_end_a_run_ends_in_the_same
         with pytest.raises(Stopped, match=f"stopped at step {step} of 30") as stopped:
             train(resume=step > 4)
         assert stopped.value.exit_code == 128 + number
+        assert f"--resume {all_runs(tmp_path)[0].name} " in str(stopped.value)
         seconds.append(all_runs(tmp_path)[0].about["seconds"])
     assert 0 < seconds[0] < seconds[1] < seconds[2]
     logged = listen()

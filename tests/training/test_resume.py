@@ -14,11 +14,10 @@ from resnet_tf.datasets import sources
 from resnet_tf.errors import Stopped, UserError
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
-from resnet_tf.runs.run import create_run
+from resnet_tf.runs.run import Run, create_run
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress
 from resnet_tf.training.plan import make_plans
-from resnet_tf.training.session import Session
 from resnet_tf.training.train import train as train_preset
 
 
@@ -83,6 +82,10 @@ def test_log_and_best_weights_are_restored_to_the_state(stopped):
     assert not stopped.best.exists()
 
 
+def test_a_pretrained_run_cannot_be_resumed(published, tmp_path):
+    assert user_error(resume.run_to_resume, published.preset, tmp_path, published.name).code == "run-pretrained"
+
+
 def test_another_recipe_other_images_or_another_network_do_not_resume(stopped, train):
     error = user_error(train, resume=True, optimizer={"learning_rate": 0.01}, schedule={"lr_decay": 0.9})
     assert error.code == "resume-other-recipe"
@@ -136,20 +139,29 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     assert [(row["run"], row["step"]) for row in rows] == [(long.name, 20), (long.name, 30)]
 
 
+@pytest.mark.parametrize("written", [False, True])
 def test_a_run_that_was_killed_when_it_began_to_grow_is_unfinished_and_goes_on(
-    train, trained, tmp_path, monkeypatch, assert_same_run
+    written, train, trained, monkeypatch, assert_same_run
 ):
-    short = train(train={"epochs": 2})
+    """Killed before or after the longer recipe was written, which decides what it resumes as."""
+    short, write_preset = train(train={"epochs": 2}), Run.write_preset
 
-    def killed(session):
+    def killed(run, preset):
+        if written:
+            write_preset(run, preset)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "open", killed)
+        patch.setattr(Run, "write_preset", killed)
         with pytest.raises(KeyboardInterrupt):
             train(resume=short.name, train={"epochs": 3})
     assert short.about["status"] == "running"
-    assert_same_run(trained, train(resume=short.name))
+    if not written:
+        assert train(resume=short.name, train={"epochs": 2}).about["changed"] == {"train.epochs": [2, 3]}
+        assert "grown" not in short.about
+    assert_same_run(trained, train(resume=short.name, train={"epochs": 3}))
+    assert short.about["changed"] == {}
+    assert short.about["grown"] == [{"after_step": 20, "train.epochs": [2, 3]}]
 
 
 def test_predictions_of_an_earlier_epoch_are_not_those_of_the_run(train, at_step):
