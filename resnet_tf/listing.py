@@ -123,7 +123,7 @@ def reference(preset: Preset) -> str:
 def recorded(preset: Preset) -> str:
     """Returns a preset's test result, and what it was measured on; of several seeds the mean.
 
-    Results of the preset's own recipe and protocol come first, then those of the most seeds, then the highest.
+    Results of the preset's own recipe and protocol come first, then those of the most seeds, in float32, the latest.
     """
     own = (preset.last_phase.evaluation.view, preset.last_phase.evaluation.weights, None)
 
@@ -139,7 +139,7 @@ def recorded(preset: Preset) -> str:
         if isinstance(row.get("test_top1"), int | float):
             # The best epoch varies from seed to seed.
             length = ("steps_planned", "trained") if str(row.get("weights")).startswith("best") else ("epochs",)
-            alike = json.dumps([row.get(key) for key in (*ALIKE, *length)])
+            alike = json.dumps([row.get("backend", "tensorflow"), *(row.get(key) for key in (*ALIKE, *length))])
             groups.setdefault(alike, {})[row.get("seed")] = row
     if not groups:
         return "-"
@@ -148,7 +148,8 @@ def recorded(preset: Preset) -> str:
         return fmean(row["test_top1"] for row in rows)
 
     def rank(rows: Sequence[dict]) -> tuple:
-        return by_own_recipe(rows[0]), by_own_protocol(rows[0]), len(rows), mean(rows)
+        float32 = (rows[0].get("precision") or "float32") == "float32"
+        return by_own_recipe(rows[0]), by_own_protocol(rows[0]), len(rows), float32, preset.results.index(rows[-1])
 
     rows = max((list(seeds.values()) for seeds in groups.values()), key=rank)
     best = rows[0]
@@ -163,6 +164,7 @@ def recorded(preset: Preset) -> str:
     elif not by_own_recipe(best):
         how += ", an earlier recipe"
     how += f", fine-tuned from {best['init']}" if best.get("init") else ""
+    how += ", in bfloat16" if best.get("precision") == "mixed_bfloat16" else ""
     seeds = f"mean of {len(rows)} seeds, " if len(rows) > 1 else ""
     epochs = "best" if len({row.get("epochs") for row in rows}) > 1 else best.get("epochs", "?")
     return f"{mean(rows):.2f} % ({seeds}{epochs} epochs{how}{f', {apart}' if apart else ''})"

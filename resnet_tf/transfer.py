@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -79,8 +80,9 @@ class Start(NamedTuple):
     Attributes:
         content: of the weight file.
         about: what run.json keeps: "run", "weights" ("last" or "best"), "sha256", "head" (whether it was loaded),
-            "arrays" (how many were), "differs" (see `_differences`), "trained_on" (see `_trained_on`) and
-            "validation_seen" (how many of the new validation images the weights were trained on).
+            "arrays" (how many were), "differs" (see `_differences`), "trained_on" (see `_trained_on`),
+            "validation_seen" (how many of the new validation images the weights were trained on) and "another_state"
+            (whether they were trained on another state of the data set, so that all of them may have been).
     """
 
     content: bytes
@@ -125,31 +127,40 @@ def start_from(source: Run, network: keras.Model, preset: Preset, dataset: Datas
         "arrays": arrays,
         "differs": _differences(source.preset.model, preset.model, head),
         "trained_on": trained_on,
-        "validation_seen": _validation_seen(trained_on, dataset, preset.data.validation_size, seed),
+        **_validation_seen(trained_on, dataset, preset.data.validation_size, seed),
     }
     return Start(content, about)
 
 
 def _trained_on(run: Run) -> list[dict]:
     """Returns what decides on which images a run's weights were trained, by it and by the runs that it started from."""
-    own = {"fingerprint": run.about["data"]["fingerprint"], "seed": run.about["seed"]}
-    own["validation_size"] = run.preset.data.validation_size
-    return [*run.about.get("init", {}).get("trained_on", []), own]
+    about, data = run.about, run.preset.data
+    own = {"dataset": data.dataset, "fingerprint": about["data"]["fingerprint"]}
+    own |= {"classes": _digest(about["class_names"]), "seed": about["seed"], "validation_size": data.validation_size}
+    return [*about.get("init", {}).get("trained_on", []), own]
 
 
-def _validation_seen(trained_on: list[dict], dataset: Dataset, validation_size: int, seed: int) -> int:
-    """Returns how many images that a training holds out its initial weights were trained on.
+def _digest(class_names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(class_names).encode()).hexdigest()[:12]
 
-    Each seed and size holds out other images of a data set without a validation split of its own.
+
+def _validation_seen(trained_on: list[dict], dataset: Dataset, validation_size: int, seed: int) -> dict:
+    """Returns how many images that a training holds out its initial weights were trained on, see `Start`.
+
+    Each seed and size holds out other images of a data set without a validation split of its own. In another state of
+    the data set, such as a folder with fewer photos or a copy of other bytes, nobody can tell which ones they were.
     """
     labels = dataset.train.labels
     if dataset.validation is not None:
-        return 0
-    seen = np.zeros(len(labels), bool)
+        return {"validation_seen": 0, "another_state": False}
+    seen, another_state = np.zeros(len(labels), bool), False
     for earlier in trained_on:
         if earlier["fingerprint"] == dataset.fingerprint:
             seen[split_train_validation(labels, earlier["validation_size"], earlier["seed"])[0]] = True
-    return int(seen[split_train_validation(labels, validation_size, seed)[1]].sum())
+        elif (earlier["dataset"], earlier["classes"]) == (dataset.name, _digest(dataset.class_names)):
+            seen[:] = another_state = True
+    held_out = split_train_validation(labels, validation_size, seed)[1]
+    return {"validation_seen": int(seen[held_out].sum()), "another_state": another_state}
 
 
 def _differences(before: Network, now: Network, head: bool) -> dict[str, list]:
@@ -180,9 +191,12 @@ def describe_start(init: dict) -> str:
         line += f". Its network differs in {', '.join(differs)}"
     if seen := init.get("validation_seen"):
         earlier = init["trained_on"][-1]
-        line += (
-            f". These weights were trained on {seen:,} of the validation images: the validation accuracy will be too "
-            f"high, and no run is chosen by it. That run had seed {earlier['seed']} and "
-            f"data.validation_size={earlier['validation_size']}"
-        )
+        if init["another_state"]:
+            line += ". These weights were trained on another state of these images, perhaps on validation images too"
+        else:
+            line += (
+                f". These weights were trained on {seen:,} of the validation images; that run had seed "
+                f"{earlier['seed']} and data.validation_size={earlier['validation_size']}"
+            )
+        line += ": the validation accuracy may be too high, and no run is chosen by it"
     return line

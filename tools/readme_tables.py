@@ -25,10 +25,10 @@ from tools import collect_trials, speed_table, trial_tables
 RESULT_HEADINGS = ("preset", "test top-1", "seeds", "95 % interval", "reference", "difference", "verdict", "epochs")
 RESULT_HEADINGS += ("training", "precision", "protocol", "images")
 # What a newcomer cares for: the presets of the README's table, and its columns.
-HIGHLIGHTS = ("demo", "quick", "quick-long", "3", "2", "4")
+HIGHLIGHTS = ("demo", "quick", "quick-long", "3", "2", "4", "1")
 HIGHLIGHT_HEADINGS = tuple(name for name in RESULT_HEADINGS if name not in ("verdict", "protocol"))
 PAPER = tuple(f"resnet{depth}-cifar10-paper" for depth in (20, 32, 44, 56, 110, 1202))
-PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval")
+PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval", "precision")
 ROOT = Path(__file__).resolve().parent.parent
 SPEED = ROOT / "benchmarks" / "speed.json"
 
@@ -67,15 +67,17 @@ def study_table(names: Sequence[str], presets: dict[str, Preset], groups: Sequen
 
 
 def paper_line(preset: Preset, groups: Sequence[measured.Group]) -> list[str]:
-    """Returns the cells of a network of the paper's table 6, errors in percent."""
-    group = measured.leading(groups, preset.name)
+    """Returns the cells of a network of the paper's table 6, errors in percent; only what may stand beside them."""
+    comparable = [group for group in groups if all(member.comparable for member in group.members)]
+    group = measured.leading(comparable, preset.name)
     cells = [f"ResNet-{preset.model.depth}", described(preset)[DESCRIBED.index("parameters")]]
     cells.append(percent(100 - preset.reference.test_top1))
     if group is None:
-        return [*cells, "-", "-", "-"]
+        return [*cells, "-", "-", "-", "-"]
     low, high = group.record.top1_interval
     interval = f"{100 - high:.2f} to {100 - low:.2f}" if group.spread is None else "-"
-    return [*cells, percent(100 - group.mean), ", ".join(map(str, group.seeds)), interval]
+    seeds = ", ".join(map(str, group.seeds))
+    return [*cells, percent(100 - group.mean), seeds, interval, group.record.computed_in]
 
 
 def result_table(headings: Sequence[str], groups: Iterable[measured.Group]) -> str:

@@ -27,7 +27,7 @@ from resnet_tf.runs import comparison, ledger, predictions, pretrained
 from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.runs.records import Evaluation
-from resnet_tf.runs.run import RUNS, Run
+from resnet_tf.runs.run import RUNS, Run, trained_with
 from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
@@ -108,7 +108,7 @@ def evaluate(
     temperature = _temperature(run, which, batches.view) if diagnose and split == "test" and frame is None else None
     record = Evaluation(
         date=iso_time(),
-        **_of_training(run, about, loaded if training is None else {**loaded, "validation_top1": None}),
+        **_of_training(run, about, loaded if training is None else {**loaded, "validation_top1": None}, split),
         epochs=_epochs(run, dataset, loaded),
         changed=comparison.changes_of_run(run, against),
         split=split,
@@ -219,7 +219,7 @@ def _recalibration_images(run: Run, dataset: Dataset) -> Iterator[np.ndarray]:
     return recalibration_images(plan)
 
 
-def _of_training(run: Run, about: dict, loaded: dict) -> dict:
+def _of_training(run: Run, about: dict, loaded: dict, split: str) -> dict:
     """Returns the fields of `Evaluation` that the run decides.
 
     Args:
@@ -229,12 +229,15 @@ def _of_training(run: Run, about: dict, loaded: dict) -> dict:
     return {
         "run": run.name,
         "preset": run.preset.name,
-        **{key: about[key] for key in ("preset_hash", "seed", "steps_planned", "device")},
+        **{key: about[key] for key in ("preset_hash", "seed", "steps_planned")},
+        **{key: trained_with(about, key) for key in ("device", "backend")},
+        "trained_version": about.get("versions", {}).get("resnet_tf"),
         "init": about.get("init", {}).get("run"),
         "precision": about.get("precision"),  # runs of early versions do not say
         "steps": loaded.get("step"),
         "trained": about.get("step"),
         "validation_top1": loaded.get("validation_top1"),
+        "validation_seen": (run.validation_seen or None) if split == "validation" else None,
         "training_seconds": about.get("seconds"),
     }
 

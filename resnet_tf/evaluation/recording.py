@@ -51,7 +51,7 @@ def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, alw
     top1 = known.get("test_top1")
     figure = f"{top1:.2f} %" if isinstance(top1, int | float) else "a row"
     # In another version the same seed may have begun from other weights: date and version say whose figure it is.
-    origin = {"of": known.get("date"), "by version": known.get("version")}
+    origin = {"of": known.get("date"), "by version": known.get("trained_version") or known.get("version")}
     figure += "".join(f" {word} {value}" for word, value in origin.items() if value)
     return (
         f"already recorded in {name}: {figure}, with this recipe, seed, images and protocol (--record would replace it)"

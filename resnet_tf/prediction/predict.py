@@ -115,6 +115,8 @@ class Predictor:
             better = f"{call} fits a better limit"
             if "validation_top1" not in (run.about.get("last") or {}):
                 better = "the run has no validation images to fit a limit on"
+            elif run.validation_seen:
+                better = "its initial weights were trained on its validation images, so no limit can be fitted"
             self.rule = f"probability below {UNSURE:.0%}; {better}"
 
     def compile(self) -> None:

@@ -143,12 +143,15 @@ def _images(run: Run, row: Evaluation) -> str:
     copy = "" if row.data["official"] else f" {row.data['fingerprint'][:8]}"
     cut_off = row.split == "validation" and not run.about.get("own_validation")
     held_out = f", {row.count:,} held out by seed {row.seed}" if cut_off else ""
+    held_out += f", {row.validation_seen:,} trained on before" if row.validation_seen else ""
     return f"{row.split} of {row.data['title']}{copy}{held_out}"
 
 
 def _held_out(run: Run) -> tuple:
-    """Returns what decides which images a training validates on."""
+    """Returns what decides which images a training validates on, and whether its figures compare with another's."""
     about = run.about
+    if run.validation_seen:
+        return (run.name,)
     cut_off = None if about.get("own_validation") else (about.get("seed"), run.preset.data.validation_size)
     return about.get("data", {}).get("fingerprint"), cut_off
 
@@ -187,8 +190,11 @@ def _paired_rows(ours: Run, theirs: Run) -> list[list[str]]:
         mine, others = predictions.load(path), predictions.load(other)
         now = [run.about.get("step") for run in (ours, theirs)]
         stale = any(each.updates not in (None, step) for each, step in zip((mine, others), now, strict=True))
-        if stale or mine.images != others.images:
-            rows.append([path.stem, "-", "-", "of an earlier step" if stale else "not the same images"])
+        seen = path.stem.startswith("validation") and (ours.validation_seen or theirs.validation_seen)
+        reasons = {"of an earlier step": stale, "not the same images": mine.images != others.images}
+        reasons["images that initial weights were trained on"] = seen
+        if reason := next(filter(reasons.get, reasons), None):
+            rows.append([path.stem, "-", "-", reason])
             continue
         test = paired(mine, others)
         what = f"{path.stem}, {test.count:,} images: right in one alone"

@@ -116,7 +116,10 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
 
 
 def groups(measured: Iterable[Measured]) -> list[Group]:
-    """Returns the measurements in groups that differ in the seed alone; float32 and bfloat16 are groups apart."""
+    """Returns the measurements in groups that differ in the seed alone.
+
+    Precisions and backends are groups apart, and validation images that were trained on from others.
+    """
     members: dict[str, dict[int, Measured]] = {}
     shipped = set(preset_files.names())
     for one in measured:
@@ -125,7 +128,8 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
         length = [record.steps_planned, record.trained] if record.weights.startswith("best") else record.epochs
         # `changed` is the difference to a shipped preset; a preset of the user's own may have been edited in between.
         recipe = [record.preset, record.changed, None if record.preset in shipped else record.preset_hash]
-        trained = [length, *recipe, record.init, record.computed_in, record.same_data_as_training]
+        trained = [length, *recipe, record.init, record.computed_in, record.computed_by]
+        trained += [record.same_data_as_training, record.validation_seen]
         key = json.dumps([*trained, *record.measurement[2:]])
         of_seed = members.setdefault(key, {})
         if record.seed not in of_seed or record.date > of_seed[record.seed].record.date:
@@ -136,6 +140,8 @@ def groups(measured: Iterable[Measured]) -> list[Group]:
 def leading(found: Sequence[Group], preset: str) -> Group | None:
     """Returns the group that speaks for a preset: on official images, the longest, least changed, of most seeds.
 
+    Of equal ones it is that in float32.
+
     Only a training by the preset's recipe, but for its length, from random weights, scored as the preset says on the
     images that it was trained on, speaks for it; None where there is none.
     """
@@ -143,7 +149,8 @@ def leading(found: Sequence[Group], preset: str) -> Group | None:
     def weight(group: Group) -> tuple:
         record = group.record
         official, length = record.data["official"], record.epochs or 0
-        return official, length, -len(record.changed), len(group.members), "-" not in record.weights
+        plain = "-" not in record.weights, record.computed_in == "float32"
+        return official, length, -len(record.changed), len(group.members), *plain
 
     return max((group for group in found if _speaks_for(preset, group)), key=weight, default=None)
 

@@ -162,7 +162,7 @@ def _run_table(runs: Sequence[Run], place: Path, letters: str = "") -> str:
                 swatch,
                 _link(run, place),
                 *plain,
-                percent(run.best_validation_top1),
+                percent(run.best_validation_top1) + ", trained on before" * bool(run.validation_seen),
                 duration(seconds),
                 about.get("device", "?"),
             ]

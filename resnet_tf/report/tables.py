@@ -23,7 +23,8 @@ def result_cells(one: Measured) -> list[str]:
         trained(record),
         percent(record.top1),
         "{:.2f} to {:.2f}".format(*record.top1_interval),
-        *_beside_reference(record.top1, comparison.reference),
+        percent(comparison.reference),
+        _signed(comparison.difference),
         f"{comparison.outcome}: {'; '.join(comparison.reasons)}".removesuffix(": "),
         epochs(record),
         str(record.seed),
@@ -37,13 +38,15 @@ def seed_cells(group: Group) -> list[str]:
     """Returns the cells of measurements that differ in the seed alone, under `SEEDS`."""
     record = group.record
     comparable = all(member.comparable for member in group.members)
+    reference = group.members[0].comparison.reference if comparable else None
     return [
         trained(record),
         ", ".join(map(str, group.seeds)),
         percent(group.mean),
         f"+/- {group.spread:.2f}",
         "{:.2f} to {:.2f}".format(*group.interval),
-        *_beside_reference(group.mean, group.members[0].comparison.reference if comparable else None),
+        percent(reference),
+        _signed(None if reference is None else group.mean - reference),
         epochs(record),
         f"{record.split}, {record.how}",
         record.data["title"],
@@ -58,7 +61,12 @@ def trained(record: Evaluation) -> str:
 def recipe(record: Evaluation) -> str:
     """Returns what was trained: the preset, what was changed in it, and whose weights it started from."""
     changed = {key: pair for key, pair in record.changed.items() if key != "train.init" or not record.init}
-    return display_name(record.preset, changed) + (f", fine-tuned from {record.init}" if record.init else "")
+    name = display_name(record.preset, changed)
+    if record.init:
+        name += f", fine-tuned from {record.init}"
+    if record.validation_seen:
+        name += f" ({record.validation_seen:,} of the {record.count:,} images trained on before)"
+    return name
 
 
 def _trained_on(one: Measured) -> str:
@@ -69,9 +77,8 @@ def _trained_on(one: Measured) -> str:
     return ", ".join(filter(None, (images, record.device, record.precision, time)))
 
 
-def _beside_reference(top1: float, reference: float | None) -> tuple[str, str]:
-    """Returns the reference and the difference of a top-1 accuracy to it."""
-    return percent(reference), "-" if reference is None else f"{top1 - reference:+.2f}"
+def _signed(difference: float | None) -> str:
+    return "-" if difference is None else f"{difference:+.2f}"
 
 
 def epochs(record: Evaluation) -> str:
@@ -114,11 +121,13 @@ def _csv_line(one: Measured) -> dict:
         "reasons": "; ".join(comparison.reasons),
         "changed": json.dumps(record.changed),
         "init": record.init,
+        "validation_seen": record.validation_seen,
         "images": record.data["title"],
         "official": int(record.data["official"]),
         "fingerprint": record.data["fingerprint"],
         "same_data_as_training": int(record.same_data_as_training),
         "training_seconds": record.training_seconds,
         "device": record.device,
+        "backend": record.computed_by,
         "precision": record.computed_in,
     }

@@ -15,7 +15,7 @@ from resnet_tf.log import logger
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
-from resnet_tf.runs.comparison import changes_in_words, changes_of_run
+from resnet_tf.runs.comparison import changes_in_words, changes_of_run, wilson_interval
 from resnet_tf.runs.records import Evaluation
 from resnet_tf.runs.run import RUNS, Run, runs_option
 
@@ -232,12 +232,14 @@ def _task(run: Run) -> tuple:
 def _best(found: _Candidates, view: str | None, weights: str | None) -> tuple[Run, str]:
     """Returns the best run by its validation top-1, and why; a trial only where there is no other.
 
+    Runs that hold out other numbers of images compare by the lower end of the figure's 95 % interval.
+
     Args:
         view, weights: in and of which it was measured; None: as each run's own recipe says.
     """
     finished = found.whole or found.trials
     comparable = [run for run in finished if view in (None, run.preset.last_phase.evaluation.view)]
-    known = {run: top1 for run in comparable if (top1 := _validation_top1(run, weights)) is not None}
+    known = {run: _at_least(run, top1) for run in comparable if (top1 := _validation_top1(run, weights)) is not None}
     best = max(known, key=lambda run: (known[run], _age(run))) if known else finished[-1]
     among = list(known) or finished
     rank = f"the {'best' if known else 'newest'} of {len(among)}" if len(among) > 1 else "the only"
@@ -252,6 +254,14 @@ def _best(found: _Candidates, view: str | None, weights: str | None) -> tuple[Ru
     if found.elsewhere:
         reason += f", leaving out {found.elsewhere} on other images"
     return best, reason
+
+
+def _at_least(run: Run, top1: float) -> float:
+    """Returns the lower end of a validation top-1's 95 % interval, in percent."""
+    if run.about.get("own_validation"):
+        return top1  # on the same images in every run
+    count = run.preset.data.validation_size
+    return wilson_interval(round(count * top1 / 100), count)[0]
 
 
 def _validation_top1(run: Run, weights: str | None) -> float | None:

@@ -26,7 +26,8 @@ class Comparison(NamedTuple):
 
     Attributes:
         outcome: "no reference", "not comparable", "within interval", "above" or "below".
-        reference, difference: None where there is no reference.
+        reference: None where there is none.
+        difference: to the reference; None where there is none, or the comparison is forbidden.
         reasons: all that forbids the comparison.
     """
 
@@ -41,16 +42,12 @@ def compare(preset: Preset, result: Evaluation) -> Comparison:
     reference, _ = _reference(preset, result.split)
     if reference is None:
         return Comparison("no reference")
+    if reasons := obstacles(preset, result):
+        return Comparison("not comparable", reference, reasons=tuple(reasons))
     low, high = result.top1_interval
     difference = result.top1 - reference
-    reasons = tuple(obstacles(preset, result))
-    if reasons:
-        outcome = "not comparable"
-    elif low <= reference <= high:
-        outcome = "within interval"
-    else:
-        outcome = "above" if difference > 0 else "below"
-    return Comparison(outcome, reference, difference, reasons)
+    outcome = "within interval" if low <= reference <= high else "above" if difference > 0 else "below"
+    return Comparison(outcome, reference, difference)
 
 
 def verdict(preset: Preset, result: Evaluation) -> str:
@@ -59,12 +56,12 @@ def verdict(preset: Preset, result: Evaluation) -> str:
     note, source = preset.reference.note, preset.reference.source
     if comparison.reference is None:
         return "no reference to compare with" + (f" ({note})" if note else "")
-    ending = {
-        "not comparable": f"not comparable: {'; '.join(comparison.reasons)}",
-        "within interval": "within the 95 % interval",
-    }.get(comparison.outcome, f"{comparison.outcome} it beyond the 95 % interval")
-    source = f" ({source})" if source else ""
-    return f"reference {comparison.reference:.2f}{source}, difference {comparison.difference:+.2f}; {ending}"
+    known = f"reference {comparison.reference:.2f}" + (f" ({source})" if source else "")
+    if comparison.reasons:
+        return f"{known}; not comparable: {'; '.join(comparison.reasons)}"
+    within = comparison.outcome == "within interval"
+    ending = "within the 95 % interval" if within else f"{comparison.outcome} it beyond the 95 % interval"
+    return f"{known}, difference {comparison.difference:+.2f}; {ending}"
 
 
 def obstacles(preset: Preset, result: Evaluation) -> list[str]:

@@ -82,6 +82,7 @@ _RESULT_KEYS = {key: f"test_{key}" for key in ("top1", "top1_interval", "top5", 
 _IN_RESULT = ("run", "date", "preset_hash", "seed", "epochs", "steps", "trained", "steps_planned", "precision")
 _IN_RESULT += ("changed", "view", "weights", "resolution", "same_data_as_training", "validation_top1", *_RESULT_KEYS)
 _IN_RESULT += ("training_seconds",)
+_SOMETIMES_IN_RESULT = ("init", "frame", "backend", "trained_version")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +92,17 @@ class Evaluation:
     Attributes:
         changed: where the run's recipe departs from its preset: {"train.epochs": [ours, the preset's]}.
         init: the run whose weights the training started from; None: random ones.
-        device, precision: what the run was trained on, and in what: "CPU: AMD EPYC, 2 threads", "float32".
+        device, backend, precision: on and in what the run was trained: "CPU: AMD EPYC, 2 threads", "tensorflow",
+            "float32".
+        trained_version: of this package, when the run was last trained; `versions` are those of the evaluation.
         steps_planned: updates of the whole training, as planned.
         steps, epochs: after how many updates and epochs the scored weights were saved; None where their file does not
             say.
         trained: how many updates the run had done when it was scored; more than `steps` for the best weights. None in
             rows of early versions, and while the run is trained. See `updates`.
         validation_top1: of the scored weights, by the run's log.
+        validation_seen: how many of the validation images the run's initial weights were, or may have been, trained on;
+            None: of none, or the test split was scored.
         split: "test" or "validation".
         resolution: height and width in pixels of the images as the network saw them.
         frame: how images were brought to that size, where it is another than the preset's; None: the preset's.
@@ -117,13 +122,16 @@ class Evaluation:
     seed: int
     steps_planned: int | None
     device: str | None = None
+    backend: str | None = None
     precision: str | None = None
+    trained_version: str | None = None
     changed: dict
     init: str | None = None
     steps: int | None
     trained: int | None = None
     epochs: float | None
     validation_top1: float | None = None
+    validation_seen: int | None = None
     training_seconds: float | None = None
     split: str
     view: str
@@ -179,6 +187,11 @@ class Evaluation:
         return self.precision or "float32"
 
     @property
+    def computed_by(self) -> str:
+        """The backend of the training: "tensorflow" for rows of before 0.7.7, which do not say."""
+        return self.backend or "tensorflow"
+
+    @property
     def measurement(self) -> tuple:
         """What was measured. Of evaluations with the same measurement the latest counts."""
         how = self.split, self.view, self.weights, self.resolution
@@ -186,7 +199,8 @@ class Evaluation:
 
     def to_row(self) -> dict:
         row = {**asdict(self), "protocol": self.protocol}
-        unknown = [key for key in ("init", "precision", "diagnosis", "frame") if row[key] is None]
+        sometimes = ("init", "backend", "precision", "trained_version", "validation_seen", "diagnosis", "frame")
+        unknown = [key for key in sometimes if row[key] is None]
         return {key: value for key, value in row.items() if key not in unknown}
 
     @classmethod
@@ -200,7 +214,7 @@ class Evaluation:
         """Returns what a preset's file keeps of a test result."""
         return {
             **{_RESULT_KEYS.get(key, key): getattr(self, key) for key in _IN_RESULT},
-            **{key: value for key in ("init", "frame") if (value := getattr(self, key)) is not None},
+            **{key: value for key in _SOMETIMES_IN_RESULT if (value := getattr(self, key)) is not None},
             "version": self.versions["resnet_tf"],
             "data": {key: self.data[key] for key in ("title", "fingerprint", "official")},
         }

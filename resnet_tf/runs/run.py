@@ -131,7 +131,7 @@ class Run:
 
     @property
     def validation_seen(self) -> int:
-        """How many of its validation images the weights that it started from were trained on."""
+        """How many of its validation images the weights that it started from were, or may have been, trained on."""
         return (self.about.get("init") or {}).get("validation_seen", 0)
 
     def weights(self, which: str, choosable: bool = True) -> Path:
@@ -249,6 +249,16 @@ def create_run(preset: Preset, seed: int, runs: str | Path, initial: bytes | Non
         shutil.rmtree(folder, ignore_errors=True)
         raise not_writable("a run", folder, error) from error
     return run
+
+
+def trained_with(about: dict, what: str) -> str | None:
+    """Returns every "device" or "backend" that a run was trained with, in order: "CPU A, then CPU B".
+
+    Args:
+        about: `Run.about`.
+    """
+    known = [each.get(what) for each in (*(about.get("earlier") or ()), about)]
+    return ", then ".join(dict.fromkeys(filter(None, known))) or None
 
 
 def not_writable(what: str, folder: Path, error: OSError) -> UserError:

@@ -13,7 +13,7 @@ from resnet_tf.models.cost import describe_network, describe_stages, network_siz
 from resnet_tf.runs import ledger
 from resnet_tf.runs.curves import curves
 from resnet_tf.runs.records import Training
-from resnet_tf.runs.run import Run
+from resnet_tf.runs.run import Run, trained_with
 from resnet_tf.tensorboard import TensorBoardLog
 from resnet_tf.training import checkpoint, resume
 from resnet_tf.training.checkpoint import Progress, State
@@ -75,6 +75,8 @@ class Session:
             logger.info(f"resuming {self.run.name} after step {self.progress.step:,}")
             before, now = self.saved.made_with, self.made_with
             if changed := [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]:
+                until = {"until_step": self.progress.step, **before}
+                self.run.update(earlier=[*self.run.about.get("earlier", []), until])
                 logger.info(f"the last bits may differ from an unbroken run's: {'; '.join(changed)}")
         resume.restore_files(self.run, self.progress, self.best)
         self._log_header()
@@ -163,12 +165,13 @@ class Session:
             "seconds": round(progress.seconds, 1),
             "finished": iso_time(),
         }
-        keys = ("preset_hash", "seed", "data", "changed", "steps_planned", "device")
+        keys = ("preset_hash", "seed", "data", "changed", "steps_planned")
         training = Training(
             date=ending["finished"],
             run=self.run.name,
             preset=self.preset.name,
-            **{key: about[key] for key in (*keys, "backend", "precision", "jit_compile", "versions")},
+            **{key: about[key] for key in (*keys, "precision", "jit_compile", "versions")},
+            **{key: trained_with(about, key) for key in ("device", "backend")},
             init=about.get("init", {}).get("run"),
             status=status,
             step=last.get("step", progress.step),

@@ -68,6 +68,9 @@ def test_several_seeds_are_listed_by_their_mean_and_not_by_the_best_of_them():
     assert (
         listing.recorded(replace(load("3"), results=[*seeds, again, alone])) == "90.60 % (mean of 3 seeds, 100 epochs)"
     )
+    higher = listing.recorded(replace(load("3"), results=[alone]))
+    assert higher == "92.00 % (100 epochs, in bfloat16)"
+    assert listing.recorded(replace(load("3"), results=[seeds[0], alone])) == "90.00 % (100 epochs)"  # float32
 
 
 def test_a_result_of_a_changed_recipe_comes_after_its_own_and_says_so():

@@ -169,6 +169,20 @@ def test_images_of_a_validation_split_are_subtracted_whatever_the_seed(two_runs,
     assert [cells[-1] for cells in figures] == ["-1", "-1", "-1"]  # two of the log, one of both evaluations
 
 
+def test_figures_of_images_trained_on_before_are_not_compared(two_runs, tmp_path):
+    for run, top1 in zip(two_runs, (50.0, 99.0), strict=True):
+        stored = predictions.load(predictions.path_of(run, "test", "1-crop", "last"))
+        predictions.save(predictions.path_of(run, "validation", "1-crop", "last"), stored)
+        run.log.write_text(f'{{"epoch": 1, "loss": 1.0, "validation_top1": {top1}}}\n')
+        run.update(seed=0)
+    for seen in (0, 30):
+        two_runs[1].update(init={"run": "4/a", "validation_seen": seen})
+        tables = compared(two_runs, tmp_path)
+        (cells,) = [cells for cells in tables["figures"] if cells[0] == "last epoch, validation_top1"]
+        (paired,) = [cells for cells in tables["paired test"] if cells[0].startswith("validation")]
+        assert (cells[-1] == "", "points" in paired[-1]) == (bool(seen), not seen)
+
+
 def test_another_number_of_held_out_images_makes_other_images(two_runs, tmp_path):
     for count, run in zip((5000, 1000), two_runs, strict=True):
         row = replace(EVALUATION, run=run.name, split="validation", count=count, trained=None, steps=None)

@@ -66,6 +66,16 @@ def test_trainings_from_other_weights_are_no_seeds_of_each_other():
     assert tables.trained(one) == tables.trained(others[0].record)
 
 
+def test_of_two_backends_or_of_images_trained_on_before_there_are_two_groups():
+    rows = [row(seed=0), row(seed=1, backend="tensorflow"), row(seed=2, backend="jax")]
+    assert [group.seeds for group in grouped(*rows)] == [[0, 1], [2]]
+    seen = {"init": "4/a", "split": "validation"}
+    rows = [row(seed=0, **seen), row(seed=1, **seen, validation_seen=4500)]
+    clean, known = grouped(*rows)
+    assert (clean.seeds, known.seeds) == ([0], [1])
+    assert "4,500 of the 10,000 images" in tables.trained(known.record)
+
+
 def test_trainings_in_bfloat16_are_no_seeds_of_those_in_float32():
     """Rows of early versions, all of float32, do not say it."""
     rows = [

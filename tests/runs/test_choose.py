@@ -155,6 +155,12 @@ def test_runs_without_validation_images_do_not_compete(tmp_path, finished, mine)
     assert "leaving out 1 without" in line
 
 
+def test_of_few_validation_images_a_high_accuracy_says_less(tmp_path, finished, mine):
+    many = finished(95.0, variant(data={"validation_size": 1000}))  # Wilson's interval: 93.5 to 96.2
+    finished(100.0, variant(data={"validation_size": 8}))  # 67.6 to 100
+    assert chosen(tmp_path)[0].name == many.name
+
+
 def test_figures_of_another_view_or_of_images_trained_on_do_not_compete(tmp_path, finished, mine):
     known = finished(60.0)
     finished(99.0, init={"run": "other/a", "validation_seen": 5})

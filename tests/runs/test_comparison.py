@@ -101,7 +101,8 @@ def test_each_difference_alone_forbids_the_comparison(values, reason):
     differing = result(**values)
     assert comparison.obstacles(preset(), differing) == [reason]
     line = comparison.verdict(preset(), differing)
-    assert line == f"reference 86.59 (the author's report), difference -0.19; not comparable: {reason}"
+    assert line == f"reference 86.59 (the author's report); not comparable: {reason}"
+    assert comparison.compare(preset(), differing).difference is None
 
 
 def test_the_best_weights_are_of_a_whole_training_though_they_were_saved_before_its_end():

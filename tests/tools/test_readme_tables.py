@@ -16,6 +16,8 @@ TEXT = (ROOT / "README.md").read_text().replace("\\\n", "")  # a command on seve
 PRESETS_PAGE = (ROOT / "docs" / "presets.md").read_text()
 RESULTS_PAGE = (ROOT / "docs" / "results.md").read_text()
 
+BFLOAT16 = "mixed_bfloat16"
+
 
 def between(name: str, text: str = TEXT) -> list[str]:
     return re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->", text, re.DOTALL)[1].splitlines()
@@ -34,7 +36,7 @@ def test_every_figure_in_the_result_tables_was_recorded():
 
 
 def test_seeds_are_one_line_of_mean_and_deviation_and_each_precision_has_its_own():
-    bfloat16 = {"precision": "mixed_bfloat16"}
+    bfloat16 = {"precision": BFLOAT16}
     rows = [row("3", 0, 9050, **bfloat16), row("3", 1, 9070, **bfloat16), row("3", 0, 9110, training_seconds=7200.0)]
     table = readme_tables.result_table(
         ("test top-1", "seeds", "95 % interval", "difference", "verdict", "training"),
@@ -44,6 +46,25 @@ def test_seeds_are_one_line_of_mean_and_deviation_and_each_precision_has_its_own
         "| 90.60 % +/- 0.14 | 0, 1 | - | +5.50 | above | 1 h 30 min |",
         "| 91.10 % | 0 | 90.53 to 91.64 | +6.00 | above | 2 h 0 min |",
     ]
+
+
+def test_only_what_may_be_compared_stands_beside_the_papers_errors():
+    name = "resnet20-cifar10-paper"
+    whole = {"steps": 64000, "trained": 64000, "steps_planned": 64000, "epochs": 182.3}
+    short = row(name, 0, 7000, changed={"train.steps": [3200, 64000]}, **{**whole, "epochs": 9.1})
+    recalibrated = row(name, 0, 9210, **{**whole, "weights": "last-recalibrated"})
+    both = [
+        row(name, 0, correct, precision=precision, **whole) for correct, precision in ((9190, BFLOAT16), (9140, None))
+    ]
+    for rows, cells in (
+        ([short], "- | - | - | -"),
+        ([recalibrated], "- | - | - | -"),
+        (both, "8.60 % | 0 | 8.07 to 9.17 | float32"),
+    ):
+        line = readme_tables.paper_line(
+            preset_files.load_preset(name), grouped(*rows, preset=preset_files.load_preset(name))
+        )
+        assert line == ["ResNet-20", "269,722", "8.75 %", *cells.split(" | ")]
 
 
 def test_it_has_two_set_up_commands_and_ci_runs_the_second():

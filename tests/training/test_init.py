@@ -132,7 +132,10 @@ def test_validation_images_that_the_weights_were_trained_on_are_counted(fine_tun
     (first, _), (_, held_out) = images(trained), images(more)
     assert more.about["init"]["validation_seen"] == len(held_out & first) > 0
     assert any(f"trained on {len(held_out & first)} of the validation images" in line for line in logged)
-    assert resnet_tf.evaluate(more, "validation", str(image_tree)).calibration is None
+    result = resnet_tf.evaluate(more, "validation", str(image_tree))
+    assert result.calibration is None
+    assert result["validation_seen"] == len(held_out & first)
+    assert "validation_seen" not in resnet_tf.evaluate(more, data=str(image_tree))
     # Those of the first run were held out of it again, and of the run in between only some.
     last = fine_tune(runs=tmp_path / "last", train={"epochs": 1, "init": str(more.folder)})
     assert last.about["init"]["validation_seen"] == 0
@@ -140,6 +143,14 @@ def test_validation_images_that_the_weights_were_trained_on_are_counted(fine_tun
     last = fine_tune(runs=tmp_path / "last", train={"epochs": 1, "init": str(other.folder)})
     (between, _), (_, held_out) = images(other), images(last)
     assert last.about["init"]["validation_seen"] == len(held_out & between) > 0
+
+
+def test_of_another_state_of_the_data_set_nobody_can_tell(fine_tune, image_tree, tmp_path):
+    grown = tmp_path / "grown"
+    shutil.copytree(image_tree, grown)
+    shutil.copy(next((image_tree / "test" / "cat").iterdir()), grown / "train" / "cat" / "more.png")
+    run = fine_tune(grown)
+    assert (run.about["init"]["validation_seen"], run.about["init"]["another_state"]) == (40, True)
 
 
 def test_the_folder_of_runs_need_not_exist(fine_tune, tmp_path):

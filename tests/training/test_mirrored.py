@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from messages import listen
 
+from resnet_tf import files
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.training.train import train
@@ -65,6 +66,10 @@ def test_two_devices_begin_and_one_goes_on(train_in_halves, tiny_preset, image_t
     run = train(preset, str(image_tree), tmp_path / "runs", resume=True)
     assert any("the last bits may differ" in line and "distributed over 2 devices" in line for line in logged)
     assert_almost_equal(run, wanted)
+    (row,) = files.read_rows(tmp_path / "runs" / "train_overall.jsonl")[0]
+    first, then, last = row["device"].partition(", then ")
+    assert ("distributed" in first, bool(then), "distributed" in last) == (True, True, False)
+    assert row["backend"] == "tensorflow"
 
 
 def assert_almost_equal(run, wanted, difference: float = 1e-4) -> None:
