@@ -46,13 +46,14 @@ def test_features_are_what_the_head_takes(model, images):
 
 
 def test_another_head_is_fresh_and_the_rest_the_runs(model):
-    other, again = (resnet_tf.from_pretrained(PUBLISHED, classes=3, seed=seed) for seed in (0, 0))
+    other, again, another = (resnet_tf.from_pretrained(PUBLISHED, classes=3, seed=seed) for seed in (0, 0, 1))
     for weight, known in zip(other.weights[:-1], model.weights[:-1], strict=True):
         np.testing.assert_array_equal(weight, known)
     fresh = resnet_tf.resnet(resnet_tf.load_preset(PUBLISHED).model, classes=3, seed=0).get_layer("head")
     for weight, same, expected in zip(other.weights[-1:], again.weights[-1:], fresh.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
         np.testing.assert_array_equal(weight, same)
+    assert not np.array_equal(other.weights[-1], another.weights[-1])
 
 
 def test_the_logits_of_another_head_are_not_scaled():

@@ -84,6 +84,19 @@ def test_a_run_is_scored_as_the_preset_says_that_it_is_compared_with(home, image
     assert (result["view"], result["weights"]) == ("1-crop", "last")
 
 
+def test_a_view_of_two_images_scores_their_mean_softmax(home, image_tree):
+    run = all_runs(home / "runs")[0]
+    result = resnet_tf.evaluate(run, data=str(image_tree), view="mirror")
+    files = sorted((image_tree / "test").rglob("*.png"))
+    images = np.stack([np.asarray(Image.open(path), np.float32) for path in files])
+    labels = [run.about["class_names"].index(path.parent.name) for path in files]
+    model, _ = load_network(run.preset, 10, run.last)
+    exponentials = [np.exp(model.predict_on_batch(view)) for view in (images, images[:, :, ::-1])]
+    mean = np.mean([each / each.sum(axis=1, keepdims=True) for each in exponentials], axis=0)
+    assert result["correct"] == (mean.argmax(axis=1) == labels).sum()
+    assert result["loss"] == pytest.approx(-np.log(mean[range(len(labels)), labels]).mean(), abs=1e-4)
+
+
 def test_a_run_in_another_precision_has_its_presets_recipe(home, image_tree, tmp_path):
     run = all_runs(home / "runs")[0]
     shutil.copytree(run.folder, tmp_path / run.name)

@@ -161,6 +161,13 @@ def test_of_few_validation_images_a_high_accuracy_says_less(tmp_path, finished, 
     assert chosen(tmp_path)[0].name == many.name
 
 
+def test_on_a_validation_split_the_figure_itself_decides(tmp_path, finished):
+    """All runs have its images, whatever their presets would have held out."""
+    finished(95.0, variant("large", data={"validation_size": 1000}), own_validation=True)
+    better = finished(99.0, variant("small", data={"validation_size": 8}), own_validation=True)
+    assert chosen(tmp_path)[0].name == better.name
+
+
 def test_figures_of_another_view_or_of_images_trained_on_do_not_compete(tmp_path, finished, mine):
     known = finished(60.0)
     finished(99.0, init={"run": "other/a", "validation_seen": 5})

@@ -1,5 +1,6 @@
 """A moving average against torch's AveragedModel, Lookahead against a transcription of airbench94."""
 
+import json
 from types import SimpleNamespace
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from assertions import user_error
 
+from resnet_tf.evaluation.evaluate import evaluate
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.optim.losses import CrossEntropy
 from resnet_tf.optim.optimizers import build_optimizer
@@ -123,7 +125,7 @@ def test_lookahead_is_airbench94s(every, power, start):
     assert moved > 1
 
 
-def test_what_is_evaluated_and_saved_is_the_average(train, trained):
+def test_what_is_evaluated_and_saved_is_the_average(train, trained, image_tree):
     """The last weights are the averages of the state, and the trained weights are those of the run without."""
     run = train(optimizer={"ema": {"decay": 0.9}})
     arrays, plain = checkpoint.load(run.state).arrays, checkpoint.load(trained.state).arrays
@@ -135,6 +137,28 @@ def test_what_is_evaluated_and_saved_is_the_average(train, trained):
     scores = [[row["validation_loss"] for row in each.rows] for each in (run, trained)]
     assert not set(scores[0]) & set(scores[1])
     assert [row["loss"] for row in run.rows] == [row["loss"] for row in trained.rows]
+    for each in (run, trained):  # the best weights are those that were validated then
+        with np.load(each.best) as best:
+            epoch = json.loads(str(best["__about__"]))["epoch"]
+        scored = evaluate(each, "validation", str(image_tree), weights="best")
+        assert scored["loss"] == pytest.approx(each.rows[epoch - 1]["validation_loss"], abs=1e-5)
+
+
+def test_each_phase_begins_an_average_of_its_own(train, on_step):
+    kernels = []
+
+    def look(phase) -> None:
+        phase.step.synchronize()
+        kernels.append(np.array(phase.step.network.get_layer("head").kernel))
+
+    on_step.acts = dict.fromkeys(range(11, 21), look)
+    run = train(phases=[{"train": {"epochs": 1}}, {"train": {"epochs": 1}}], optimizer={"ema": {"decay": 0.9}})
+    assert [row["epoch"] for row in run.rows] == [1, 2]
+    mean = kernels[0]  # the weights after the phase's first step
+    for kernel in kernels[1:]:
+        mean = 0.9 * mean + 0.1 * kernel
+    with np.load(run.last) as last:
+        np.testing.assert_allclose(last["head/kernel"], mean, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_with_lookahead_does_not_grow(train):

@@ -14,6 +14,7 @@ FILES = (
     "tests/models/test_stochastic_depth.py",
     "tests/training/test_averaging.py",
     "tests/training/test_recipe_pieces.py",
+    "tests/training/test_step.py",
 )
 
 

@@ -139,6 +139,17 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
     assert [(row["run"], row["step"]) for row in rows] == [(long.name, 20), (long.name, 30)]
 
 
+def test_a_plateau_rule_goes_on_where_it_was(train, at_step, tmp_path, assert_same_run, image_tree, tiny_preset):
+    """Stopped right after a reduction: what it waits for, and the rate, are part of the checkpoint."""
+    plateau = {"name": "plateau", "metric": "validation_loss", "patience": 0, "threshold": 0.99}
+    whole = train_preset(load_preset(tiny_preset, schedule=plateau), str(image_tree), tmp_path / "whole", 7)
+    assert [row["learning_rate"] for row in whole.rows] == pytest.approx([0.05, 0.05, 0.005])
+    at_step(21, lambda phase: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        train(schedule=plateau)
+    assert_same_run(whole, train(resume=True, schedule=plateau))
+
+
 @pytest.mark.parametrize("written", [False, True])
 def test_a_run_that_was_killed_when_it_began_to_grow_is_unfinished_and_goes_on(
     written, train, trained, monkeypatch, assert_same_run
