@@ -178,9 +178,6 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-BACKENDS = ("tensorflow", "jax")
-
-
 def write(name: str, content: str) -> None:
     """Writes a file and says so; "-" is standard output.
 
@@ -192,6 +189,9 @@ def write(name: str, content: str) -> None:
         return
     files.save(name, content)
     logger.info(f"written: {name}")
+
+
+BACKENDS = ("tensorflow", "jax")
 
 
 def start_tensorflow() -> None:

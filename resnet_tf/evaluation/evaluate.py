@@ -160,7 +160,9 @@ def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, Ar
             "--split validation needs a preset with data.validation_size above 0. Received: 0.", "no-validation-split"
         )
     if run.validation_seen:
-        logger.info(f"the weights that the run started from were trained on {run.validation_seen:,} of these images")
+        logger.info(
+            f"the run's initial weights were, or may have been, trained on {run.validation_seen:,} of these images"
+        )
     return "train", held_out, dataset.train.take(held_out)
 
 
