@@ -113,7 +113,7 @@ def start_from(source: Run, network: keras.Model, preset: Preset, dataset: Datas
         UserError: the run has no weights, or they do not fit into the network.
     """
     which = source.preset.last_phase.evaluation.weights
-    path, head = source.weights(which, choosable=False), list(dataset.class_names) == source.about["class_names"]
+    path, head = source.weights(which), list(dataset.class_names) == source.about["class_names"]
     weights.load(network, path, head)
     content = path.read_bytes()
     arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.weights)

@@ -99,7 +99,7 @@ def result_line(group: measured.Group) -> list[str]:
         "{:.2f} to {:.2f}".format(*record.top1_interval) if group.spread is None else "-",
         percent(reference),
         "-" if reference is None else f"{group.mean - reference:+.2f}",
-        " or ".join(dict.fromkeys(comparison.outcome for comparison in comparisons)),
+        " or ".join(dict.fromkeys(comparison.summary for comparison in comparisons)),
         f"{record.epochs:g}",
         duration(statistics.median(times)) if times else "-",
         record.computed_in,

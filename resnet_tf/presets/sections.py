@@ -111,6 +111,7 @@ class Reference:
     Attributes:
         test_top1, test_top5, validation_top1: accuracies in percent, 0 to 100; None where none was published.
         protocol: how they were measured, such as "10-crop, last epoch".
+        assumed: what of protocol and images the source does not say, so that this project assumes it: "view and epoch".
         source: where they were published.
         note: what a reader must know about them, or why there are none.
     """
@@ -119,5 +120,6 @@ class Reference:
     test_top5: Percent | None = None
     validation_top1: Percent | None = None
     protocol: str = ""
+    assumed: str = ""
     source: str = ""
     note: str = ""

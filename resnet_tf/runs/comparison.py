@@ -29,12 +29,21 @@ class Comparison(NamedTuple):
         reference: None where there is none.
         difference: to the reference; None where there is none, or the comparison is forbidden.
         reasons: all that forbids the comparison.
+        assumed: what the comparison assumes about the reference, as its source does not say it; "" for nothing.
     """
 
     outcome: str
     reference: float | None = None
     difference: float | None = None
     reasons: tuple[str, ...] = ()
+    assumed: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The outcome with what forbids it, or what it assumes: "above (view and epoch assumed)"."""
+        if self.reasons:
+            return f"{self.outcome}: {'; '.join(self.reasons)}"
+        return self.outcome + (f" ({self.assumed} assumed)" if self.assumed else "")
 
 
 def compare(preset: Preset, result: Evaluation) -> Comparison:
@@ -47,7 +56,7 @@ def compare(preset: Preset, result: Evaluation) -> Comparison:
     low, high = result.top1_interval
     difference = result.top1 - reference
     outcome = "within interval" if low <= reference <= high else "above" if difference > 0 else "below"
-    return Comparison(outcome, reference, difference)
+    return Comparison(outcome, reference, difference, assumed=preset.reference.assumed)
 
 
 def verdict(preset: Preset, result: Evaluation) -> str:
@@ -56,7 +65,8 @@ def verdict(preset: Preset, result: Evaluation) -> str:
     note, source = preset.reference.note, preset.reference.source
     if comparison.reference is None:
         return "no reference to compare with" + (f" ({note})" if note else "")
-    known = f"reference {comparison.reference:.2f}" + (f" ({source})" if source else "")
+    about = "; ".join(filter(None, (source, comparison.assumed and f"{comparison.assumed} assumed")))
+    known = f"reference {comparison.reference:.2f}" + (f" ({about})" if about else "")
     if comparison.reasons:
         return f"{known}; not comparable: {'; '.join(comparison.reasons)}"
     within = comparison.outcome == "within interval"

@@ -134,11 +134,8 @@ class Run:
         """How many of its validation images the weights that it started from were, or may have been, trained on."""
         return (self.about.get("init") or {}).get("validation_seen", 0)
 
-    def weights(self, which: str, choosable: bool = True) -> Path:
+    def weights(self, which: str) -> Path:
         """Returns the file of its "last" or its "best" weights.
-
-        Args:
-            choosable: whether the user can ask for the other ones.
 
         Raises:
             UserError: there are no such weights, or they are missing, as the run is not finished.
@@ -152,15 +149,15 @@ class Run:
         if ready:
             return path
         if status == "finished":
-            remedy = " Take --weights last." if choosable else ""
             raise UserError(
-                f"best weights are those of the highest validation accuracy. Received: {self.name}, which has none: it "
-                f"saw no validation images, or was published without them.{remedy}",
+                f"best weights are those of the highest validation accuracy. Received: {self.name}, which has only "
+                "its last weights: it saw no validation images, or was published without the best.",
                 "no-best-weights",
             )
         finish = f"{installation.call('train')} --resume {self.as_argument}"
         remedies = [] if status == "diverged" else [f"finish it with {finish}"]
-        remedies += ["take --weights best"] if choosable and self.best.exists() else []
+        if self.best.exists():
+            remedies.append("take its best weights, with eval, predict or export and --weights best")
         remedy = f": {', or '.join(remedies)}" if remedies else ""
         raise UserError(
             f"Run {self.name} has no {which} weights yet; it is {self.progress}{remedy}.",

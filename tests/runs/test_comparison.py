@@ -77,6 +77,16 @@ def test_same_data_and_protocol_are_compared(top1, ending):
     assert comparison.verdict(preset(), result(top1)) == f"reference 86.59 (the author's report), {ending}"
 
 
+def test_what_a_comparison_assumes_about_its_reference_is_said():
+    assuming = preset(assumed="view and epoch")
+    line = comparison.verdict(assuming, result(88.0))
+    assert line.startswith("reference 86.59 (the author's report; view and epoch assumed), difference +1.41")
+    assert comparison.compare(assuming, result(88.0)).summary == "above (view and epoch assumed)"
+    forbidden = comparison.compare(assuming, result(88.0, split="validation"))
+    assert forbidden.summary == "not comparable: split: validation, the reference's is test"
+    assert comparison.compare(preset(), result(88.0)).summary == "above"
+
+
 def test_few_images_leave_the_same_gap_within_noise():
     assert comparison.verdict(preset(), result(85.0, count=200)).endswith("within the 95 % interval")
 

@@ -36,8 +36,8 @@ def test_seeds_are_one_line_of_mean_and_deviation_and_each_precision_has_its_own
         grouped(*rows, preset=preset_files.load_preset("3")),
     )
     assert table.splitlines()[2:] == [
-        "| 90.60 % +/- 0.14 | 0, 1 | - | +5.50 | above | 1 h 30 min |",
-        "| 91.10 % | 0 | 90.53 to 91.64 | +6.00 | above | 2 h 0 min |",
+        "| 90.60 % +/- 0.14 | 0, 1 | - | +5.50 | above (view, epoch and images assumed) | 1 h 30 min |",
+        "| 91.10 % | 0 | 90.53 to 91.64 | +6.00 | above (view, epoch and images assumed) | 2 h 0 min |",
     ]
 
 
