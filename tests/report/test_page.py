@@ -79,7 +79,7 @@ def test_verdicts_are_worked_out_by_hand(runs):
     # Reported: 85.92, 85.64, 85.10, 86.59, none; the interval of 10,000 images is about 0.7 points each way.
     assert shown["1", "0"]["difference"] == "-0.12"
     assert shown["1", "0"]["verdict"].strip() == "within interval (view, epoch and images assumed)"
-    assert shown["3", "0"]["verdict"].strip() == "above"
+    assert shown["3", "0"]["verdict"].strip() == "above (view, epoch and images assumed)"
     assert shown["3", "2"]["verdict"].strip() == "within interval (view, epoch and images assumed)"
     assert shown["4", "0"]["verdict"] == f"not comparable data: {COPY}"
     changed = "2, data.augment pad_crop(4) | flip_horizontal \N{RIGHTWARDS ARROW} pad_crop(4)"
