@@ -30,6 +30,7 @@ class Stopped(Exception):
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number  # 130 for Ctrl-C, 143 for TERM, as shells expect
 
 

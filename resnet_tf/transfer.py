@@ -19,7 +19,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.run import RUNS, Run
 
-# Keys of a network that change how it is trained, or what the shapes of its weights show, and not what it computes.
+# Keys of a network that affect only its training, or that the shapes of the weights reveal already.
 _NOT_COMPUTED = ("initializer", "zero_last_scale", "stochastic_depth", "norm_scale", "norm_momentum")
 _NOT_COMPUTED += ("parameter_limit", "num_residual_units", "stage_sizes")
 _OF_HEAD = ("head_bias", "logit_scale")
@@ -145,7 +145,7 @@ def _digest(class_names: Sequence[str]) -> str:
 
 
 def _validation_seen(trained_on: list[dict], dataset: Dataset, validation_size: int, seed: int) -> dict:
-    """Returns how many images that a training holds out its initial weights were trained on, see `Start`.
+    """Returns how many of the new training's validation images the initial weights were trained on, see `Start`.
 
     Each seed and size holds out other images of a data set without a validation split of its own. In another state of
     the data set, such as a folder with fewer photos or a copy of other bytes, nobody can tell which ones they were.
@@ -164,9 +164,9 @@ def _validation_seen(trained_on: list[dict], dataset: Dataset, validation_size: 
 
 
 def _differences(before: Network, now: Network, head: bool) -> dict[str, list]:
-    """Returns in what a network computes otherwise than the one whose weights it takes, {key: [before, now]}.
+    """Returns the settings that make a network compute something else with the same weights, {key: [before, now]}.
 
-    The shapes of the weights, which fit, do not show it: with another activation the weights mean something else.
+    The shapes of the weights fit and do not show it: with another activation the same weights mean something else.
     """
     ignored = {*_NOT_COMPUTED, *(() if head else _OF_HEAD)}
     keys = [field.name for field in dataclasses.fields(Network) if field.name not in ignored]

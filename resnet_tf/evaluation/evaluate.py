@@ -46,9 +46,7 @@ class Result(dict):
         calibration: see `Diagnosis.calibrated`, of the run's own validation images; None of others.
     """
 
-    def __init__(
-        self, record: Evaluation, predictions: Predictions, plots: dict[str, bytes], calibration: dict | None = None
-    ):
+    def __init__(self, record: Evaluation, predictions: Predictions, plots: dict[str, bytes], calibration: dict | None):
         super().__init__(record.to_row())
         self.record, self.predictions, self.plots, self.calibration = record, predictions, plots, calibration
 
@@ -146,7 +144,7 @@ def dataset_of(run: Run, data: str | None) -> Dataset:
 
 
 def _images(run: Run, dataset: Dataset, split: str) -> tuple[str, np.ndarray, ArraySplit | FileSplit]:
-    """Returns the split of the data set in which the images of `split` lie, their places there, and the images."""
+    """Returns the name of the split that stores the images of `split`, their indices in it, and the images."""
     splits = {"test": dataset.test, "validation": dataset.validation}
     if split not in splits:
         raise unknown("split", split, splits, "split-unknown")

@@ -20,7 +20,11 @@ class StageSize:
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """The cost of a network: trainable parameters, and multiply-adds of convolutions and head for one image."""
+    """The cost of a network, stage by stage and in all.
+
+    `parameters` are the trainable ones; `multiply_adds` are those of convolutions and head for one image; `norms` is
+    the number of batch norms.
+    """
 
     stages: tuple[StageSize, ...]
 

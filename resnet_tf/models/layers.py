@@ -37,7 +37,7 @@ class NumpyInitializer(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class Dirac(NumpyInitializer):
-    """Initial kernel [height, width, inputs, filters] whose filter i hands on the middle pixel of input i.
+    """Initial kernel [height, width, inputs, filters] whose filter i copies the centre pixel of input channel i.
 
     Filters beyond the number of inputs are uniform within 1 / sqrt(height x width x inputs), as torch's convolution
     starts.
@@ -73,7 +73,7 @@ class InputNormalization(keras.layers.Layer):
     """
 
     def __init__(self, statistics_shape: tuple[int, ...] = (3,), **kwargs):
-        # Float32 even under mixed precision: bfloat16 would round grey levels to whole numbers.
+        # Float32 even under mixed precision: bfloat16 has 8 bits and would round fractions of pixel values away.
         super().__init__(autocast=False, **kwargs)
         self.statistics_shape = tuple(statistics_shape)
 
@@ -85,7 +85,9 @@ class InputNormalization(keras.layers.Layer):
     def adapt(self, images: np.ndarray | Iterable) -> None:
         """Stores the mean and deviation of images, as the layer `Normalization` of Keras does.
 
-        A deviation below one grey level is stored as 1, so that a channel without variation is not blown up.
+        With one value per pixel, each pixel is divided by a deviation of its own; a preset's "per_pixel" divides all by
+        one number. A deviation below 1 is stored as 1, so that a channel without variation is not
+        amplified.
 
         Args:
             images: [n, height, width, 3] in 0..255, or an iterable of such batches, for instance a `tf.data.Dataset`.
@@ -118,7 +120,10 @@ class InputNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="resnet_tf")
 class Bias(keras.layers.Layer):
-    """Adds a trained value to each channel; all start at 0."""
+    """Adds a trained value to each channel; all start at 0.
+
+    Input and output: float [..., channels].
+    """
 
     def build(self, input_shape):
         self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")

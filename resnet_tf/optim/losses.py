@@ -16,6 +16,10 @@ class CrossEntropy(keras.losses.Loss):
     Both forms of label smoothing give the true class 1 - s + s/K and each other class s/K, with K classes; "keras" has
     s = e and "others" has s = e K/(K - 1). The smoothed cross entropy is the plain one plus s x (the true class's
     logit - the mean logit), so labels need not become one-hot rows, and s = 0 costs nothing.
+
+    Args:
+        label_smoothing: the probability e, 0 to below 1.
+        smoothing_form: "keras" or "others".
     """
 
     def __init__(self, label_smoothing: float = 0.0, smoothing_form: str = "keras", **keywords):

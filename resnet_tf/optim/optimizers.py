@@ -38,6 +38,7 @@ class SpecOptimizer(keras.optimizers.Optimizer):
     """An optimizer made from its spec: weight decay of both kinds, and a scale on the learning rate.
 
     Args:
+        spec: the hyperparameters, by name those of a preset's `optimizer`.
         learning_rate: of every step, or their table; None: the spec's.
         steps_per_epoch: needed where the spec counts in epochs.
 
@@ -127,13 +128,13 @@ class SGD(SpecOptimizer):
         index = self._get_variable_index(variable)
         buffer, group = self.buffers[index], self.spec.group(self.kinds[index])
         learning_rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate_factor
-        learning_rate *= self.thawed(group, variable.dtype)
+        learning_rate *= self.not_frozen(group, variable.dtype)
         gradient = self.apply_decay(gradient, variable, learning_rate, group.weight_decay)
         self.assign(buffer, group.momentum * buffer + gradient)
         return learning_rate, gradient + group.momentum * buffer if self.spec.nesterov else buffer
 
-    def thawed(self, group, dtype):
-        """Returns 1 before the epoch after which a group's weights no longer change, and 0 after it."""
+    def not_frozen(self, group, dtype):
+        """Returns 1 while a group is trained and 0 once it is frozen: a float, or a scalar of `dtype`."""
         if group.frozen_after_epoch is None:
             return 1.0
         return ops.cast(self.iterations < group.frozen_after_epoch * self.steps_per_epoch, dtype)
@@ -151,8 +152,8 @@ class Muon(SGD):
             return
         if self.spec.reset_filter_norm:
             scale = ops.sqrt(variable.shape[-1] / ops.sum(ops.square(variable)))
-            thawed = self.thawed(self.spec.group("filters"), variable.dtype)
-            self.assign(variable, variable * (scale * thawed + (1 - thawed)))
+            trained = self.not_frozen(self.spec.group("filters"), variable.dtype)
+            self.assign(variable, variable * (scale * trained + (1 - trained)))
         learning_rate, step = self.momentum_step(gradient, variable, learning_rate)
         self.assign_sub(variable, learning_rate * orthogonalised(step, self.spec.newton_schulz_steps))
 
@@ -160,9 +161,10 @@ class Muon(SGD):
 def orthogonalised(kernel, steps: int):
     """Returns a kernel [..., filters] with the singular values of its matrix moved towards 1.
 
-    The matrix is filters x (inputs x height x width), or its transpose: both have the same result. Divided by their
-    root sum of squares, singular values from 0.02 come to lie between 0.68 and 1.21 in three steps, those from 0.003 in
-    five. It stays float32 (TF32 on GPUs that have it), where the published code rounds to bfloat16.
+    The matrix is filters x (inputs x height x width), or its transpose: both have the same result. It is first divided
+    by its Frobenius norm. Singular values of at least 0.02 then lie between 0.68 and 1.21 after three iterations, those
+    of at least 0.003 after five. The matrix stays float32 (TF32 on GPUs that have it), where the published code rounds
+    to bfloat16.
 
     Args:
         steps: Newton-Schulz iterations.

@@ -2,7 +2,7 @@
 
 Every step of a chain draws its numbers for the whole global batch from (seed, step, its place in the chain), so that a
 host which takes some rows of the batch sees what one host would see in them, and a run resumed at a step sees what an
-unbroken one sees. Images are grey levels 0..255: uint8 until a colour step makes them float32 (`trivial_augment` does
+unbroken one sees. Images are pixel values 0..255: uint8 until a colour step makes them float32 (`trivial_augment` does
 not), and cut to that range.
 """
 

@@ -70,39 +70,37 @@ class TrainingBatches:
             batches = tf.data.Dataset.range(per_epoch)
             return batches.map(lambda i: (epoch, i, order[i * self.batch_size :][: self.batch_size]))
 
-        def rows_of(epoch, number, indices, first_row, rows):
-            step, images = epoch * per_epoch + number, len(self.split)
+        def read_rows(epoch, number, indices, first, count):
             place = tf.cast(number, tf.int32) * self.batch_size + tf.range(self.batch_size)
-            times = tf.cast(epoch, tf.int32) * self.repeats + place // images
-            shown = augment.Shown(indices, times, images)
-            indices = indices[first_row : first_row + rows]
+            times = tf.cast(epoch, tf.int32) * self.repeats + place // len(self.split)
+            own = indices[first : first + count]
             images = augment.augment_batch(
-                tf.gather(source, indices),
+                tf.gather(source, own),
                 self.chain,
                 self.seed,
-                step,
-                self.batch_size,
-                first_row,
-                self.statistics,
-                upright,
-                shown,
+                step=epoch * per_epoch + number,
+                global_batch=self.batch_size,
+                first_row=first,
+                statistics=self.statistics,
+                upright=upright,
+                shown=augment.Shown(indices, times, len(self.split)),
             )
-            return tf.ensure_shape(tf.cast(images, tf.float32), [rows, *shape, 3]), tf.gather(labels, indices)
+            return tf.ensure_shape(tf.cast(images, tf.float32), [count, *shape, 3]), tf.gather(labels, own)
 
         def batch(epoch, number, indices):
-            own = rows_of(epoch, number, indices, first_row, rows)
+            own = read_rows(epoch, number, indices, first_row, rows)
             if self.mixing is None:
                 return own
             before = [part[-1:] for part in own]
             if rows < self.batch_size:  # another host takes the row before
-                before = rows_of(epoch, number, indices, (first_row - 1) % self.batch_size, 1)
+                before = read_rows(epoch, number, indices, (first_row - 1) % self.batch_size, 1)
             others = [tf.concat([row, part[:-1]], axis=0) for row, part in zip(before, own, strict=True)]
             return self.mixing.mix(own, others, self.mixing.draw(self.seed, epoch * per_epoch + number))
 
         first_epoch = start // per_epoch
         steps = tf.data.Dataset.range(first_epoch, -(-stop // per_epoch)).flat_map(steps_of)
         steps = steps.skip(start - first_epoch * per_epoch).take(stop - start)
-        return _deliver(steps.map(batch, num_parallel_calls=2, deterministic=True))
+        return _deliver(steps.map(batch, num_parallel_calls=2))
 
     @cached_property
     def _source(self) -> tf.Tensor:
@@ -158,7 +156,7 @@ class EvaluationBatches:
             return tf.ensure_shape(tf.cast(images, tf.float32), shape), labels[rows]
 
         starts = tf.data.Dataset.range(0, len(self.split), self.batch_size)
-        return _deliver(starts.map(batch, num_parallel_calls=2, deterministic=True))
+        return _deliver(starts.map(batch, num_parallel_calls=2))
 
     @cached_property
     def _source(self) -> tf.Tensor:
@@ -182,7 +180,10 @@ def _indexable(split: ArraySplit | FileSplit) -> tf.Tensor:
 
 
 def _deliver(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Prefetches, with tf.data's autotuner off: it makes every epoch's end wait for its own ever longer sleep."""
+    """Prefetches two batches, in order, with tf.data's autotuner off.
+
+    The autotuner's thread sleeps ever longer, and the end of an epoch waits until it wakes.
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
     options.deterministic = True

@@ -75,7 +75,7 @@ def resample(image: tf.Tensor, window: CropWindow) -> tf.Tensor:
 
 
 def to_dtype(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Returns float32 grey levels as `dtype`; uint8 by rounding, after a cut to 0..255."""
+    """Returns float32 pixel values as `dtype`; uint8 by rounding, after a cut to 0..255."""
     if dtype == tf.uint8:
         return tf.saturate_cast(tf.round(values), tf.uint8)
     return tf.cast(values, dtype)

@@ -18,8 +18,8 @@ class Mixing:
 
     Attributes:
         mixup: alpha; images are averaged with weights lambda and 1 - lambda, lambda from Beta(alpha, alpha). 0: off.
-        cutmix: alpha; a box of the other image replaces the image's own, of 1 - lambda of its area where the border
-            does not cut it off. 0: off.
+        cutmix: alpha; a box of (1 - lambda) of the image's area, cut off at the border, is replaced by the same box of
+            the other image. 0: off.
         classes: of the data set.
 
     Source: Zhang et al. 2017 (arXiv:1710.09412), Yun et al. 2019 (arXiv:1905.04899), by the rules of torchvision's

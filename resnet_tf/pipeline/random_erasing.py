@@ -43,7 +43,7 @@ def erase(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor], statist
 
 
 def _fill(step: RandomErasing, dtype: tf.DType, statistics: Statistics | None) -> tf.Tensor:
-    """Returns the colour that covers, [3] or a scalar; a mean is rounded where pixels are whole grey levels."""
+    """Returns the colour that covers, [3] or a scalar; a mean is rounded where pixels are whole numbers."""
     if step.fill is not None:
         return tf.cast(step.fill, dtype)
     if statistics is None:

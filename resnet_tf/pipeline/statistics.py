@@ -14,10 +14,10 @@ class Statistics:
     """What is known of the pixels of a training set.
 
     Attributes:
-        mean, std: float64 [3], one value per channel, in grey levels 0..255; the deviation divides by the full count.
+        mean, std: float64 [3], one value per channel, of pixel values 0..255; the deviation divides by the full count.
         eigenvalues: float64 [3], of the 3x3 covariance of the pixels' colours scaled to 0..1, largest first.
         eigenvectors: float64 [3, 3], column i belongs to eigenvalue i; its largest entry is positive.
-        pixel_mean: float64 [height, width, 3], the mean image in grey levels; None where nobody has measured it.
+        pixel_mean: float64 [height, width, 3], the mean image, 0..255; None where nobody has measured it.
     """
 
     mean: np.ndarray
@@ -27,7 +27,7 @@ class Statistics:
     pixel_mean: np.ndarray | None = None
 
     def for_input(self, normalize: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what the network subtracts from its input and divides it by, in grey levels 0..255.
+        """Returns what the network subtracts from its input and divides it by, as pixel values 0..255.
 
         "per_pixel" subtracts the mean image, as the paper does. The paper divides by nothing; here one number for all
         pixels keeps activations near 1, which changes nothing else: the batch norm of the stem takes any scale out.
@@ -83,7 +83,8 @@ def whitening_filters(images: np.ndarray, mean: np.ndarray, deviation: np.ndarra
     """Returns filters whose responses to an image set are uncorrelated: float32 [side, side, 3, 3 x side x side].
 
     They are the eigenvectors of the covariance of all patches of `side` x `side` pixels, each divided by the deviation
-    of its response, largest first. Variances get 1/100 of a normalised pixel's added, so that noise is not blown up.
+    of its response, largest first. 0.01 is added to each variance (a normalised pixel's is 1), so that noise is not
+    amplified.
 
     Args:
         images: uint8 [n, height, width, 3]; an even sample of `_PATCHED` of them is looked at.

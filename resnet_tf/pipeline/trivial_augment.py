@@ -1,7 +1,7 @@
 """TrivialAugment carried out: torchvision's TrivialAugmentWide, whose operations are Pillow's.
 
 An operation takes uint8 images [n, height, width, 3], a magnitude for each, float32 [n], and the step's arguments; it
-returns uint8 images. Its arithmetic is that of Pillow on whole grey levels, fractions cut off where Pillow cuts them.
+returns uint8 images. Its arithmetic is that of Pillow on whole pixel values, fractions cut off where Pillow cuts them.
 """
 
 import math
@@ -78,7 +78,7 @@ def _rotate(images: tf.Tensor, degrees: tf.Tensor, step: TrivialAugment) -> tf.T
 
 
 def _blend(images: tf.Tensor, towards: tf.Tensor | int, magnitudes: tf.Tensor) -> tf.Tensor:
-    """Returns `towards`, whole grey levels, at magnitude -1, the images at 0, and beyond them above."""
+    """Returns `towards`, whole pixel values, at magnitude -1, the images at 0, and beyond them above."""
     images, towards = tf.cast(images, tf.float32), tf.cast(towards, tf.float32)
     blended = towards + (1 + magnitudes[:, None, None, None]) * (images - towards)
     return tf.cast(tf.clip_by_value(blended, 0.0, 255.0), tf.uint8)
@@ -115,19 +115,19 @@ def _sharpness(images: tf.Tensor, magnitudes: tf.Tensor, _: TrivialAugment) -> t
 
 
 def _posterize(images: tf.Tensor, bits: tf.Tensor, _: TrivialAugment) -> tf.Tensor:
-    """Keeps the uppermost bits of every grey level."""
+    """Keeps the uppermost bits of every pixel value."""
     dropped = tf.cast(8 - bits, tf.int32)[:, None, None, None]
     pixels = tf.cast(images, tf.int32)
     return tf.cast(tf.bitwise.left_shift(tf.bitwise.right_shift(pixels, dropped), dropped), tf.uint8)
 
 
 def _solarize(images: tf.Tensor, thresholds: tf.Tensor, _: TrivialAugment) -> tf.Tensor:
-    """Inverts grey levels from the threshold on."""
+    """Inverts pixel values from the threshold on."""
     return tf.where(tf.cast(images, tf.float32) < thresholds[:, None, None, None], images, 255 - images)
 
 
 def _autocontrast(images: tf.Tensor, _: tf.Tensor, __: TrivialAugment) -> tf.Tensor:
-    """Stretches each channel to 0..255; one of a single grey level stays."""
+    """Stretches each channel to 0..255; one of a single value stays."""
     pixels = tf.cast(images, tf.float64)
     low, high = (reduce(pixels, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
     scale = 255 / tf.maximum(high - low, 1)
@@ -136,7 +136,7 @@ def _autocontrast(images: tf.Tensor, _: tf.Tensor, __: TrivialAugment) -> tf.Ten
 
 
 def _equalize(images: tf.Tensor, _: tf.Tensor, __: TrivialAugment) -> tf.Tensor:
-    """Spreads each channel's grey levels, so that all are about equally frequent, by the rule of Pillow's ImageOps."""
+    """Spreads each channel's pixel values, so that all are about equally frequent, by the rule of Pillow's ImageOps."""
     shape = tf.shape(images)
     channels = tf.reshape(tf.transpose(tf.cast(images, tf.int32), [0, 3, 1, 2]), [-1, shape[1] * shape[2]])
     counts = tf.math.bincount(channels, minlength=256, maxlength=256, axis=-1)  # [n x 3, 256]

@@ -115,7 +115,7 @@ class Resize(Augmentation):
 
 @dataclass(frozen=True)
 class Resample(Augmentation):
-    """The image resampled between two framing steps, and rounded to whole grey levels.
+    """The image resampled between two framing steps, and rounded to whole pixel values.
 
     Without it the framing steps are combined and the image is resampled once, which keeps it sharper. torchvision
     resamples at every step: "resize(256) | resample | random_resized_crop(224)" is its Resize and RandomResizedCrop.
@@ -313,7 +313,7 @@ class TrivialAugment(Augmentation):
     """Each image gets one of 14 operations, all equally likely, at one of 31 magnitudes, all equally likely.
 
     Identity, shears, translations, rotation, brightness, colour, contrast, sharpness, posterize, solarize, autocontrast
-    and equalize. It works on whole grey levels.
+    and equalize. It works on whole pixel values.
 
     Attributes:
         fill: the grey level of what appears at the border.

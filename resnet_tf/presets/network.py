@@ -25,7 +25,7 @@ class Stem(NamedTuple):
 
     @property
     def responses(self) -> int:
-        """The number of filters of a whitened stem: that of the values in a patch."""
+        """The number of whitening filters: one for each value of a patch, 3 x kernel x kernel."""
         return 3 * self.kernel**2
 
 
@@ -61,9 +61,8 @@ class Network:
             unit has a shortcut, which is the paper's plain network (section 4.2).
         activation: "relu", "leaky_relu", or "gelu" in its exact form, with the error function (torch's default).
         negative_slope: of leaky_relu, above 0 to 1; 0 for others.
-        initializer: He's, by the inputs (the paper's) or the outputs (torchvision's) of each kernel; or "dirac": the
-            first filters hand on an input each, and the others are uniform within 1 / sqrt(values a filter), torch's
-            default.
+        initializer: "he_fan_in" (the paper's), "he_fan_out" (torchvision's), or "dirac": filter i copies input channel
+            i, and filters beyond the number of inputs are uniform within 1 / sqrt(fan-in), torch's default.
         zero_last_scale: whether each unit's last batch-norm scale starts at 0.
         stochastic_depth: the chance that an image skips the residual branch of the last unit in a training step; it
             grows linearly from the first unit to it, see `drop_rate`. 0: no unit is skipped.
@@ -152,22 +151,26 @@ class Network:
 
     @property
     def units_per_stage(self) -> tuple[int, ...]:
+        """The number of units of each stage."""
         if self.stage_sizes is None:
             return (self.num_residual_units,) * len(self.filters)
         return self.stage_sizes
 
     @property
     def stem_shape(self) -> Stem:
+        """The kernel, strides and pooling of the stem."""
         return STEMS[self.stem]
 
     @property
     def stem_width(self) -> int:
+        """The channels that come out of the stem; a whitened one gives each response and its negative."""
         if self.stem_shape.whitened:
             return 2 * self.stem_shape.responses
         return self.stem_filters or self.filters[0]
 
     @property
     def unit_expansion(self) -> int:
+        """How many times as many channels a unit has at its end as in its convolutions."""
         return self.expansion if self.unit == "bottleneck" else 1
 
     @property

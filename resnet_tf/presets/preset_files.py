@@ -42,7 +42,7 @@ def readable(*folders: Path) -> dict[str, Preset]:
     presets = {}
     for name in dict.fromkeys(name for folder in folders or (PRESETS_FOLDER,) for name in names(folder)):
         try:
-            presets[name] = load_preset(name)
+            presets[name] = load_preset(find(name, *folders))
         except UserError as error:
             logger.warning(f"{error}")
     return presets
@@ -59,6 +59,7 @@ def find(name: str, *folders: Path) -> Path:
         UserError: there is none; the message names the nearest preset.
     """
     folders = folders or (PRESETS_FOLDER, OWN_FOLDER)
+    # A name such as "../x" leads out of the folder, so it is a path and no name.
     paths = [path for folder in folders for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").parent == folder]
     if found := [path for path in paths if os.path.isfile(path)]:
         if not os.path.samefile(found[0].parent, found[-1].parent):

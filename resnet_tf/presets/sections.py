@@ -81,6 +81,7 @@ class Train:
         return images * self.repeats // self.batch_size
 
     def total_steps(self, steps_per_epoch: int) -> int:
+        """Returns the length of the training, or of this phase, in steps."""
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
 
 

@@ -121,15 +121,15 @@ def named_run(name: str | os.PathLike | Run, runs: str | Path, use: str, new_fol
 def choose_run(preset: str | None, name: str | None, runs: str | Path, use: str, new_folder: bool = False) -> Run:
     """Returns the run named, or the best finished one; logs which it is, why, and how accurate.
 
-    Of a preset's finished runs, those of its own recipe and whole length compete that have the images of the newest of
-    them: accuracies on others do not compare. The best of these has the highest validation top-1, of the weights and in
-    the view that the preset's evaluation names; of equal ones it is the newest. A run without such a figure is chosen
-    only where no other has one: it holds out no images, validated in another view, or started from weights that were
-    trained on some of them. Where there is no run, a pretrained one takes its place, and where there is none of these
-    either, the best trial by the same figure. The choice never uses the test split.
+    Candidates are the finished runs of the preset's unchanged recipe and full length that were trained on the same
+    images as the newest such run. The highest validation top-1 wins (see `_best`), for the weights and the view that
+    the preset's evaluation names; of equal ones the newest run does. A run without a comparable validation top-1 is
+    chosen only if no candidate has one: it held out no images, validated in another view, or started from weights that
+    were trained on some of these images. Without candidates a pretrained run is chosen, and without that the best run
+    of a changed recipe. The test split is never used.
 
-    Where no preset is named, pretrained runs and those of all presets compete in the same way. Runs on built-in images
-    are left out unless there is nothing else, pretrained runs included.
+    If no preset is named, the runs of all presets and the pretrained ones compete by the same rules. Runs on built-in
+    images are candidates only if there is nothing else, not even a pretrained run.
 
     Args:
         preset: name or path.
@@ -212,7 +212,8 @@ def _candidates(runs: str | Path, written: Preset | None) -> _Candidates:
     own = [run for run in readable if run.about.get("status") == "finished" and not run.pretrained]
     published = [run for run in all_runs(pretrained.FOLDER, name) if not changes_of_run(run, written)]
     if written is None:
-        own = [run for run in own if run.preset.data.dataset != BUILT_IN] or own * (not published)
+        on_real_images = [run for run in own if run.preset.data.dataset != BUILT_IN]
+        own = on_real_images or ([] if published else own)
     whole = [run for run in own if not changes_of_run(run, written)]
     compete = [run for run in own if _task(run) == _task((whole or own)[-1])]
     leading = compete if written is None and compete else published

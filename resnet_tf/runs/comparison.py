@@ -149,7 +149,7 @@ def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
 def changes_of_run(run: Run, against: Preset | None = None) -> dict[str, list]:
     """Returns where a run's recipe departs from a preset; default: its own preset, as that was when it began.
 
-    A run whose weights it started from is called by its name, not by the path or preset that the recipe names.
+    `train.init` is shown as the name of the run that gave the initial weights, not as the path or preset in the recipe.
     """
     changed = _of_training(run.about.get("changed") or {}) if against is None else training_changes(run.preset, against)
     if "train.init" in changed and "init" in run.about:

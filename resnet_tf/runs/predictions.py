@@ -26,7 +26,7 @@ class Predictions:
         labels: int32 [n], the true classes.
         predicted: int32 [n], the most probable class; -1 where the network gave no number.
         probability: float32 [n], of the true class.
-        updates: how many the run had done when it was scored; None where the file is of before version 0.7.4.
+        updates: how many the run had done when it was scored; None where the file was written before version 0.7.4.
     """
 
     images: str

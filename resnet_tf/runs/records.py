@@ -64,6 +64,7 @@ class Training:
     diverged: dict | None = None
 
     def to_row(self) -> dict:
+        """Returns the row of the overall log, without values that are unknown or do not apply."""
         row = asdict(self)
         last = row.pop("last")
         unknown = [key for key in ("init", "diverged") if row[key] is None]
@@ -188,7 +189,7 @@ class Evaluation:
 
     @property
     def computed_by(self) -> str:
-        """The backend of the training: "tensorflow" for rows of before 0.7.7, which do not say."""
+        """The backend of the training: "tensorflow" for rows from before 0.7.7, which do not say."""
         return self.backend or "tensorflow"
 
     @property
@@ -198,6 +199,7 @@ class Evaluation:
         return self.run, self.steps_planned, *how, self.data["fingerprint"]
 
     def to_row(self) -> dict:
+        """Returns the row of the overall log, with its protocol and without values that are unknown or do not apply."""
         row = {**asdict(self), "protocol": self.protocol}
         sometimes = ("init", "backend", "precision", "trained_version", "validation_seen", "diagnosis", "frame")
         unknown = [key for key in sometimes if row[key] is None]

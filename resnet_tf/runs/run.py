@@ -82,7 +82,10 @@ class Run:
 
     @property
     def about(self) -> dict:
-        """Seed, data, versions, device and status ("running", "stopped", "finished", "diverged")."""
+        """Seed, data, versions, device and status ("running", "stopped", "finished", "diverged").
+
+        It is cached, so do not change it: `update` does.
+        """
         return self._read("run.json", dict)
 
     @property
@@ -202,7 +205,7 @@ class Run:
             files.write_atomically(path, json.dumps(changed(known), indent=2) + "\n")
 
     def forget_predictions(self) -> None:
-        """Removes the predictions that `eval.py` stored: they are those of weights of before."""
+        """Removes the predictions that `eval.py` stored: they are those of earlier weights."""
         shutil.rmtree(self.predictions, ignore_errors=True)
 
 

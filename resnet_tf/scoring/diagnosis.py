@@ -52,7 +52,7 @@ class Diagnosis:
         """int [n], the most probable class."""
         return self.log_probabilities.argmax(axis=1)
 
-    @property
+    @cached_property
     def confidence(self) -> np.ndarray:
         """float [n], the probability of the predicted class."""
         return np.exp(self.log_probabilities.max(axis=1))

@@ -137,10 +137,10 @@ def load(folder: Path) -> State | None:
 
 
 def keep_newest(folder: Path, best: Path) -> None:
-    """Keeps only the newest state of a finished run, from which it can be made longer; all, where that one is damaged.
+    """Removes all states of a finished run but the newest, from which the run can be made longer.
 
-    The states before are removed. The newest shares its best weights with the run's file of them: a hard link, where
-    the file system has them. Not before the run's end, when damage to that file must not reach a state.
+    All are kept if the newest is damaged. The best weights of the newest become a hard link to the run's file of them,
+    where the file system has links. Only after the run's end: before it, damage to that file must not reach a state.
 
     Args:
         best: the run's file of best weights.

@@ -103,7 +103,7 @@ class ProcessGroup:
 
         Every process but process 0 gets a temporary folder of runs with a copy of the run, and logs errors only.
         """
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() if self.rank else nullcontext() as folder:
             if self.rank:
                 runs = folder
                 logger.setLevel(logging.ERROR)
@@ -116,7 +116,7 @@ class ProcessGroup:
                 yield run, runs
             except Stopped as stopped:
                 if self.rank:  # its message names the temporary folder
-                    raise Stopped("stopped with the first process", stopped.exit_code - 128) from stopped
+                    raise Stopped("stopped with the first process", stopped.signal_number) from stopped
                 raise
 
 

@@ -14,7 +14,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.run import RUNS
 from resnet_tf.training.device import device_description, warn_of_xla
 from resnet_tf.training.plan import Plan, make_plans, step_errors_in_one_line
-from resnet_tf.training.schedule_plot import PlannedPhase, plot_schedule
+from resnet_tf.training.schedule_plot import plot_schedule
 from resnet_tf.training.step import check_backend
 from resnet_tf.transfer import describe_start, source_of, start_from
 
@@ -66,16 +66,14 @@ def dry_run(
         print(describe_start(start_from(source, plans[0].build_network(), preset, dataset, seed).about))
     print(f"device   {device_description()}")
     warn_of_xla(preset)
-    timed, phases = [], []
+    timed = []
     for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:
             print(f"phase {number} of {len(plans)}, {plan.preset.data.image_size} px")
         timed.append(_print_phase(plan))
-        learning_rate, steps = plan.preset.optimizer.learning_rate, plan.total_steps
-        phases.append(PlannedPhase(plan.preset.schedule, learning_rate, steps, plan.steps_per_epoch))
     print(f"in all   {duration(_total(timed))} of steps, without validation, saving and waiting for images")
     if figure is not None:
-        plot_schedule(phases, figure, f"preset {preset.name}: {preset.title}")
+        plot_schedule(plans, figure, f"preset {preset.name}: {preset.title}")
         print(f"figure   {figure}")
     return timed
 

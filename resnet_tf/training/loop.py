@@ -39,7 +39,7 @@ def train_phases(session: Session, on_step: Callable[["Phase"], None]) -> keras.
         progress.phase = number
         phase = Phase(session, plan, arrays)
         if phase.train(on_step) and progress.step < session.total_steps:
-            raise session.stopped()
+            raise session.mark_stopped()
         if plan is not session.plans[-1]:
             arrays = checkpoint.copy_of(phase.step.variables)  # the next phase goes on with these weights
     phase.averaging.load()
@@ -129,7 +129,7 @@ class Phase:
                     self._follow_metrics(self.last, each_step=True)
                     if self.at_epoch_end:
                         self._end_epoch()
-                    if self._must_stop():
+                    if self._save_if_due():
                         return True
             return False
         finally:
@@ -173,8 +173,8 @@ class Phase:
         self.step.synchronize()
         self.step.optimizer.learning_rate_scale.assign(self.scale)
 
-    def _must_stop(self) -> bool:
-        """Saves a checkpoint where one is due; returns whether any process was asked to stop."""
+    def _save_if_due(self) -> bool:
+        """Saves a checkpoint where one is due; returns whether the training must stop, as any process was asked to."""
         session = self.session
         due = time.monotonic() - self.saved_at >= 60 * self.plan.preset.train.state_minutes
         signal, due = session.group.any_of(session.stop.signal, due)
@@ -260,4 +260,4 @@ class Phase:
             # Numbers as text: JSON has no infinity.
             losses = [str(loss) for loss in self.last_losses]
             where = {"step": self.progress.step, "learning_rate": self.learning_rate, "last_losses": losses}
-            raise self.session.diverged({"what": what, "value": str(value), **where})
+            raise self.session.mark_diverged({"what": what, "value": str(value), **where})

@@ -39,7 +39,7 @@ class Plan:
         total_steps: of this phase.
         first_step, first_epoch: steps and epochs of the phases before.
         learning_rates: float64 [total_steps], without the scale of the metric rules.
-        mean, deviation: float64 [3] or, per pixel, [height, width, 3], in grey levels 0 to 255: the network subtracts
+        mean, deviation: float64 [3] or, per pixel, [height, width, 3], as pixel values 0..255: the network subtracts
             the one from its input and divides by the other.
         whitening: the filters of a whitened stem, float32 [kernel, kernel, 3, filters]; None for any other.
     """

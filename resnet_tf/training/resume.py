@@ -159,8 +159,8 @@ def _growth(run: Run, preset: Preset, step: int, grown: dict[str, list]) -> dict
 def _finish_growth(run: Run) -> None:
     """Makes what `_growth` returned true of the run if it has the longer recipe; after a kill the next resume does."""
     if growing := run.about.get("growing"):
-        longer = run.preset.hash == growing.pop("recipe")
-        run.update(growing=None, **(growing if longer else {}))
+        growth = {key: value for key, value in growing.items() if key != "recipe"}
+        run.update(growing=None, **(growth if run.preset.hash == growing["recipe"] else {}))
 
 
 def _stored_changes(run: Run) -> dict[str, list]:
@@ -209,7 +209,7 @@ def _obstacle(before: Preset, plans: list[Plan], step: int) -> str | None:
 def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
     """Writes a run's log and best weights again where they are not those of its saved state.
 
-    Predictions, which are those of weights of before, are removed.
+    Stored predictions are removed, since they are those of earlier weights.
     """
     run.forget_predictions()
     rows, torn = files.read_rows(run.log)
@@ -220,7 +220,7 @@ def restore_files(run: Run, progress: Progress, best: bytes | None) -> None:
         if rows[: len(progress.rows)] != progress.rows:
             logger.info(f"{run.log}: rows were missing or changed; they are restored from the checkpoint")
         elif extra:
-            logger.info(f"{run.log}: {extra} after the checkpoint removed; their steps are done again")
+            logger.info(f"{run.log}: {plural(extra, 'row')} after the checkpoint removed; their steps are done again")
         files.write_atomically(run.log, "".join(json.dumps(row) + "\n" for row in progress.rows))
     if best is None:
         run.best.unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class Session:
         display, board: show the progress in the terminal and in TensorBoard.
     """
 
-    def __init__(self, run: Run, runs: Path, plans: list[Plan], group: ProcessGroup, saved: State | None = None):
+    def __init__(self, run: Run, runs: Path, plans: list[Plan], group: ProcessGroup, saved: State | None):
         self.run, self.runs, self.plans, self.group, self.saved = run, runs, plans, group, saved
         self.preset, last = run.preset, plans[-1]
         self.progress, self.best = (Progress(), None) if saved is None else (saved.progress, saved.best)
@@ -94,7 +94,7 @@ class Session:
         phases = f" in {len(self.plans)} phases" if len(self.plans) > 1 else ""
         logger.info(f"on {device}, seed {info['seed']}, {self.total_steps:,} steps{phases}")
 
-    def stopped(self) -> Stopped:
+    def mark_stopped(self) -> Stopped:
         """Marks the run as stopped before its end; returns the exception to raise."""
         step = self.progress.step
         self.run.forget_predictions()
@@ -107,7 +107,7 @@ class Session:
             self.stop.signal,
         )
 
-    def diverged(self, cause: dict) -> UserError:
+    def mark_diverged(self, cause: dict) -> UserError:
         """Writes into the run and the ledger that the run diverged; returns the exception to raise.
 
         Args:

@@ -34,7 +34,7 @@ class StopSignal:
             os.set_blocking(writer, False)
         before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
         pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        thread = threading.Thread(target=self._count, args=(reader,), daemon=True)
+        thread = threading.Thread(target=self._read_signals, args=(reader,), daemon=True)
         thread.start()
         try:
             yield
@@ -49,7 +49,7 @@ class StopSignal:
     def _request(self, number, frame=None):
         self.signal = self.signal or number
 
-    def _count(self, reader: int) -> None:
+    def _read_signals(self, reader: int) -> None:
         count = 0
         while byte := os.read(reader, 1):
             number = byte[0]

@@ -65,7 +65,7 @@ def test_a_damaged_log_is_restored_from_the_state(stopped, train, trained, asser
     logged = listen()
     assert_same_run(trained, train(resume=True))
     assert f"{stopped.log}: 1 torn row removed" in logged
-    assert f"{stopped.log}: 1 after the checkpoint removed; their steps are done again" in logged
+    assert f"{stopped.log}: 1 row after the checkpoint removed; their steps are done again" in logged
 
 
 def test_log_and_best_weights_are_restored_to_the_state(stopped):
