@@ -12,7 +12,7 @@ import numpy as np
 
 from resnet_tf.datasets.splits import Dataset, split_train_validation
 from resnet_tf.errors import UserError
-from resnet_tf.models import weights
+from resnet_tf.models import weights as weight_files
 from resnet_tf.models.build import build_network
 from resnet_tf.presets.network import Network
 from resnet_tf.presets.schema import Preset
@@ -31,7 +31,7 @@ def from_pretrained(
     include_top: bool = True,
     *,
     runs: str | Path = RUNS,
-    which: str | None = None,
+    weights: str | None = None,
     seed: int = 0,
 ) -> keras.Model:
     """Returns a run's trained network as an ordinary Keras model: to predict with, as features, or to train on.
@@ -43,7 +43,7 @@ def from_pretrained(
             learning rates suit it. None: the run's own head.
         include_top: False: without a head, the model returns the features that it takes, pooled over the image.
         runs: the folder in which runs are looked for.
-        which: "last" or "best" weights; default: as the preset says.
+        weights: "last" or "best"; default: as the preset says.
         seed: of the fresh head's weights.
 
     Returns:
@@ -68,7 +68,7 @@ def from_pretrained(
         preset = dataclasses.replace(preset, model=dataclasses.replace(preset.model, logit_scale=1.0))
     policy = keras.config.dtype_policy().name  # the caller's, as in any Keras model
     model = build_network(preset, classes or len(run.about["class_names"]), seed=seed, precision=policy)
-    weights.load(model, run.weights(which or preset.evaluation.weights), head=classes is None)
+    weight_files.load(model, run.weights(weights or preset.evaluation.weights), head=classes is None)
     if include_top:
         return model
     return keras.Model(model.input, model.get_layer("pool").output, name=f"{model.name}_features")
@@ -114,9 +114,9 @@ def start_from(source: Run, network: keras.Model, preset: Preset, dataset: Datas
     """
     which = source.preset.last_phase.evaluation.weights
     path, head = source.weights(which), list(dataset.class_names) == source.about["class_names"]
-    weights.load(network, path, head)
+    weight_files.load(network, path, head)
     content = path.read_bytes()
-    arrays = sum(head or not variable.path.startswith(weights.HEAD) for variable in network.weights)
+    arrays = sum(head or not variable.path.startswith(weight_files.HEAD) for variable in network.weights)
     digest = hashlib.sha256(content).hexdigest()
     trained_on = _trained_on(source)
     about = {
@@ -176,7 +176,7 @@ def _differences(before: Network, now: Network, head: bool) -> dict[str, list]:
 
 def load_start(network: keras.Model, run: Run) -> None:
     """Loads the weights that a run starts from, of which it holds a copy, into its network."""
-    weights.load(network, run.initial, run.about["init"]["head"])
+    weight_files.load(network, run.initial, run.about["init"]["head"])
 
 
 def describe_start(init: dict) -> str:

@@ -228,7 +228,7 @@ def test_one_name_is_one_photo(home, image_tree, monkeypatch):
     assert user_error(resnet_tf.predict, photo, preset="4", run=run).code == "run-of-another-preset"
     assert user_error(resnet_tf.predict, photo, run=run, top=2.5).code == "top-out-of-range"
     assert user_error(resnet_tf.predict, photo, run=run, weights="bset").code == "weights-unknown"
-    assert user_error(resnet_tf.from_pretrained, run, which="bset").code == "weights-unknown"
+    assert user_error(resnet_tf.from_pretrained, run, weights="bset").code == "weights-unknown"
 
 
 def test_an_unknown_frame_is_refused(home):
