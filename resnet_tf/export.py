@@ -3,6 +3,7 @@
 An exported network is run by its own runtime on drawn images and compared with the Keras network before it is kept.
 """
 
+import contextlib
 import importlib.util
 import json
 import tempfile
@@ -144,7 +145,7 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
     model(np.zeros((1, size, size, 3), np.float32))  # Keras exports only what was called
     target = folder / f"{which}{target_format.suffix}"
     with tempfile.TemporaryDirectory(dir=folder) as aside:
-        made = Path(aside) / target.name
+        made, described = Path(aside) / target.name, Path(aside) / f"{target.name}.json"
         target_format.write(model, made)
         images = drawn_images(size)
         compared = compare(
@@ -155,13 +156,29 @@ def export(run: Run, to: str, folder: Path, weights: str | None = None, runs: st
             f"probabilities to {compared['largest_difference']:.1e}"
         )
         usage = {**_usage(run, which, runs), "weights": which, **about, "compared": {"images": COMPARED, **compared}}
-        beside = target.with_name(f"{target.name}.json")
-        beside.unlink(missing_ok=True)  # never a description of another network
-        if target.exists():
-            target.replace(Path(aside) / "before")
-        made.replace(target)
-        files.write_atomically(beside, json.dumps(usage, indent=2) + "\n")
+        files.write_atomically(described, json.dumps(usage, indent=2) + "\n")
+        _put_in_place(made, described, folder)
     return target
+
+
+def _put_in_place(network: Path, description: Path, folder: Path) -> None:
+    """Moves a network and its description from a temporary folder into theirs; on an error, all is as it was before.
+
+    What was there goes into the temporary folder. The old description leaves first and the new one comes last, so that
+    none ever lies beside another network.
+    """
+    before = network.with_name("before")
+    before.mkdir()
+    with contextlib.ExitStack() as undo:
+        for old in (folder / description.name, folder / network.name):
+            if old.exists():
+                old.replace(before / old.name)
+                undo.callback((before / old.name).replace, old)
+        for new in (network, description):
+            new.replace(folder / new.name)
+            undo.callback((folder / new.name).replace, new)
+        undo.pop_all()
+    files.sync_folder(folder)
 
 
 def _usage(run: Run, which: str, runs: str | Path) -> dict:

@@ -44,6 +44,15 @@ def tiff(size, depth, photometric, data, sample_format=1):
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def bmp_with_alpha(pixels):
+    """A BMP of 32 bits a pixel with a mask for alpha, which Pillow does not write; pixels: uint8 [h, w, 4], RGBA."""
+    height, width, _ = pixels.shape
+    data = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    about = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(data), 0, 0, 0, 0) + masks + bytes(52)
+    return b"BM" + struct.pack("<IHHI", 122 + len(data), 0, 0, 122) + about + data
+
+
 def saved(pixels, form, mode=None, **options):
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     file = io.BytesIO()

@@ -3,8 +3,10 @@
 import dataclasses
 import errno
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -213,6 +215,39 @@ def test_a_disk_that_fills_is_one_line_and_leaves_what_was_there(runs, tmp_path,
     assert line.count("\n") == 1
     assert "No space left on device" in line
     assert [path.name for path in tmp_path.iterdir()] == ["last_saved_model.json"]
+
+
+@pytest.mark.parametrize("suffix", ["_saved_model", "_saved_model.json"])
+def test_where_the_new_network_cannot_be_put_in_place_the_old_one_stays(runs, tmp_path, monkeypatch, suffix):
+    def write(model, path):
+        path.mkdir()
+        (path / "network").write_text("new")
+
+    def replace(path, target):
+        if fails and path.parent.parent == tmp_path and target == tmp_path / f"last{suffix}":
+            raise PermissionError(errno.EACCES, "open elsewhere")
+        os.replace(path, target)
+
+    def contents() -> dict[str, bytes]:
+        return {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    form = dataclasses.replace(export.FORMATS["saved_model"], write=write, load=lambda path: None)
+    monkeypatch.setitem(export.FORMATS, "saved_model", form)
+    monkeypatch.setattr(export, "compare", lambda *networks: {"count": 1, "same_class": 1, "largest_difference": 0.0})
+    monkeypatch.setattr(Path, "replace", replace)
+    (tmp_path / "last_saved_model").mkdir()
+    (tmp_path / "last_saved_model" / "network").write_text("old")
+    (tmp_path / "last_saved_model.json").write_text("of the old")
+    before, fails = contents(), True
+    with pytest.raises(PermissionError):
+        export.export(all_runs(runs)[0], "saved_model", tmp_path)
+    assert contents() == before
+    fails = False
+    export.export(all_runs(runs)[0], "saved_model", tmp_path)
+    after = contents()
+    assert after.keys() == before.keys()
+    assert after["last_saved_model/network"] == b"new"
+    assert json.loads(after["last_saved_model.json"])["run"] == all_runs(runs)[0].name
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(runs, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,8 @@ import re
 import resource
 import shutil
 import socket
+import sys
+import urllib.request
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,6 +158,61 @@ def test_a_port_in_use_and_a_missing_gradio_are_the_users_errors(monkeypatch):
         assert user_error(page.check_place, host, number).code == "address-not-available"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert user_error(page.check_place, "127.0.0.1", port).code == "gradio-not-installed"
+
+
+@pytest.mark.parametrize(("system", "expected"), [("posix", 1), ("nt", 0)])
+def test_a_port_is_tried_as_the_system_needs_it(monkeypatch, system, expected):
+    """On Windows SO_REUSEADDR would bind a port that another program listens at."""
+    options = []
+
+    class Recording(socket.socket):
+        def setsockopt(self, *arguments):
+            options.append(arguments[1])
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(page, "os", SimpleNamespace(name=system))
+    monkeypatch.setattr(socket, "socket", Recording)
+    with Recording() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page.check_place("127.0.0.1", port)
+    assert options.count(socket.SO_REUSEADDR) == expected
+
+
+@pytest.fixture
+def gradio(monkeypatch):
+    """Stands for Gradio, and its web framework, where they are not installed."""
+    themes = SimpleNamespace(Default=lambda **fonts: None)
+    monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(themes=themes))
+    monkeypatch.setitem(sys.modules, "starlette.middleware", SimpleNamespace(Middleware=lambda *arguments: None))
+
+
+def test_the_page_is_asked_without_the_proxy(gradio, monkeypatch, tmp_path):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.setenv("no_proxy", "intranet.example")
+
+    def start(**options):
+        for host in ("127.0.0.2", "localhost", "intranet.example"):
+            assert urllib.request.proxy_bypass_environment(host)
+        assert not urllib.request.proxy_bypass_environment("elsewhere.example")
+        return None, "the address", None
+
+    assert page.launch(SimpleNamespace(launch=start), "127.0.0.2", 7860, tmp_path) == "the address"
+
+
+@pytest.mark.parametrize(
+    "error", [Exception("Couldn't start the app\nbecause ..."), ValueError("no localhost"), OSError("no empty port")]
+)
+def test_what_gradio_raises_while_it_starts_is_the_users_error(gradio, monkeypatch, tmp_path, error):
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+
+    def start(**options):
+        raise error
+
+    failed = user_error(page.launch, SimpleNamespace(launch=start), "127.0.0.1", 7860, tmp_path)
+    assert failed.code == "address-not-available"
 
 
 def test_where_the_page_cannot_be_served_the_command_ends_before_it_loads_tensorflow(monkeypatch):

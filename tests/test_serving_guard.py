@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from messages import listen
 
 from resnet_tf.serving.guard import MAX_UPLOAD, MAX_WAITING, Guard
 
@@ -19,8 +20,9 @@ async def application(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-def asked(uploads, path="/", body=None, hosts=frozenset({"127.0.0.1", "localhost"}), **headers):
+def asked(uploads, path="/", body=None, hosts=frozenset({"127.0.0.1", "localhost"}), guard=None, **headers):
     """Returns the status, the headers and the body of the answer to a request; with a body it is a POST."""
+    guard = guard or Guard(application, hosts, uploads)
     if body is not None:
         headers.setdefault("content-length", str(len(body)))
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items() if value is not None]
@@ -34,7 +36,7 @@ def asked(uploads, path="/", body=None, hosts=frozenset({"127.0.0.1", "localhost
     async def send(message):
         sent.append(message)
 
-    asyncio.run(Guard(application, hosts, uploads)(scope, receive, send))
+    asyncio.run(guard(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -69,6 +71,17 @@ def test_other_websites_are_refused(tmp_path, headers, status):
 def test_served_to_other_machines_it_may_have_any_name_but_no_foreign_origin(tmp_path):
     assert asked(tmp_path, hosts=None, host="desk.example:7860", origin="http://desk.example:7860")[0] == 200
     assert asked(tmp_path, hosts=None, host="desk.example:7860", origin="http://evil.example")[0] == 403
+
+
+def test_behind_a_proxy_that_rewrites_the_host_the_log_says_once_why_uploads_fail(tmp_path):
+    lines = listen()
+    guard = Guard(application, None, tmp_path)
+    for _ in range(2):
+        assert asked(tmp_path, guard=guard, host="127.0.0.1:7860", origin="https://photos.example\x1b")[0] == 403
+    (line,) = lines
+    assert "https://photos.example" in line
+    assert "127.0.0.1:7860" in line
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize("path", ["http://example.com/photo.png", " HTTPS://example.com/photo.png"])

@@ -72,6 +72,8 @@ def main(arguments: list[str]) -> None:
     elif not printed:
         table.print_table(rows, predictor.rule)
     log.logger.info(about)
+    if doubt := table.doubt(rows, run.about.get("data_option")):
+        log.logger.warning(doubt)
     writes = [lambda: command.write(options.csv, table.as_csv(rows))] if options.csv else []
     if options.figure:
         writes.append(lambda: contact_sheet.draw(rows, shown, options.figure, title))

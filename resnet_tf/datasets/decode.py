@@ -1,10 +1,10 @@
 """Decodes one image file to RGB pixels with Pillow, for training, evaluation and photos alike (to a grey level).
 
-Only Pillow and the two roundings of a centred crop are imported, so that the process that decodes a user's photo
-(`prediction/sandbox.py`) starts in a twentieth of a second.
+Only Pillow, the two roundings of a centred crop and the conversion of pixel modes are imported, so that the process
+that decodes a user's photo (`prediction/sandbox.py`) starts in a twentieth of a second.
 
-Colour profiles are not applied: pixels are taken as sRGB. Of an animation, a multi-page TIFF or an MPO the first image
-is read. Truncated files are refused, and so are images of more than `MAX_PIXELS`.
+Of an animation, a multi-page TIFF or an MPO the first image is read. Truncated files are refused, and so are images of
+more than `MAX_PIXELS`, or `MAX_JPEG_PIXELS`.
 """
 
 import contextlib
@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
+from resnet_tf.datasets.pixel_modes import to_rgb
 from resnet_tf.presets.rounding import centred, resized_side
 
 FORMATS = {  # what a file starts with -> the one Pillow reader that may open it; an MPO (iPhone, stereo) is a JPEG
@@ -31,13 +33,14 @@ FORMATS = {  # what a file starts with -> the one Pillow reader that may open it
 PHOTO_FORMATS = tuple(FORMATS.values())
 DATASET_FORMATS = PHOTO_FORMATS[:-1]  # read inside the training process: without libtiff, the largest of the codecs
 MAX_BYTES = 100_000_000
-MAX_PIXELS = 100_000_000  # as decoded; a JPEG, decoded at 1/8, may hold more, up to Pillow's own limit of 179 million
+MAX_PIXELS = 100_000_000
+MAX_JPEG_PIXELS = 178_000_000  # phones take photos of 108 million; just below the limit of Pillow's other readers
 PREVIEW = 256  # pixels, the longest side of a preview
 
 _SPARE = 16  # pixels that a reduced JPEG keeps for each output pixel, along both axes: two grey levels off at most
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # the last bytes of a whole file; more may follow them
 _TAIL = 1 << 16  # bytes in which they are looked for first
-_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339  # EXIF and TIFF tags
+_ORIENTATION = 274  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -124,8 +127,8 @@ class ImageFile:
         """
         needed = max(PREVIEW, math.ceil(_SPARE * scale * min(self._image.size) - 0.01))
         self._image.draft(None, (needed, needed))  # other formats ignore it
-        _load(self._image, self._form)
-        rgb = _to_rgb(self._image, self._over_white)
+        self._image.load()
+        rgb = to_rgb(self._image, self._over_white)
         return rgb if self._turn is None else rgb.transpose(self._turn)
 
     def _show(self, image: Image.Image, windows: Sequence[CropWindow]) -> Image.Image:
@@ -140,15 +143,9 @@ class ImageFile:
 def open_image(path: str, upright: bool = True, formats: Sequence[str] = DATASET_FORMATS) -> Iterator[ImageFile]:
     """Opens an image file; its pixels are decoded when they are asked for.
 
-    - 16-bit grey is rounded to 8 bits; 16-bit colour keeps its 8 high bits.
-    - Grey of 32 bits, whole numbers or float (TIFF), has no agreed white: it is the smallest of 1, 255, 65535 and
-      2**32 - 1 that is not below the largest value, or that value. What is below 0 is black.
-    - CMYK goes to RGB by (1 - C)(1 - K); a CMYK JPEG is read with Adobe's polarity.
-
     Args:
         upright: show the image as it is meant to be seen: turned as its EXIF or XMP orientation says, transparency over
-            white. (Of a PNG's single transparent colour Pillow knows those in 1-, 8- and 16-bit grey and 8-bit RGB.)
-            Else as it is stored, as torchvision does: orientation ignored, opacity dropped.
+            white. Else as it is stored, as torchvision does: orientation ignored, opacity dropped.
         formats: the formats that may be opened, by Pillow's names.
 
     Raises:
@@ -157,9 +154,9 @@ def open_image(path: str, upright: bool = True, formats: Sequence[str] = DATASET
     with _open_file(path) as file:
         form = _format(file, formats)
         with _reasons(form):
-            image = Image.open(file, formats=(form,))
+            image = _open(file, form)
             if form != "JPEG":  # whose notes all precede its pixels; in a PNG they may follow them
-                _load(image, form)
+                image.load()
             orientation = _orientation(image) if upright else 1
         yield ImageFile(image, form, orientation, upright)
 
@@ -173,9 +170,7 @@ def problem(path: str) -> str | None:
     try:
         with _open_file(path) as file:
             form = _format(file, DATASET_FORMATS)
-            with _reasons(form), Image.open(file, formats=(form,)) as image:
-                if form != "JPEG":  # which may be decoded at a part of its size
-                    _check_size(image)
+            with _reasons(form), _open(file, form) as image:
                 if form in _ENDS:
                     return None if _is_whole(file, _ENDS[form]) else "cut short"
                 image.load()
@@ -196,6 +191,21 @@ def _is_whole(file: BinaryIO, end: bytes) -> bool:
         if end in file.read():
             return True
     return False
+
+
+def _open(file: BinaryIO, form: str) -> Image.Image:
+    """Opens an image, whose pixels are not decoded yet, and checks the size that its header claims.
+
+    Of an MPO, several JPEGs in one file, Pillow would look through all; only the first is needed, and the position in
+    the file must be behind its header (see `_is_whole`).
+    """
+    image = JpegImageFile(file) if form == "JPEG" else Image.open(file, formats=(form,))
+    limit = MAX_JPEG_PIXELS if form == "JPEG" else MAX_PIXELS
+    if image.width * image.height > limit:
+        raise BadImage(
+            f"too large: {image.width} x {image.height} pixels; the limit of a {form} is {limit / 1e6:,.0f} million"
+        )
+    return image
 
 
 def _open_file(path: str) -> BinaryIO:
@@ -243,20 +253,9 @@ def _reasons(form: str) -> Iterator[None]:
     except MemoryError as error:
         raise BadImage("decoding it needs too much memory") from error
     except Exception as error:  # a codec raises almost anything on a damaged file, and none of it is our caller's fault
-        reason = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else _one_line(error)
-        raise BadImage(f"damaged {form} file: {reason}") from error
-
-
-def _load(image: Image.Image, form: str) -> None:
-    """Decodes an opened image, first checking the size that its header claims."""
-    _check_size(image)
-    image.load()
-
-
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        limit = f"the limit is {MAX_PIXELS / 1e6:,.0f} million"
-        raise BadImage(f"too large: {image.width} x {image.height} pixels; {limit}")
+        if isinstance(error, Image.UnidentifiedImageError):
+            raise BadImage(f"unreadable {form} file: damaged, or of a pixel mode that Pillow does not read") from error
+        raise BadImage(f"damaged {form} file: {_one_line(error)}") from error
 
 
 def _resample(image: Image.Image, window: CropWindow, height: int, width: int) -> Image.Image:
@@ -295,53 +294,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # a damaged block raises almost anything, and the image may be sound
         orientation = None
     return orientation if orientation in _TURNS else 1
-
-
-def _to_rgb(image: Image.Image, over_white: bool) -> Image.Image:
-    """Converts any of Pillow's modes to RGB, without its clipping of 16-bit; what is transparent becomes white."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _grey(image).convert("RGB")
-    if over_white and image.has_transparency_data:
-        if image.mode == "La":
-            image = image.convert("LA")
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        return white
-    if image.mode == "LAB":
-        from PIL import ImageCms  # here, not above: few files need it
-
-        # What convert("RGB") does, but without the coarse tables that put dark colours off by up to seven levels.
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        flags = ImageCms.Flags.NOOPTIMIZE
-        return ImageCms.buildTransform(lab, srgb, "LAB", "RGB", flags=flags).apply(image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy hundreds of megabytes
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Scales grey of more than 8 bits to mode L, 0 (black) to 255 (white)."""
-    import numpy as np  # here, not above: it would triple the decoder's start for a mode that few files have
-
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
-    stored = np.asarray(image)
-    if image.mode == "I" and tags.get(_SAMPLE_FORMAT, (1,)) == (1,):
-        stored = stored.view(np.uint32)  # which Pillow has read as signed
-    values = stored.astype(np.float32)
-    if image.mode == "F":
-        np.nan_to_num(values, copy=False, nan=0.0)
-    if image.mode in ("I", "F"):
-        largest = values.max()
-        white = next((white for white in (1, 255, 65535, 2**32 - 1) if largest <= white), largest)
-    else:
-        white = 2 ** tags.get(_BITS_PER_SAMPLE, (16,))[0] - 1
-    values *= 255 / white
-    grey = (np.clip(values, 0, 255, out=values) + 0.5).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == 0:  # "white is zero", which Pillow follows up to 8 bits only
-        grey = 255 - grey
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        grey[stored == transparent] = 255
-    return Image.fromarray(grey)
 
 
 def _one_line(error: BaseException) -> str:

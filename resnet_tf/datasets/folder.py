@@ -183,8 +183,8 @@ def broken_files_error(broken: Sequence[tuple[str, str]]) -> UserError:
     named = "; ".join(f"{printable(path)} ({reason})" for path, reason in broken[:_NAMED])
     more = f"; and {len(broken) - _NAMED:,} more" if len(broken) > _NAMED else ""
     return UserError(
-        f"image files must be whole JPEG, PNG, BMP or WebP images. Received: {named}{more}. Put whole copies in "
-        "their place, or move them out of the data set; a run is resumed with the same files only.",
+        f"image files must be whole JPEG, PNG, BMP or WebP images within the limits. Received: {named}{more}. Replace "
+        "these files, or move them out of the data set; a run is resumed with the same files only.",
         "image-file-broken",
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from resnet_tf import plots
 from resnet_tf.format import printable
 from resnet_tf.prediction.photos import Photo
-from resnet_tf.prediction.table import common_folder, is_right
+from resnet_tf.prediction.table import common_folder, is_right, shown_name
 
 MAX_TILES = 120
 _MAX_BARS = 5
@@ -54,7 +54,7 @@ def draw(rows: Sequence[dict], photos: Sequence[Photo], path: str | os.PathLike,
     folder = common_folder(rows)
     for i, (row, photo) in enumerate(zip(rows[:count], photos[:count], strict=True)):
         left, upper = _MARGIN + i % columns * _TILE_WIDTH, top + i // columns * _TILE_HEIGHT
-        right, name = is_right(row), _tail(printable(row["file"].removeprefix(folder)), 40)
+        right, name = is_right(row), _tail(printable(shown_name(row, folder)), 40)
         verdict = {None: "", True: " - right", False: f" - wrong, is {printable(row['truth'] or '')}"}[right]
         colour = {None: plots.INK, True: _RIGHT, False: _ALARM}[right]
         _write(axes, left, upper, name + verdict, size=8, va="top", color=colour)

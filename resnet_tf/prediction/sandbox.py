@@ -1,7 +1,8 @@
 """Decodes photos in a process of its own, so that a file that crashes or stalls a codec stops nothing but this process.
 
-`photos.load_all` starts it and talks to it. Beside the standard library only `datasets/decode.py` is imported. Windows
-has neither the limits nor the alarm: there a crash is still contained, but a file that stalls a codec is waited for.
+`photos.load_all` starts it and talks to it. Beside the standard library only `datasets/decode.py`, and what that needs,
+is imported. Windows has neither the limits nor the alarm: there a crash is still contained, but a file that stalls a
+codec is waited for.
 """
 
 import contextlib

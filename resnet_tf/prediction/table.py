@@ -11,6 +11,7 @@ the terminal, the CSV file and the figure show it as `printable` gives it.
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,17 +19,22 @@ from resnet_tf.format import printable
 from resnet_tf.runs.comparison import wilson_interval
 
 
-def common_folder(rows: Sequence[dict]) -> str:
-    """Returns the folder (with its slash) that holds all the rows' files, so that it need not be shown with each.
+def common_folder(rows: Sequence[dict]) -> Path | None:
+    """Returns the folder that holds all the rows' files, so that it need not be shown with each.
 
-    Returns "" where that is the root or the working directory, or there are fewer than two rows.
+    Returns None where that is a root or the working directory, or there are fewer than two rows.
     """
     if len(rows) < 2:
-        return ""
+        return None
     paths = [Path(row["file"]) for row in rows]
     shared = (folder for folder in paths[0].parents if all(folder in path.parents for path in paths))
     folder = next(shared, Path())
-    return "" if folder in (Path(), Path("/")) else f"{folder}/"
+    return None if folder == folder.parent else folder
+
+
+def shown_name(row: dict, folder: Path | None) -> str:
+    """Returns the name of a row's file, without the `common_folder` of all rows."""
+    return row["file"] if folder is None else str(Path(row["file"]).relative_to(folder))
 
 
 def is_right(row: dict) -> bool | None:
@@ -50,25 +56,43 @@ def score(rows: Sequence[dict]) -> str:
     return line
 
 
+def doubt(rows: Sequence[dict], folder: str | None) -> str:
+    """Returns a caution where scored photos lie below the folder of the training's images; "" if none do.
+
+    Args:
+        folder: that folder, or None where it is not known.
+    """
+    if folder is None:
+        return ""
+    places = [Path(os.path.realpath(row["file"])) for row in rows if is_right(row) is not None]
+    count = sum(place.is_relative_to(os.path.realpath(folder)) for place in places)
+    if not count:
+        return ""
+    return f"{count:,} of the scored photos lie in the folder of the run's training; it knows those it was trained on"
+
+
 def as_json(rows: Sequence[dict]) -> str:
     """Returns the rows as a JSON array in printable ASCII, so that nothing in it steers a terminal."""
     return json.dumps(list(rows), indent=2, allow_nan=False)
 
 
 def as_csv(rows: Sequence[dict]) -> str:
-    """Returns the rows as CSV, a line each: file, error, width, height, class_1, probability_1, class_2 ...
+    """Returns the rows as CSV, a line each: file, error, width, height, unsure, truth, class_1, probability_1 ...
 
-    A text that a spreadsheet would take for a formula gets a ' in front.
+    "unsure" is "yes" or "no", and empty where there is an error; "truth" is empty where no folder says it. A text that
+    a spreadsheet would take for a formula gets a ' in front.
     """
     places = range(max((len(row["top"]) for row in rows), default=0))
-    names = ["file", "error", "width", "height"]
+    names = ["file", "error", "width", "height", "unsure", "truth"]
     names += [name for place in places for name in (f"class_{place + 1}", f"probability_{place + 1}")]
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
         guesses = [value for guess in row["top"] for value in (_cell(guess["class"]), guess["probability"])]
-        cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"], *guesses]
+        unsure = ("yes" if row["unsure"] else "no") if row["top"] else ""
+        cells = [_cell(row["file"]), _cell(row["error"] or ""), row["width"], row["height"]]
+        cells += [unsure, _cell(row["truth"] or ""), *guesses]
         writer.writerow(cells + [None] * (len(names) - len(cells)))
     return text.getvalue()
 
@@ -100,8 +124,8 @@ def print_table(rows: Sequence[dict], rule: str = "", console=None) -> None:
 
     folder = common_folder(rows)
     if folder:
-        console.print(cell(f"in {folder}", "dim"))
-    names = [cell(row["file"].removeprefix(folder)) for row in rows]
+        console.print(cell(f"in {os.path.join(folder, '')}", "dim"))
+    names = [cell(shown_name(row, folder)) for row in rows]
     longest = max((name.cell_len for name in names), default=0)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("photo", overflow="fold", width=max(len("photo"), min(longest, console.width * 2 // 5)))

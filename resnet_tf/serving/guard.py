@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from resnet_tf.format import printable
+from resnet_tf.log import logger
+
 MAX_UPLOAD = 20_000_000  # bytes
 MAX_WAITING = 10 * MAX_UPLOAD  # bytes of uploads that nobody has read yet
 _FORM = 100_000  # bytes that a browser's form adds to a file, and more than any other request has
@@ -35,6 +38,7 @@ class Guard:
     def __init__(self, app, hosts: Collection[str] | None, uploads: Path):
         self._app, self._hosts, self._uploads = app, hosts, uploads
         self._coming = 0  # bytes of the uploads that are being received
+        self._said = False  # whether the log has the reason why another origin was refused
 
     async def __call__(self, scope, receive, send):
         async def with_policy(message):
@@ -73,7 +77,13 @@ class Guard:
             return 400
         if self._hosts is not None and name not in self._hosts:
             return 421  # misdirected
-        return 403 if origin is not None and place != host else None
+        if origin is None or place == host:
+            return None
+        if not self._said:  # once: a website could fill the log
+            self._said = True
+            named = f"its Origin, {printable(origin[:100])}, is not its Host, {printable(str(host)[:100])}"
+            logger.warning(f"a request was refused, as {named}; if a proxy is in between, it must pass the Host on")
+        return 403
 
     def _too_large(self, headers: dict[bytes, str], upload: bool) -> int | None:
         """Returns the HTTP status that refuses a POST for the size it declares; None: it may come."""

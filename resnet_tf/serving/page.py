@@ -12,12 +12,13 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from resnet_tf import installation
 from resnet_tf.errors import UserError
+from resnet_tf.format import first_line
 from resnet_tf.imports import quick_import
 from resnet_tf.log import logger
 from resnet_tf.runs import pretrained
@@ -55,7 +56,7 @@ def serve(first: Run, runs: str, host: str, port: int, start_tensorflow: Callabl
         start_tensorflow: called in the network's process before it loads a network.
 
     Raises:
-        UserError: the first run's network cannot be loaded.
+        UserError: Gradio could not start, or the first run's network cannot be loaded.
     """
     for name in ("SIGTERM", "SIGHUP"):  # they, too, must delete the folder of uploads; Windows has no SIGHUP
         if hasattr(signal, name):
@@ -86,7 +87,8 @@ def check_place(host: str, port: int) -> None:
         # Gradio cannot serve IPv6 addresses.
         family = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][0]
         with socket.socket(family) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name != "nt":  # Windows would let a port be bound that is taken
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((host, port))
     except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: an empty or too long part of a name
         reason = getattr(error, "strerror", None) or str(error)
@@ -95,14 +97,19 @@ def check_place(host: str, port: int) -> None:
 
 
 def launch(page, host: str, port: int, uploads: Path) -> str:
-    """Starts to serve a page, whose uploads come into a folder, in the background; returns its address."""
+    """Starts to serve a page, whose uploads come into a folder, in the background; returns its address.
+
+    Raises:
+        UserError: Gradio could not start.
+    """
     import gradio
     from starlette.middleware import Middleware
 
     local = socket.gethostbyname(host).startswith("127.")
     hosts = {"127.0.0.1", "localhost", host.lower()} if local else None  # other machines may know it by any name
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    with contextlib.redirect_stdout(io.StringIO()):
+    _ask_directly("localhost", "127.0.0.1", host)
+    with _starting(f"{host}:{port}"), contextlib.redirect_stdout(io.StringIO()):
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
@@ -119,6 +126,22 @@ def launch(page, host: str, port: int, uploads: Path) -> str:
             css=_STYLE,
         )
     return address
+
+
+def _ask_directly(*hosts: str) -> None:
+    """Keeps this process from asking hosts through a proxy of its environment: Gradio asks whether the page is up."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), *hosts)))
+
+
+@contextlib.contextmanager
+def _starting(place: str) -> Iterator[None]:
+    """Turns whatever Gradio raises while it starts into a UserError: a plain Exception, or one of its HTTP client."""
+    try:
+        yield
+    except Exception as error:
+        reason = first_line(error)
+        raise UserError(f"The page cannot be served at {place}: {reason}", "address-not-available") from error
 
 
 def build(first: Run, runs: str | Path, uploads: Path, describe: Callable[[Path, str], str]):

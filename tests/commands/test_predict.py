@@ -151,6 +151,14 @@ def test_folders_called_after_classes_are_scored(home, image_tree, tmp_path, cap
     assert f"answered by {all_runs(home / 'runs')[0].name}" in printed
 
 
+def test_a_score_of_the_photos_that_the_run_was_trained_on_is_doubted(home, image_tree, tmp_path, capsys):
+    run = Run(shutil.copytree(all_runs(home / "runs")[0].folder, tmp_path / "runs" / "tiny" / "copy"))
+    for folder, doubted in ((image_tree, True), (tmp_path, False)):
+        run.update(data_option=str(folder))
+        run_command(predict_command, image_tree / "train" / "cat", "--runs", tmp_path / "runs", code=0)
+        assert ("of the scored photos" in "".join(capsys.readouterr())) == doubted
+
+
 @pytest.mark.parametrize(
     ("folder", "truth"),
     [("cat", "cat"), ("CAT", "cat"), ("a", "a"), ("A", "A"), ("horse", None), ("STRASSE", "straße"), ("b", None)],

@@ -1,5 +1,6 @@
 """Every pixel mode, orientation and format gives the pixels that plain numpy arithmetic on the stored numbers gives."""
 
+import contextlib
 import io
 import os
 import struct
@@ -7,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from pictures import BLOCKS, BOMBS, MODES, NOISE, RNG, TURNS, saved
+from pictures import BLOCKS, BOMBS, MODES, NOISE, RNG, TURNS, bmp_with_alpha, over_white, saved
 from PIL import Image, ImageOps
 
 from resnet_tf.datasets import decode
@@ -21,6 +22,29 @@ def whole(path) -> np.ndarray:
         assert image.mode == "RGB"
         assert image.size == (photo.width, photo.height)
     return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("alpha", [0, 128])
+def test_the_alpha_of_a_bmp_that_was_left_at_zero_makes_nothing_transparent(tmp_path, alpha):
+    pixels = np.dstack([NOISE, np.full(NOISE.shape[:2], 0, np.uint8)])
+    pixels[3, 4, 3] = alpha
+    (tmp_path / "photo.bmp").write_bytes(bmp_with_alpha(pixels))
+    with Image.open(tmp_path / "photo.bmp") as image:
+        np.testing.assert_array_equal(image, pixels)
+    expected = over_white(NOISE, pixels[..., 3]) if alpha else NOISE
+    np.testing.assert_array_equal(whole(tmp_path / "photo.bmp"), expected)
+
+
+def test_a_pixel_mode_that_pillow_does_not_read_is_named_as_a_cause(tmp_path):
+    """A sound TIFF of 24 x 40 pixels, 32 bits of each of three colours."""
+    content = saved(NOISE, "TIFF")
+    bits = struct.pack("<HHH", 8, 8, 8)
+    assert content.count(bits) == 1
+    pixels = (NOISE.astype(np.uint32) << 24).tobytes()
+    start = content.index(NOISE.tobytes())
+    (tmp_path / "scan").write_bytes(content[:start].replace(bits, struct.pack("<HHH", 32, 32, 32)) + pixels)
+    with pytest.raises(BadImage, match="or of a pixel mode that Pillow does not read"):
+        whole(tmp_path / "scan")
 
 
 def fitted(path, side: int, crop: int) -> np.ndarray:
@@ -176,7 +200,7 @@ def test_a_preview_keeps_the_shape_and_is_never_enlarged(tmp_path, size, expecte
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "save the photo as JPEG or PNG"),
         (b"\0\0\0\x18ftypavif\0\0\0\0mif1heic", "save the photo as JPEG or PNG"),
         (b"P6 1 1 255 abc", "not a JPEG"),  # Pillow reads PPM (and PSD, EPS, ICO ...); this list does not
-        (b"\x89PNG\r\n\x1a\n", "damaged PNG file: unreadable header"),
+        (b"\x89PNG\r\n\x1a\n", "unreadable PNG file: damaged, or of a pixel mode"),
         (saved(NOISE, "JPEG")[:-200], "damaged JPEG file: "),
         (saved(NOISE, "PNG")[:-200], "damaged PNG file: "),
     ],
@@ -211,18 +235,44 @@ def test_only_ordinary_files_of_bearable_size_are_opened(tmp_path):
 def test_a_decompression_bomb_is_refused_before_its_pixels_are_decoded(tmp_path, monkeypatch, name, content):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)  # would fail if it were called
     (tmp_path / "bomb").write_bytes(content)
-    reason = "damaged PNG file: Decompressed data too large" if "300 MB" in name else "too large: .*100 million"
+    limit = "178 million" if name == "JPEG" else "100 million"
+    reason = "damaged PNG file: Decompressed data too large" if "300 MB" in name else f"too large: .*{limit}"
     with pytest.raises(BadImage, match=reason):
         whole(tmp_path / "bomb")
 
 
-def photo_with_preview() -> bytes:
+@pytest.mark.parametrize("reduced", [True, False])
+@pytest.mark.parametrize(
+    ("form", "size", "taken"),
+    [("JPEG", (600, 300), True), ("JPEG", (600, 350), False), ("PNG", (400, 250), True), ("PNG", (600, 300), False)],
+)
+def test_the_check_and_the_decoding_agree_on_what_is_too_large(tmp_path, monkeypatch, form, size, taken, reduced):
+    """Limits a thousandth as high, so that the test is quick. How finely a JPEG is decoded makes no difference."""
+    monkeypatch.setattr(decode, "MAX_PIXELS", 100_000)
+    monkeypatch.setattr(decode, "MAX_JPEG_PIXELS", 200_000)
+    path = str(tmp_path / "photo")
+    Image.new("RGB", size).save(path, form)
+    refused = contextlib.nullcontext() if taken else pytest.raises(BadImage, match="too large")
+    with refused, open_image(path) as image:
+        image.show([[image.middle(1, 1)] if reduced else []])
+    assert (decode.problem(path) is None) == taken
+
+
+def photo_with_preview(form="JPEG", **options) -> bytes:
     """A JPEG whose EXIF holds a small JPEG, as a camera's does."""
-    return saved(NOISE, "JPEG", exif=exif_of(6).tobytes() + saved(NOISE[:9, :9], "JPEG"))
+    return saved(NOISE, form, exif=exif_of(6).tobytes() + saved(NOISE[:9, :9], "JPEG"), **options)
+
+
+def first_of_an_mpo() -> bytes:
+    """An MPO, several JPEGs in one file, up to the end of the first."""
+    content = photo_with_preview("MPO", save_all=True, append_images=[Image.fromarray(255 - NOISE)])
+    return content[: content.index(b"\xff\xd9\xff\xd8") + 2]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 20, 300])
-@pytest.mark.parametrize("content", [photo_with_preview(), saved(NOISE, "PNG")], ids=["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    "content", [photo_with_preview(), first_of_an_mpo(), saved(NOISE, "PNG")], ids=["JPEG", "MPO", "PNG"]
+)
 def test_a_file_cut_short_is_found_without_decoding_it(cut, content, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(content)
@@ -240,7 +290,9 @@ def test_a_format_without_an_end_mark_is_decoded_to_find_one_cut_short(form, tmp
     assert f"damaged {form} file" in decode.problem(str(path))
 
 
-@pytest.mark.parametrize("content", [photo_with_preview(), saved(NOISE, "PNG")], ids=["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    "content", [photo_with_preview(), first_of_an_mpo(), saved(NOISE, "PNG")], ids=["JPEG", "MPO", "PNG"]
+)
 @pytest.mark.parametrize("behind", [b"\0" * 10, bytes(range(250)) * 400], ids=["zeros", "a film"])
 def test_what_a_phone_puts_behind_the_photo_is_no_damage(content, behind, tmp_path):
     (tmp_path / "photo").write_bytes(content + behind)

@@ -158,7 +158,7 @@ def test_a_phones_108_megapixels_are_read_and_a_png_of_as_many_is_not(tmp_path):
     read, refused = photos.load_all([jpeg, png], 8, 8)
     assert (read.error, read.width, read.height) == (None, 12_000, 9_000)
     assert (read.fitted == 77).all()
-    assert refused.error == "too large: 12000 x 9000 pixels; the limit is 100 million"
+    assert refused.error == "too large: 12000 x 9000 pixels; the limit of a PNG is 100 million"
 
 
 def test_any_file_name_will_do(tmp_path, monkeypatch):
@@ -215,7 +215,8 @@ def test_the_decoder_imports_no_tensorflow_and_not_even_numpy(tmp_path, broken_d
     ours = {name for name in photo.error.split() if name.startswith("resnet_tf")}
     package = {"resnet_tf", "resnet_tf.presets", "resnet_tf.prediction", "resnet_tf.datasets", "resnet_tf.log"}
     assert ours == package | {
-        f"resnet_tf.{name}" for name in ("presets.rounding", "datasets.decode", "prediction.sandbox")
+        f"resnet_tf.{name}"
+        for name in ("presets.rounding", "datasets.decode", "datasets.pixel_modes", "prediction.sandbox")
     }
     assert not {str(tmp_path), "''"} & set(photo.error.split())  # nor anything that lies where it is started
 

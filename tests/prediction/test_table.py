@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from rich.console import Console
@@ -66,18 +66,26 @@ def test_json_gives_the_rows_back_and_any_name_to_the_byte():
 
 def test_csv_has_a_line_a_row_and_a_column_pair_a_class():
     assert table.as_csv(ROWS) == (
-        '"file","error","width","height","class_1","probability_1","class_2","probability_2","class_3","probability_3"\n'
-        '"photos/cat/tom.jpg","",640,480,"cat",0.9,"dog",0.07,"frog",0.03\n'
-        '"photos/notes.txt","not a JPEG picture","","","","","","","",""\n'
-        '"photos/rex.jpg","",640,480,"dog",0.625,"","","",""\n'
+        '"file","error","width","height","unsure","truth",'
+        '"class_1","probability_1","class_2","probability_2","class_3","probability_3"\n'
+        '"photos/cat/tom.jpg","",640,480,"no","","cat",0.9,"dog",0.07,"frog",0.03\n'
+        '"photos/notes.txt","not a JPEG picture","","","","","","","","","",""\n'
+        '"photos/rex.jpg","",640,480,"no","","dog",0.625,"","","",""\n'
     )
+
+
+def test_csv_says_what_is_unsure_and_what_the_folder_names():
+    rows = [row("cat/a", ("cat", 0.4), truth="cat"), row("=1/b", ("cat", 0.9), truth="=1"), row("c", error="cut short")]
+    read = list(csv.DictReader(io.StringIO(table.as_csv(rows))))
+    assert [one["unsure"] for one in read] == ["yes", "no", ""]
+    assert [one["truth"] for one in read] == ["cat", "'=1", ""]
 
 
 def test_no_csv_cell_becomes_a_formula_or_a_second_line():
     content = table.as_csv([row(name, (name, 0.5)) for name in NASTY] + [row("x", error=name) for name in NASTY])
     assert content.count("\n") == 1 + 2 * len(NASTY)
     for cells in list(csv.reader(io.StringIO(content)))[1:]:
-        assert len(cells) == 6
+        assert len(cells) == 8
         for cell in cells:
             assert cell.strip()[:1] not in tuple("=+-@＝＋－＠\t\r\n") or not cell.strip()
             assert cell.isprintable()
@@ -102,6 +110,32 @@ def test_the_table_says_the_shared_folder_once_and_keeps_every_row_in_order():
     assert "in " not in printed([row("/a.jpg", ("cat", 1)), row("/b.jpg", ("cat", 1))]).splitlines()[0]
     assert printed(ROWS[:1]).splitlines()[1].startswith("photos/cat/tom.jpg")
     assert printed([]).startswith("photo")
+
+
+def test_on_windows_too_the_shared_folder_is_said_once(monkeypatch):
+    monkeypatch.setattr(table, "Path", PureWindowsPath)
+    rows = [row("C:\\photos\\cat\\tom.jpg", ("cat", 0.9)), row("C:\\photos\\rex.jpg", ("dog", 0.6))]
+    folder = table.common_folder(rows)
+    assert folder == PureWindowsPath("C:/photos")
+    assert [table.shown_name(one, folder) for one in rows] == ["cat\\tom.jpg", "rex.jpg"]
+    assert table.common_folder([row("C:\\a.jpg", ("cat", 1)), row("C:\\b.jpg", ("cat", 1))]) is None
+    assert table.common_folder([row("a.jpg", ("cat", 1)), row("D:\\b.jpg", ("cat", 1))]) is None
+
+
+def test_scored_photos_from_the_folder_of_the_training_are_doubted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "mine too"):
+        (tmp_path / name / "cat").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("mine")
+    trained = [row("mine/cat/a.jpg", ("cat", 1), truth="cat"), row("link/cat/b.jpg", ("dog", 1), truth="cat")]
+    others = [
+        row("mine too/cat/a.jpg", ("cat", 1), truth="cat"),
+        row("mine/cat/broken.jpg", error="cut short", truth="cat"),
+        row("mine/c.jpg", ("cat", 1)),  # which is not scored
+    ]
+    assert table.doubt([*trained, *others], str(tmp_path / "mine")).startswith("2 of")
+    assert table.doubt(others, str(tmp_path / "mine")) == ""
+    assert table.doubt(trained, None) == ""
 
 
 def test_a_guess_is_marked_as_one():
