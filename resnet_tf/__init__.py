@@ -31,7 +31,7 @@ _HOMES = {
     "predict": "resnet_tf.prediction.predict",
 }
 __all__ = list(_HOMES)
-__version__ = "0.7.7"
+__version__ = "0.7.8"
 
 
 # The modules whose classes are registered with Keras when they are imported.
