@@ -20,6 +20,8 @@ from resnet_tf.datasets.splits import ArraySplit, Dataset
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.presets.preset_files import load_preset
 
+ROOT = Path(__file__).parents[1]
+
 
 def test_ours_and_torch_compute_the_same_training_step():
     pytest.importorskip("torch")
@@ -83,6 +85,22 @@ def test_the_other_contestants_compute_the_same(restored, name):
         assert differs == name.endswith("bfloat16")
     losses = [other.train() for _ in range(4)]
     assert losses[3] < losses[0]
+
+
+@pytest.mark.parametrize(("name", "variable"), [("keras", "None"), ("ours", "1")])
+def test_only_stock_keras_runs_without_our_variable(name, variable):
+    """Of oneDNN; what a contestant's process sees before it imports TensorFlow."""
+    code = f"""
+import os, sys
+from benchmarks import contestants
+seen = lambda case: print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), "tensorflow" in sys.modules)
+contestants.CONTESTANTS[{name!r}] = seen
+contestants.serve({name!r}, None)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, input="", capture_output=True, text=True, check=True)
+    assert done.stderr.split() == [variable, "False"]
 
 
 def test_the_gate_stops_a_contestant_that_computes_something_else():
@@ -193,15 +211,14 @@ def test_a_norm_sends_as_many_messages_as_xla_makes_of_it():
     pytest.importorskip("jax")
     two_on_jax = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command, environment = [sys.executable, "-c", COUNTING], {**os.environ, **two_on_jax}
-    root = Path(__file__).parents[1]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     none, one, two = map(int, done.stdout.split())
     assert one - none == two - one == scaling.MESSAGES_PER_NORM
 
 
 def test_the_table_of_docs_scaling_is_what_the_benchmark_prints(capsys):
     scaling.main(["--images-per-second", "2500"])
-    assert capsys.readouterr().out in (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+    assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text()
 
 
 def test_windows_are_cut_from_the_images_of_their_class(tmp_path):
