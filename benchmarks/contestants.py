@@ -58,8 +58,6 @@ class KerasContestant:
     """
 
     def __init__(self, case: Case, precision: str = "float32", stock: bool = False):
-        if not stock:
-            import resnet_tf  # noqa: F401  switches oneDNN on
         import keras
 
         from resnet_tf.models import resnet
@@ -235,6 +233,8 @@ def _statistics(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def serve(name: str, case: Case) -> None:
     """Answers commands until standard input ends."""
+    if name == "keras":  # stock: oneDNN is on or off as TensorFlow has it, whatever importing resnet_tf has set
+        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
     # TensorFlow and torch print what they like: only answers may reach the one who asked.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -2,7 +2,7 @@
 
 Nothing is measured here. From a device's speed, the network between the devices and the speed of decoding it follows
 how long a step computes, how long it sends gradients (a ring: every device sends and receives 2 (n - 1) / n of them)
-and batch norm's sums (one message a norm and direction), how many cores must decode and how fast files must be read.
+and batch norm's sums (`MESSAGES_PER_NORM`), how many cores must decode and how fast files must be read.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.presets.schema import Preset
 
 HEADINGS = ("devices", "images/s", "computing", "gradients", "norms", "hours", "cores that decode", "MB/s read")
+# The mean, then the variance, which needs the mean; and the gradient of each.
+MESSAGES_PER_NORM = 4
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,12 @@ def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
     """Works a training out; computing and sending are added up, which overlapping would better.
 
     Raises:
-        UserError: the preset has several phases, of other sizes and lengths each.
+        UserError: the preset has several phases, of other sizes and lengths each, or images of unknown number.
     """
     if preset.phases:
         raise UserError(
-            f"a training of one phase is worked out. Received: preset {preset.name} of {len(preset.phases)}."
+            f"a training of one phase is worked out. Received: preset {preset.name} of {len(preset.phases)}.",
+            "several-phases",
         )
     about = DATASETS[preset.data.dataset]
     if about.train_size is None:
@@ -69,12 +72,11 @@ def cost(preset: Preset, machine: Machine, devices: int) -> Cost:
             f"a data set of known size is worked out. Received: {preset.data.dataset}.", "data-size-unknown"
         )
     size = network_size(preset.model, preset.data.image_size, about.classes)
-    messages = 2 * size.norms  # a sum forward, one backward
     batch = preset.train.batch_size
     computing = batch / devices / machine.images_per_second
     shares = 2 * (devices - 1) / devices
     gradients = shares * 4 * size.parameters / (1e9 * machine.gigabytes_per_second)
-    norms = messages * machine.latency if devices > 1 else 0.0
+    norms = MESSAGES_PER_NORM * size.norms * machine.latency if devices > 1 else 0.0
     rate = batch / (computing + gradients + norms)
     images = about.train_size - preset.data.validation_size
     return Cost(

@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from assertions import user_error
 from PIL import Image
 from plain import MINE
 
@@ -15,6 +19,8 @@ from benchmarks.contestants import Case
 from resnet_tf.datasets.splits import ArraySplit, Dataset
 from resnet_tf.models.layers import BatchNormalization
 from resnet_tf.presets.preset_files import load_preset
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_ours_and_torch_compute_the_same_training_step():
@@ -81,6 +87,22 @@ def test_the_other_contestants_compute_the_same(restored, name):
     assert losses[3] < losses[0]
 
 
+@pytest.mark.parametrize(("name", "variable"), [("keras", "None"), ("ours", "1")])
+def test_only_stock_keras_runs_without_our_variable(name, variable):
+    """Of oneDNN; what a contestant's process sees before it imports TensorFlow."""
+    code = f"""
+import os, sys
+from benchmarks import contestants
+seen = lambda case: print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), "tensorflow" in sys.modules)
+contestants.CONTESTANTS[{name!r}] = seen
+contestants.serve({name!r}, None)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, input="", capture_output=True, text=True, check=True)
+    assert done.stderr.split() == [variable, "False"]
+
+
 def test_the_gate_stops_a_contestant_that_computes_something_else():
     logits, gradient = np.arange(1.0, 5.0), np.arange(2.0, 6.0)
     good = {"logits": logits, "gradient of stem/kernel": gradient, "stem_norm/running_variance": logits}
@@ -144,15 +166,59 @@ def test_a_training_on_paper_is_the_arithmetic_written_out():
     assert one.hours == pytest.approx(120 * 4_965 * 256 / 2500 / 3600)  # whole batches of 1,271,167 images
     assert eight.computing == pytest.approx(0.0128)
     assert eight.gradients == pytest.approx(7 / 4 * 4 * 21_797_672 / 25e9)
-    assert eight.norms == pytest.approx(2 * 36 * 30e-6)
-    assert eight.images_per_second == pytest.approx(256 / (0.0128 + 0.0061033 + 0.00216), rel=1e-4)
+    assert eight.norms == pytest.approx(4 * 36 * 30e-6)
+    assert eight.images_per_second == pytest.approx(256 / (0.0128 + 0.0061033 + 0.00432), rel=1e-4)
     assert eight.cores == pytest.approx(eight.images_per_second / 150)
     assert eight.megabytes_per_second == pytest.approx(eight.images_per_second * 0.11)
 
 
+def test_what_cannot_be_worked_out_on_paper_is_refused():
+    machine = scaling.Machine(2500, 25, 30e-6, 150, 110e3)
+    folder = MINE | {"data": {"dataset": "folder"}}
+    for preset, code in (("stl10", "several-phases"), (folder, "data-size-unknown")):
+        assert user_error(scaling.cost, load_preset(preset), machine, 8).code == code
+
+
+# Prints how many messages XLA makes of a training step on two devices, for networks of none, one and two norms.
+COUNTING = """
+import re, jax, keras, numpy
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from resnet_tf.models.layers import BatchNormalization
+
+mesh = Mesh(numpy.array(jax.devices()), ("batch",))
+split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["batch"], []))
+for norms in range(3):
+    layers = [keras.Input((4, 4, 2))]
+    for _ in range(norms):
+        layers += [keras.layers.Conv2D(2, 3, use_bias=False, padding="same"), BatchNormalization(), keras.layers.ReLU()]
+    network = keras.Sequential([*layers, keras.layers.Conv2D(2, 3, use_bias=False)])
+
+    def loss(weights, others, images):
+        outputs, others = network.stateless_call(weights, others, images, training=True)
+        return (outputs**2).mean(), others
+
+    weights, others = ([weight.value for weight in kind] for kind in
+                       (network.trainable_variables, network.non_trainable_variables))
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    images = jax.device_put(numpy.ones((4, 4, 4, 2), "float32"), split)
+    text = step.lower(*jax.device_put((weights, others), whole), images).compile().as_text()
+    print(len(re.findall(r" all-reduce(?:-start)?\\(", text)))
+"""
+
+
+@pytest.mark.slow
+def test_a_norm_sends_as_many_messages_as_xla_makes_of_it():
+    pytest.importorskip("jax")
+    two_on_jax = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command, environment = [sys.executable, "-c", COUNTING], {**os.environ, **two_on_jax}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    none, one, two = map(int, done.stdout.split())
+    assert one - none == two - one == scaling.MESSAGES_PER_NORM
+
+
 def test_the_table_of_docs_scaling_is_what_the_benchmark_prints(capsys):
     scaling.main(["--images-per-second", "2500"])
-    assert capsys.readouterr().out in (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+    assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text()
 
 
 def test_windows_are_cut_from_the_images_of_their_class(tmp_path):

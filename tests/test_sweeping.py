@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.cli import sweep as sweep_command
 from resnet_tf.errors import Stopped, UserError
+from resnet_tf.presets import preset_files
 from resnet_tf.runs import ledger
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.run import create_run
-from resnet_tf.sweeping import trials
+from resnet_tf.sweeping import on_ray, trials
 from resnet_tf.sweeping.on_ray import Sweep
 from resnet_tf.sweeping.trials import Outcome, Trial
 from resnet_tf.training.train import train
@@ -77,7 +79,7 @@ def tiny(tiny_preset, tmp_path):
 
 def test_a_trial_is_trained_once_and_resumed_where_it_stopped(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 3, ("train.epochs=2",)), str(tmp_path / "runs"), str(image_tree)
-    images = trials.fingerprints([trial], data)["cifar10"]
+    images = trials.datasets([trial], data)["cifar10"].fingerprint
     assert trials.run_of(trial, runs, images) is None
 
     with pytest.raises(Stopped), interrupting("epoch 1/2"):
@@ -122,17 +124,25 @@ def test_a_trial_is_trained_once_and_resumed_where_it_stopped(tiny, image_tree, 
 
 def test_a_trial_that_diverged_is_done_and_runs_of_other_versions_are_passed_over(tiny, image_tree, tmp_path):
     trial, runs, data = Trial.of(tiny, 0, ("optimizer.learning_rate=1e30",)), str(tmp_path / "runs"), str(image_tree)
-    images = trials.fingerprints([trial], data)["cifar10"]
+    images = trials.datasets([trial], data)["cifar10"].fingerprint
     with pytest.raises(UserError, match="Training diverged"):
         trials.run_trial(trial, runs, images, data)
-    other = tmp_path / "runs" / "tiny" / "20200101T000000Z-s0"
-    other.mkdir()
-    (other / "run.json").write_text('{"seed": 0}')
-    (other / "preset.json").write_text('{"model": {"no such key": 1}}')
+    (diverged,) = all_runs(runs)
+    recipe = (diverged.folder / "preset.json").read_text()
+    for day, about, preset in (
+        (1, '{"seed": 0}', '{"model": {"no such key": 1}}'),
+        (2, "{}", recipe),
+        (3, '{"seed": 0}', recipe),
+        (4, '{"seed": 0, "data": null}', recipe),
+        (5, json.dumps({"seed": 0, "data": diverged.about["data"]}), recipe),  # and no status
+    ):
+        other = tmp_path / "runs" / "tiny" / f"2020010{day}T000000Z-s0"
+        other.mkdir()
+        (other / "run.json").write_text(about)
+        (other / "preset.json").write_text(preset)
     outcome = Outcome(trial, images)
     outcome.update(runs)
-    assert outcome.status == "diverged"
-    (diverged,) = (run for run in all_runs(runs) if run.folder != other)
+    assert (outcome.status, outcome.run) == ("diverged", diverged.name)
     again = create_run(diverged.preset, 0, runs, data=diverged.about["data"])
     again.update(status="finished", step=10, steps_planned=10)
     row = replace(EVALUATION, run=again.name, preset="tiny", data=again.about["data"])
@@ -143,7 +153,8 @@ def test_a_trial_that_diverged_is_done_and_runs_of_other_versions_are_passed_ove
 
 def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     top1 = {"3/a": 80.0, "3/b": 82.0, "3/c": 87.0}
-    rows = {name: SimpleNamespace(top1=value, data={"title": "cifar10"}, init=None) for name, value in top1.items()}
+    same = {"data": {"title": "cifar10"}, "init": None, "computed_by": "tensorflow", "weights": "last"}
+    rows = {name: SimpleNamespace(top1=value, **same) for name, value in top1.items()}
     monkeypatch.setattr(trials, "latest_test_result", lambda run, runs: rows[run.name])
     preset = str(ROOT / "presets" / "3.json")
     outcomes = [Outcome(Trial.of(preset, seed), "", "finished", name) for seed, name in enumerate(top1)]
@@ -154,6 +165,86 @@ def test_mean_and_spread_are_over_the_seeds(tmp_path, monkeypatch):
     rows["3/c"].init = "quick/a"  # its preset names another network than it did for the first seeds
     means = [line.partition(", seed")[0] for line in trials.report(outcomes, tmp_path).splitlines()]
     assert means == ["3: test top-1 81.00 +/- 1.41 %", "3 from quick/a: test top-1 87.00 %"]
+
+
+@pytest.mark.parametrize(
+    ("differing", "named"),
+    [
+        ({"backend": "jax"}, ["3 (tensorflow)", "3 (jax)"]),
+        ({"weights": "last-recalibrated"}, ["3 (last weights)", "3 (last-recalibrated weights)"]),
+        ({"backend": "jax", "weights": "best"}, ["3 (tensorflow, last weights)", "3 (jax, best weights)"]),
+    ],
+)
+def test_no_mean_is_over_several_backends_or_kinds_of_weights(tmp_path, monkeypatch, differing, named):
+    ours = replace(EVALUATION, data={"title": "cifar10"}, weights="last", top1=80.0)
+    rows = {"3/a": ours, "3/b": replace(ours, top1=90.0, **differing), "4/a": ours}
+    monkeypatch.setattr(trials, "latest_test_result", lambda run, runs: rows[run.name])
+    outcomes = [
+        Outcome(Trial.of(ROOT / "presets" / f"{name[0]}.json", seed), "", "finished", name)
+        for seed, name in enumerate(rows)
+    ]
+    means = [line.partition(" %")[0] for line in trials.report(outcomes, tmp_path).splitlines()]
+    assert means == [f"{named[0]}: test top-1 80.00", f"{named[1]}: test top-1 90.00", "4: test top-1 80.00"]
+
+
+def test_the_table_follows_trials_as_they_begin_and_reads_each_run_once(tiny, tmp_path, monkeypatch):
+    outcomes = [Outcome(Trial.of(tiny, seed), "images") for seed in range(3)]
+    recipe, about = outcomes[0].trial.recipe, {"data": {"fingerprint": "images"}}
+    create_run(recipe, 7, tmp_path, **about)  # from before the sweep
+    new_runs, read = trials.NewRuns(tmp_path), []
+    load = preset_files.load_preset
+    monkeypatch.setattr(preset_files, "load_preset", lambda preset: read.append(preset) or load(preset))
+    begun = []
+    for seed in (1, 0):
+        begun.append(create_run(recipe, seed, tmp_path, **about))
+        create_run(recipe, seed, tmp_path, data={"fingerprint": "other images"})
+        for _ in range(3):
+            new_runs.note(outcomes)
+            shown = [outcome.cells(tmp_path) for outcome in outcomes]
+    assert [cells[-1] for cells in shown] == [begun[1].name, begun[0].name, ""]
+    assert [cells[1] for cells in shown] == ["running", "running", "waiting"]
+    assert len(read) == 4
+
+
+def test_the_check_of_each_recipe_is_printed_once_and_an_error_ends_the_sweep(tiny, image_tree, capsys, monkeypatch):
+    followed = []
+    monkeypatch.setattr(on_ray, "check_ray", lambda: None)
+    monkeypatch.setattr(sweep_command, "follow", lambda sweep, address: followed.append(sweep))
+
+    def rules_named(*arguments) -> list[str]:
+        fixed = ["--presets", tiny, "--seeds", "0", "1", "--data", str(image_tree), "--set", "data.augment="]
+        code = command.run_command(sweep_command.main, [*fixed, *arguments])
+        printed, errors = capsys.readouterr()
+        assert (code, errors.count("\n")) == ((1, 0) if followed else (2, 1))  # 1: nothing was trained
+        return re.findall(r"(?:warning|error) \(([\w-]+)\)", printed)
+
+    warning, error = "no-augmentation", "batch-too-large"
+    assert rules_named("--vary", "train.batch_size=[20, 1000]") == [warning, error, warning]  # of 200 images
+    assert not followed
+    assert rules_named() == [warning]
+    assert len(followed) == 1
+
+
+def test_a_trial_gets_a_gpu_where_the_cluster_has_one():
+    """By default; the resources of machines are those that Ray lists."""
+    without, with_one = {"CPU": 8.0, "memory": 1e9}, {"CPU": 4.0, "GPU": 1.0, "accelerator_type:T4": 1.0}
+    for machines, gpus in (([without], 0), ([without, with_one], 1), ([with_one | {"GPU": 8.0}], 1)):
+        assert on_ray.gpus_of_a_trial(machines) == gpus
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("there", "asked", "given"), [(0, None, 0), (2, None, 1), (2, 0, 0), (2, 0.5, 0.5)])
+def test_ray_counts_the_gpus_that_a_trial_gets(tiny, tmp_path, monkeypatch, there, asked, given):
+    ray = pytest.importorskip("ray")
+    start = ray.init
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # Ray believes it, and num_gpus
+    monkeypatch.setattr(ray, "init", lambda *arguments, **options: start(*arguments, num_gpus=there, **options))
+    sweep = Sweep([Outcome(Trial.of(tiny, 0), "", "finished")], str(tmp_path), threads=1, gpus=asked)
+    try:
+        sweep.start()
+    finally:
+        ray.shutdown()
+    assert (sweep.threads, sweep.gpus) == (1, given)
 
 
 def test_the_error_of_a_failed_task_is_one_line(tiny, tmp_path, monkeypatch):
@@ -194,7 +285,7 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(capsys):
 
 def test_without_ray_no_image_is_read(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(trials, "fingerprints", lambda *arguments: pytest.fail("images were read"))
+    monkeypatch.setattr(trials, "datasets", lambda *arguments: pytest.fail("images were read"))
     assert user_error(sweep_command.main, ["--presets", "3"]).code == "ray-not-installed"
 
 

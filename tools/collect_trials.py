@@ -1,7 +1,8 @@
 """Copies the evaluations of a folder of runs into benchmarks/trials.json: `python -m tools.collect_trials --runs DIR`.
 
 A trial is a training with a changed recipe, which no preset records. `tools.readme_tables` makes tables of these rows,
-so that no figure of a trial is typed by hand. An evaluation that is there already is replaced by a later one.
+so that no figure of a trial is typed by hand. An evaluation that is there already is replaced by a later one. Those of
+presets that are not shipped, or on other images than the official or built-in ones, have no place in a table.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from resnet_tf import files
 from resnet_tf.cli import command
+from resnet_tf.presets import preset_files
 from resnet_tf.runs import ledger
 from resnet_tf.runs.records import Evaluation
 
@@ -27,8 +29,13 @@ def read(path: Path = TRIALS) -> list[Evaluation]:
 
 
 def collected(known: Iterable[Evaluation], found: Iterable[Evaluation]) -> list[Evaluation]:
-    """Returns both together by preset, then in the order of the trainings; of a measurement made twice the later."""
-    latest = {record.measurement: record for record in sorted([*known, *found], key=lambda record: record.date)}
+    """Returns both together by preset, then in the order of the trainings; of a measurement made twice the later.
+
+    Of those found, only those of shipped presets on official images are added.
+    """
+    shipped = preset_files.names()
+    added = [record for record in found if record.preset in shipped and record.data["official"]]
+    latest = {record.measurement: record for record in sorted([*known, *added], key=lambda record: record.date)}
     return sorted(latest.values(), key=lambda record: (record.preset, record.split, record.run))
 
 

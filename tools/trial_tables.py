@@ -57,7 +57,8 @@ def precision_lines(groups: Iterable[Group]) -> list[list[str]]:
     for group in groups:
         record = group.record
         if record.split == "test":
-            recipe = json.dumps([record.preset, record.changed, record.epochs, *record.measurement[2:]])
+            trained = record.preset, record.changed, record.epochs, record.computed_by
+            recipe = json.dumps([*trained, *record.measurement[2:]])
             recipes.setdefault(recipe, {})[record.computed_in] = group
     return [
         _pair(pair["float32"], pair["mixed_bfloat16"])
@@ -71,8 +72,9 @@ def _pair(exact: Group, short: Group) -> list[str]:
     both = [{member.record.seed: member.record.top1 for member in group.members} for group in (exact, short)]
     differences = [both[1][seed] - both[0][seed] for seed in sorted(set(both[0]) & set(both[1]))]
     changes = {key: pair for key, pair in record.changed.items() if key != "train.epochs"}
+    backend = [] if record.computed_by == "tensorflow" else [record.computed_by]
     return [
-        ", ".join([f"{record.preset}, {record.epochs:g} epochs", *changes_in_words(changes)]),
+        ", ".join([f"{record.preset}, {record.epochs:g} epochs", *backend, *changes_in_words(changes)]),
         " and ".join(", ".join(map(str, seeds)) for seeds in dict.fromkeys((tuple(exact.seeds), tuple(short.seeds)))),
         mean_and_spread(exact),
         mean_and_spread(short),

@@ -33,14 +33,16 @@ def parser() -> command.Parser:
     how = options.add_argument_group("how (needs the package ray)")
     how.add_argument("--workers", type=int, metavar="N", help="trials at a time on this machine (default: 1)")
     how.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads per trial (default: all, divided among --workers)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="processors per trial, and TensorFlow's threads; JAX takes all (default: all, divided among --workers)",
     )
     how.add_argument(
         "--gpus",
         type=float,
-        default=0,
         metavar="N",
-        help="GPU fraction per trial, 0.5 for two trials on one (default: 0)",
+        help="GPU fraction per trial, 0.5 for two trials on one, 0 for none (default: 1 where there is a GPU)",
     )
     how.add_argument("--retries", type=int, default=1, metavar="N", help="restarts of a failed trial (default: 1)")
     how.add_argument("--address", help="Ray cluster to run on; its machines share this project, --runs and --data")
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> int:
         value = getattr(options, name)
         if value is not None and not value >= least:  # which nan is not either
             raise UserError(f"--{name} must be at least {least}. Received: {value}.", "option-value")
-    if options.gpus > 1:
+    if options.gpus is not None and options.gpus > 1:
         raise UserError(
             f"--gpus must be at most 1: a trial trains on one GPU. Received: {options.gpus:g}.", "option-value"
         )
@@ -73,8 +75,9 @@ def main(arguments: list[str]) -> int:
     if options.data:
         trials.check_one_dataset(all_trials)
     on_ray.check_ray()  # before images are read or downloaded
-    fingerprints = trials.fingerprints(all_trials, options.data)
-    outcomes = [trials.Outcome(trial, fingerprints[trial.recipe.data.dataset]) for trial in all_trials]
+    datasets = trials.datasets(all_trials, options.data)
+    trials.check_recipes(all_trials, datasets)
+    outcomes = [trials.Outcome(trial, datasets[trial.recipe.data.dataset].fingerprint) for trial in all_trials]
     for outcome in outcomes:
         outcome.update(options.runs)
     done = sum(outcome.status != "waiting" for outcome in outcomes)
@@ -99,13 +102,17 @@ def follow(sweep, address: str | None) -> bool:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
+    from resnet_tf.sweeping.trials import NewRuns
+
+    console, new_runs = Console(stderr=True), NewRuns(sweep.runs)
     sweep.start(address)
+    print(f"each trial: {plural(sweep.threads, 'processor')}, {f'{sweep.gpus:g} GPU' if sweep.gpus else 'no GPU'}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         try:
             for _ in sweep.watch(pause=2.0):
                 if console.is_terminal:
+                    new_runs.note(sweep.outcomes)
                     cells = [outcome.cells(sweep.runs) for outcome in sweep.outcomes]
                     live.update(table(HEADINGS, cells, prose=("trial", "run")), refresh=True)
         except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from resnet_tf.errors import unknown
 from resnet_tf.format import plural
 from resnet_tf.lint import impossible, rules
-from resnet_tf.lint.recipe import Recipe, Rule
+from resnet_tf.lint.rule import PhaseFacts, Rule
 from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.schedule import Plateau, log_key
@@ -62,20 +62,22 @@ def check(
             raise unknown(f"rule in 'silence' of preset {preset.name}:", name, RULES, "rule-unknown")
     known = DATASETS[preset.data.dataset]
     available = known.train_size if images is None else images
-    held_out = preset.data.validation_size if own_validation is None else 0
-    if available is not None:
-        held_out = min(held_out, available)
-        images = available - held_out
-    unknown_folder = images is None and own_validation is None
-    validation = own_validation or held_out or (None if unknown_folder else 0)
+    if own_validation is not None:
+        held_out, validation = 0, own_validation
+    elif available is not None:
+        held_out = validation = min(preset.data.validation_size, available)
+    else:  # a folder that is not read yet, and may have a validation split
+        held_out = preset.data.validation_size
+        validation = held_out or None
+    images = None if available is None else available - held_out
     phases, findings = preset.in_phases, []
     for number, phase in enumerate(phases, start=1):
-        recipe = Recipe(phase, images, classes or known.classes, validation, held_out, history)
+        facts = PhaseFacts(phase, images, classes or known.classes, validation, held_out, history)
         where = f"phase {number}: " if len(phases) > 1 else ""
         for name, rule in RULES.items():
             if rule.impossible or name not in preset.silence:
                 severity = "error" if rule.impossible else "warning"
-                for reason, remedy in rule.find(recipe):
+                for reason, remedy in rule.find(facts):
                     findings.append(Finding(severity, name, where + reason, remedy, rule.case))
     return findings
 

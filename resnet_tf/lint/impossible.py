@@ -1,44 +1,44 @@
 """The rules of the recipe check whose findings cannot be trained at all.
 
-A rule is a function of a `Recipe` that yields what is wrong and what to do about it.
+A rule is a function of `PhaseFacts` that yields what is wrong and what to do about it.
 """
 
 import math
 from collections.abc import Iterator
 
 from resnet_tf.errors import UserError
-from resnet_tf.lint.recipe import LONGEST, Problem, Recipe, rule
+from resnet_tf.lint.rule import LONGEST, PhaseFacts, Problem, rule
 from resnet_tf.models.cost import network_size
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.catalogue import DATASETS
 
 
 @rule("stl10: under two million parameters", impossible=True)
-def parameter_limit(recipe: Recipe) -> Iterator[Problem]:
-    limit = recipe.preset.model.parameter_limit
-    if limit is None or recipe.classes is None:
+def parameter_limit(phase: PhaseFacts) -> Iterator[Problem]:
+    limit = phase.preset.model.parameter_limit
+    if limit is None or phase.classes is None:
         return
-    parameters = network_size(recipe.preset.model, recipe.preset.data.image_size, recipe.classes).parameters
+    parameters = network_size(phase.preset.model, phase.preset.data.image_size, phase.classes).parameters
     if parameters > limit:
         yield f"the network has {parameters:,} parameters; model.parameter_limit is {limit:,}.", "Make it smaller."
 
 
 @rule("pytorch-cifar issue 145: without validation, chosen on the test split", impossible=True)
-def nothing_to_select_by(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.validation != 0:
+def nothing_to_select_by(phase: PhaseFacts) -> Iterator[Problem]:
+    if phase.validation != 0:
         return
-    fewer = min(5000, recipe.images // 5) if recipe.images else "COUNT"
+    fewer = min(5000, phase.images // 5) if phase.images else "COUNT"
     remedy = f"Hold some training images out: --set data.validation_size={fewer}."
-    if recipe.preset.evaluation.weights == "best":
+    if phase.preset.evaluation.weights == "best":
         yield "the best weights are those of the highest validation top-1, and there is no validation.", remedy
-    if recipe.plateau and recipe.plateau.metric.startswith("validation"):
-        yield f"the plateau waits for {recipe.plateau.metric}, and there is no validation.", remedy
+    if phase.plateau and phase.plateau.metric.startswith("validation"):
+        yield f"the plateau waits for {phase.plateau.metric}, and there is no validation.", remedy
 
 
 @rule("a folder's photos, which the check accepted and the training refused", impossible=True)
-def images_of_one_size(recipe: Recipe) -> Iterator[Problem]:
+def images_of_one_size(phase: PhaseFacts) -> Iterator[Problem]:
     """Training images must have the network's size, and evaluated ones must be square."""
-    data, evaluation = recipe.preset.data, recipe.preset.evaluation
+    data, evaluation = phase.preset.data, phase.preset.evaluation
     side, size = DATASETS[data.dataset].image_size, data.image_size
     shape = None if side is None else (side, side)  # None: the files' sizes differ
     try:
@@ -63,9 +63,9 @@ def images_of_one_size(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("the paper's recipes, scored at another size than their mean image's", impossible=True)
-def mean_image_of_one_size(recipe: Recipe) -> Iterator[Problem]:
+def mean_image_of_one_size(phase: PhaseFacts) -> Iterator[Problem]:
     """A mean image is subtracted from images of its own size, in training and in evaluation."""
-    data, evaluation = recipe.preset.data, recipe.preset.evaluation
+    data, evaluation = phase.preset.data, phase.preset.evaluation
     if data.normalize != "per_pixel":
         return
     side = DATASETS[data.dataset].image_size
@@ -81,16 +81,16 @@ def mean_image_of_one_size(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("a batch larger than an epoch, which makes no step", impossible=True)
-def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
-    train, images = recipe.preset.train, recipe.images
+def batch_too_large(phase: PhaseFacts) -> Iterator[Problem]:
+    train, images = phase.preset.train, phase.images
     if images is None or train.batch_size <= images * train.repeats:
         return
     repeated = f", shown {train.repeats} times an epoch" if train.repeats > 1 else ""
     left, remedies = "", [f"Lower train.batch_size to {images * train.repeats} or less"] if images else []
-    if recipe.held_out:
-        available = images + recipe.held_out
+    if phase.held_out:
+        available = images + phase.held_out
         surplus = available - math.ceil(train.batch_size / train.repeats)
-        left = f" that data.validation_size={recipe.preset.data.validation_size} leaves of {available}"
+        left = f" that data.validation_size={phase.preset.data.validation_size} leaves of {available}"
         if surplus >= 0:
             hold = "or hold" if remedies else "Hold"
             fewer = min(available // 5, surplus)
@@ -100,6 +100,6 @@ def batch_too_large(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("a slip of the keyboard: a learning rate for each of 100,000,000,000 steps fills the memory", impossible=True)
-def too_many_steps(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.steps is not None and recipe.steps > LONGEST:
-        yield f"the training has {recipe.steps:,} steps; at most {LONGEST:,} are planned.", "Make it shorter."
+def too_many_steps(phase: PhaseFacts) -> Iterator[Problem]:
+    if phase.steps is not None and phase.steps > LONGEST:
+        yield f"the training has {phase.steps:,} steps; at most {LONGEST:,} are planned.", "Make it shorter."

@@ -1,6 +1,6 @@
 """The rules of the recipe check, each with its case: a failure that somebody reported.
 
-A rule is a function of a `Recipe` that yields what is wrong and what to do about it. `impossible.py` has those whose
+A rule is a function of `PhaseFacts` that yields what is wrong and what to do about it. `impossible.py` has those whose
 findings cannot be trained at all.
 
 Other reported failures need no rule, because no preset can express them: a ReLU after the head and a projection without
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from resnet_tf.format import thousands
-from resnet_tf.lint.recipe import LONGEST, Problem, Recipe, rule
+from resnet_tf.lint.rule import LONGEST, PhaseFacts, Problem, rule
 from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
@@ -34,21 +34,22 @@ def measured_noise(values: Sequence[float]) -> float:
 
 
 @rule("imagenet-resnet34-exp0 never fired; keras-cv pull request 723")
-def plateau_cannot_fire(recipe: Recipe) -> Iterator[Problem]:
-    plateau = recipe.plateau
+def plateau_cannot_fire(phase: PhaseFacts) -> Iterator[Problem]:
+    plateau = phase.plateau
     if plateau is None:
         return
-    checks = recipe.epochs
+    every, end, unit = 1, phase.epochs, "epochs"
     if plateau.every_steps is not None:
-        checks = recipe.steps and recipe.steps // plateau.every_steps
-    first = plateau.patience + 2  # the first check sets the best value; one more than `patience` must miss it
-    if checks is not None and first >= math.ceil(checks):
+        every, end, unit = plateau.every_steps, phase.steps, "steps"
+    # The first check sets the best value; one more than `patience` must miss it, and a step must be left after that.
+    first = every * (plateau.patience + 2)
+    if end is not None and first >= end:
         yield (
-            f"the plateau can lower the learning rate after its check {thousands(first)} at the earliest, and the run "
-            f"has {thousands(math.ceil(checks))}.",
+            f"the plateau can lower the learning rate after {first:,} {unit} at the earliest, and the run has "
+            f"{end:,.6g}.",
             "Lower schedule.patience or train longer.",
         )
-    rate = recipe.preset.optimizer.learning_rate
+    rate = phase.preset.optimizer.learning_rate
     if rate - max(rate * plateau.factor, plateau.minimum) <= PlateauRule.smallest_change:
         yield (
             f"the plateau cannot lower the learning rate {rate:g}, as schedule.minimum is {plateau.minimum:g}.",
@@ -60,10 +61,13 @@ def plateau_cannot_fire(recipe: Recipe) -> Iterator[Problem]:
     "imagenet-resnet34-exp0 never fired at 1e-4 and did at 0.01; resnet32-cifar10-plateau-1000 had not at 1e-5 in 875 "
     "epochs"
 )
-def plateau_in_noise(recipe: Recipe) -> Iterator[Problem]:
-    plateau = recipe.plateau
-    noise, source = (_noise(recipe) if plateau else None) or (0.0, "")
-    if plateau is None or not noise > plateau.threshold:  # NaN: a metric that was 0 throughout
+def plateau_in_noise(phase: PhaseFacts) -> Iterator[Problem]:
+    plateau = phase.plateau
+    estimate = None if plateau is None else _noise(phase)
+    if estimate is None:
+        return
+    noise, source = estimate
+    if not noise > plateau.threshold:  # nor is NaN, that of a metric that was 0 throughout
         return
     relative = plateau.threshold_mode == "relative"
     unit = "of its value" if relative else "percent" if plateau.metric.endswith("top1") else "nats"
@@ -77,25 +81,25 @@ def plateau_in_noise(recipe: Recipe) -> Iterator[Problem]:
     )
 
 
-def _noise(recipe: Recipe) -> tuple[float, str] | None:
+def _noise(phase: PhaseFacts) -> tuple[float, str] | None:
     """Returns how uncertain a plateau's metric is, in the threshold's unit, and where the figure comes from.
 
     It is measured in an earlier run's log, if there is one. Otherwise it is the standard error of a mean over the
     images: an image's loss varies about as much as its mean (taken as 1 nat), its correctness by at most 50 points.
     """
-    plateau, train = recipe.plateau, recipe.preset.train
+    plateau, train = phase.plateau, phase.preset.train
     relative = plateau.threshold_mode == "relative"
     key = log_key(plateau.metric)
-    values = [row[key] for row in recipe.history if key in row]
+    values = [row[key] for row in phase.history if key in row]
     if plateau.every_steps is None and len(values) >= 8:
         level = np.mean(values[len(values) // 2 :]) if relative else 1.0
         return float(measured_noise(values) / level if level else np.nan), "measured in the run given"
     if plateau.metric.startswith("validation"):
-        images = recipe.validation
+        images = phase.validation
     elif plateau.every_steps:
         images = train.batch_size * plateau.every_steps
     else:
-        images = recipe.images and recipe.images * train.repeats
+        images = phase.images and phase.images * train.repeats
     if not images:
         return None
     spread = 1.0 if plateau.metric.endswith("loss") else 0.5 if relative else 50.0
@@ -103,13 +107,13 @@ def _noise(recipe: Recipe) -> tuple[float, str] | None:
 
 
 @rule("bshall/Tacotron issue 3: milestones in steps, taken for epochs")
-def milestones_past_end(recipe: Recipe) -> Iterator[Problem]:
-    schedule, train = recipe.preset.schedule, recipe.preset.train
+def milestones_past_end(phase: PhaseFacts) -> Iterator[Problem]:
+    schedule, train = phase.preset.schedule, phase.preset.train
     if not isinstance(schedule, MultiStep):
         return
     in_steps = schedule.boundaries_steps is not None
     unit, boundaries = ("steps", schedule.boundaries_steps) if in_steps else ("epochs", schedule.boundaries_epochs)
-    end = recipe.steps if in_steps else recipe.epochs
+    end = phase.steps if in_steps else phase.epochs
     past = [] if end is None else [boundary for boundary in boundaries if boundary >= end]
     if past:
         cause = f" (train.epochs={train.epochs}, batches of {train.batch_size})" if in_steps and train.epochs else ""
@@ -121,30 +125,30 @@ def milestones_past_end(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("SGDR (arXiv:1608.03983), section 4: good at the end of a period")
-def schedule_cut_short(recipe: Recipe) -> Iterator[Problem]:
-    schedule, rate = recipe.preset.schedule, recipe.preset.optimizer.learning_rate
-    if not isinstance(schedule, CosineRestarts) or not recipe.steps_per_epoch or not 0 < recipe.steps <= LONGEST:
+def schedule_cut_short(phase: PhaseFacts) -> Iterator[Problem]:
+    schedule, rate = phase.preset.schedule, phase.preset.optimizer.learning_rate
+    if not isinstance(schedule, CosineRestarts) or not phase.steps_per_epoch or not 0 < phase.steps <= LONGEST:
         return
-    last = schedule.rates(rate, recipe.steps, recipe.steps_per_epoch)[-1]
+    last = schedule.rates(rate, phase.steps, phase.steps_per_epoch)[-1]
     if last - schedule.minimum > 0.1 * (rate - schedule.minimum):
         yield (
-            f"the run ends within a cosine period, after {recipe.epochs:.6g} epochs, at a learning rate of {last:.2g}.",
+            f"the run ends within a cosine period, after {phase.epochs:.6g} epochs, at a learning rate of {last:.2g}.",
             "Let train.epochs be a whole number of periods, or schedule.period_epochs null for one period.",
         )
 
 
 @rule("pytorch_resnet_cifar10 issue 21: ResNet-110 stays at 0.01")
-def warmup_never_ends(recipe: Recipe) -> Iterator[Problem]:
-    warmup, until = recipe.preset.schedule.warmup, recipe.preset.schedule.warmup_until
-    if warmup is not None and recipe.steps is not None and warmup.steps >= recipe.steps:
+def warmup_never_ends(phase: PhaseFacts) -> Iterator[Problem]:
+    warmup, until = phase.preset.schedule.warmup, phase.preset.schedule.warmup_until
+    if warmup is not None and phase.steps is not None and warmup.steps >= phase.steps:
         yield (
-            f"the warm-up takes {warmup.steps:,} steps and the run {recipe.steps:,}, so the full learning rate is "
+            f"the warm-up takes {warmup.steps:,} steps and the run {phase.steps:,}, so the full learning rate is "
             "never reached.",
             "Lower schedule.warmup.steps.",
         )
-    if until is not None and recipe.steps is not None and until.every_steps >= recipe.steps:
+    if until is not None and phase.steps is not None and until.every_steps >= phase.steps:
         yield (
-            f"the warm-up first looks at the training error after {until.every_steps:,} of {recipe.steps:,} steps.",
+            f"the warm-up first looks at the training error after {until.every_steps:,} of {phase.steps:,} steps.",
             "Lower schedule.warmup_until.every_steps.",
         )
     if until is not None and until.training_error_below < 0.1:
@@ -156,8 +160,8 @@ def warmup_never_ends(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("keras pull request 8829: one schedule undoes what the other does")
-def two_controllers(recipe: Recipe) -> Iterator[Problem]:
-    schedule = recipe.preset.schedule
+def two_controllers(phase: PhaseFacts) -> Iterator[Problem]:
+    schedule = phase.preset.schedule
     warmup, until = schedule.warmup, schedule.warmup_until
     if isinstance(schedule, OneCycle) and (warmup or until):
         key = "warmup" if warmup else "warmup_until"
@@ -171,7 +175,7 @@ def two_controllers(recipe: Recipe) -> Iterator[Problem]:
             "Use schedule.warmup, of fewer steps than the patience, or leave it out.",
         )
     if isinstance(schedule, MultiStep) and warmup:
-        unit = 1 if schedule.boundaries_steps else recipe.steps_per_epoch
+        unit = 1 if schedule.boundaries_steps else phase.steps_per_epoch
         first = unit and unit * (schedule.boundaries_steps or schedule.boundaries_epochs)[0]
         if first and first < warmup.steps:
             yield (
@@ -181,8 +185,8 @@ def two_controllers(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("resnet32-cifar10-adam-dead-end: its author found that it does not learn at 0.1")
-def adam_rate(recipe: Recipe) -> Iterator[Problem]:
-    optimizer = recipe.preset.optimizer
+def adam_rate(phase: PhaseFacts) -> Iterator[Problem]:
+    optimizer = phase.preset.optimizer
     if isinstance(optimizer, AdamSpec) and optimizer.learning_rate > 0.01:
         yield (
             f"Adam's learning rate is {optimizer.learning_rate:g}: every weight moves by about that much in a step.",
@@ -191,8 +195,8 @@ def adam_rate(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("arXiv:1711.05101; Keras's SGD(weight_decay=...) is not the paper's")
-def decay_form(recipe: Recipe) -> Iterator[Problem]:
-    optimizer = recipe.preset.optimizer
+def decay_form(phase: PhaseFacts) -> Iterator[Problem]:
+    optimizer = phase.preset.optimizer
     if not optimizer.weight_decay:
         return
     if isinstance(optimizer, AdamSpec) and optimizer.decay == "coupled":
@@ -211,8 +215,8 @@ def decay_form(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("pytorch-cifar-models issue 8, torchvision issue 6506")
-def foreign_normalisation(recipe: Recipe) -> Iterator[Problem]:
-    data = recipe.preset.data
+def foreign_normalisation(phase: PhaseFacts) -> Iterator[Problem]:
+    data = phase.preset.data
     if data.normalize == "imagenet" and data.dataset != "imagenet":
         yield (
             f"{data.dataset} is normalised by ImageNet's mean and deviation, which are not its own.",
@@ -221,8 +225,8 @@ def foreign_normalisation(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("imagenet-resnet34-exp2, corrected in exp3")
-def jittered_resized_crop(recipe: Recipe) -> Iterator[Problem]:
-    chain = augmentation.parse(recipe.preset.data.augment)
+def jittered_resized_crop(phase: PhaseFacts) -> Iterator[Problem]:
+    chain = augmentation.parse(phase.preset.data.augment)
     crops = [place for place, step in enumerate(chain) if isinstance(step, RandomResizedCrop)]
     before = [step for step in chain[: crops[0]] if isinstance(step, ShorterSide | Resize)] if crops else []
     if before:
@@ -235,17 +239,18 @@ def jittered_resized_crop(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("the author of resnet32-cifar10-plateau-200: 100 % in training, 68.6 % in the test")
-def no_augmentation(recipe: Recipe) -> Iterator[Problem]:
-    if not recipe.preset.data.augment.strip():
+def no_augmentation(phase: PhaseFacts) -> Iterator[Problem]:
+    train, chain = phase.preset.train, augmentation.parse(phase.preset.data.augment)
+    if not (train.mixup or train.cutmix or any(step.numbers for step in chain)):
         yield (
-            "without augmentation a network memorises its training images.",
+            "without random augmentation a network memorises its training images.",
             'Crop and flip, as the paper: data.augment="pad_crop(4) | flip_horizontal".',
         )
 
 
 @rule("pytorch-image-models issue 2481: 59.8 % instead of 77 %")
-def imagenet_stem(recipe: Recipe) -> Iterator[Problem]:
-    model, size = recipe.preset.model, recipe.preset.data.image_size
+def imagenet_stem(phase: PhaseFacts) -> Iterator[Problem]:
+    model, size = phase.preset.model, phase.preset.data.image_size
     shrinks = model.stem_shape.strides * max(1, model.stem_shape.pool_strides)
     if shrinks >= 4 and size < 64:
         left = size // shrinks
@@ -256,9 +261,9 @@ def imagenet_stem(recipe: Recipe) -> Iterator[Problem]:
 
 
 @rule("a run of three epochs whose Lookahead was to begin after the third")
-def no_effect(recipe: Recipe) -> Iterator[Problem]:
-    optimizer, model = recipe.preset.optimizer, recipe.preset.model
-    lookahead, epochs = optimizer.lookahead, recipe.epochs
+def no_effect(phase: PhaseFacts) -> Iterator[Problem]:
+    optimizer, model = phase.preset.optimizer, phase.preset.model
+    lookahead, epochs = optimizer.lookahead, phase.epochs
     if lookahead is not None and epochs is not None and epochs <= lookahead.start_epoch:
         yield (
             f"Lookahead begins after epoch {lookahead.start_epoch}, and the training has {epochs:g}.",

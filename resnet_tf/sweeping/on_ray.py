@@ -6,7 +6,7 @@ The machines of a cluster must share the folder of runs, the images and this pro
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resnet_tf import installation
@@ -41,9 +41,9 @@ class Sweep:
         runs: the folder of runs.
         data: as `train.py --data` takes it.
         workers: trials at a time on this machine; a cluster runs as many as fit on its processors.
-        threads: processors of a trial, also TensorFlow's limit; None: on this machine all processors / workers, on a
-            cluster all processors of its smallest machine.
-        gpus: GPUs of a trial, 0 to 1; 0: none is used.
+        threads: processors of a trial, also TensorFlow's limit, while JAX has none; None: on this machine all
+            processors / workers, on a cluster all processors of its smallest machine.
+        gpus: GPUs of a trial, 0 to 1; 0: none is used; None: `gpus_of_a_trial`.
         retries: how often a failed trial is started again.
     """
 
@@ -52,12 +52,14 @@ class Sweep:
     data: str | None = None
     workers: int = 1
     threads: int | None = None
-    gpus: float = 0
+    gpus: float | None = None
     retries: int = 1
     tasks: dict = field(default_factory=dict, init=False)
 
     def start(self, address: str | None = None) -> None:
         """Starts Ray, or connects to the cluster at an address, and submits all waiting trials.
+
+        Then `threads` and `gpus` are what each trial gets.
 
         Raises:
             UserError: there is no such cluster, or no machine of it is large enough for a trial.
@@ -81,6 +83,8 @@ class Sweep:
             message = f"a cluster needs machines with processors. Received: {address}, which has none yet."
             raise UserError(message, "cluster-empty")
         self.threads = self.threads or (int(min(machine["CPU"] for machine in machines)) if address else threads)
+        if self.gpus is None:
+            self.gpus = gpus_of_a_trial(machines)
         if not any(machine["CPU"] >= self.threads and machine.get("GPU", 0) >= self.gpus for machine in machines):
             largest = [max(machine.get(kind, 0) for machine in machines) for kind in ("CPU", "GPU")]
             raise UserError(
@@ -140,6 +144,15 @@ class Sweep:
             outcome.error = first_line(error)
         outcome.status = "failed" if outcome.error else "waiting"
         outcome.update(self.runs)
+
+
+def gpus_of_a_trial(machines: Iterable[Mapping[str, float]]) -> int:
+    """Returns 1 where a machine of the cluster has a GPU, else 0.
+
+    Args:
+        machines: the resources of each, as Ray names them.
+    """
+    return int(any(machine.get("GPU", 0) >= 1 for machine in machines))
 
 
 def _absolute(path: str) -> str:

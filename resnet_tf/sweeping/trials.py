@@ -9,11 +9,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from resnet_tf.datasets import sources
-from resnet_tf.datasets.splits import check_seed
+from resnet_tf.datasets.splits import Dataset, check_seed
 from resnet_tf.errors import UserError, shown
-from resnet_tf.format import plural
+from resnet_tf.format import plural, printable
+from resnet_tf.lint.check import check_on
 from resnet_tf.presets import overrides, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.choose import all_runs, latest_test_result
@@ -70,6 +72,11 @@ class Outcome:
     tries: int = 0
     error: str = ""
 
+    @property
+    def identity(self) -> tuple:
+        """The recipe, the seed and the images, which together tell its run from others."""
+        return self.trial.recipe.hash, self.trial.seed, self.fingerprint
+
     def update(self, runs: str | Path) -> None:
         """Updates run and status from the folder of runs."""
         run = run_of(self.trial, runs, self.fingerprint)
@@ -80,11 +87,10 @@ class Outcome:
 
     def cells(self, runs: str | Path) -> list[str]:
         """Returns the trial, its status, the finished epochs, the last validation top-1 and the run, for a table."""
-        run = Run(Path(runs) / self.run) if self.run else run_of(self.trial, runs, self.fingerprint)
-        if run is None:
+        if self.run is None:
             return [str(self.trial), self.status, "", "", ""]
-        self.run = run.name
-        status = "running" if self.status == "waiting" and run.about["status"] == "running" else self.status
+        run = Run(Path(runs) / self.run)
+        status = "running" if self.status == "waiting" and run.about.get("status") == "running" else self.status
         row = run.rows[-1] if run.rows else {}
         top1 = f"{row['validation_top1']:.2f} %" if row.get("validation_top1") is not None else ""
         return [str(self.trial), status, str(row.get("epoch", "")), top1, run.name]
@@ -131,7 +137,7 @@ def trials(names: Sequence[str], seeds: Sequence[int], settings: Sequence[str], 
 
 def check_one_dataset(trials: Iterable[Trial]) -> None:
     """Raises UserError where the trials use several data sets, so that --data cannot be the place of all."""
-    names = _datasets(trials)
+    names = _dataset_names(trials)
     if len(names) > 1:
         raise UserError(
             f"--data is the place of one data set. Received: presets of {', '.join(names)}. Leave it out and set "
@@ -140,37 +146,75 @@ def check_one_dataset(trials: Iterable[Trial]) -> None:
         )
 
 
-def fingerprints(trials: Iterable[Trial], data: str | None) -> dict[str, str]:
-    """Returns the fingerprint of each data set that the trials use, by its name.
+def datasets(trials: Iterable[Trial], data: str | None) -> dict[str, Dataset]:
+    """Returns the data sets that the trials use, by name.
 
     Raises:
         UserError: a data set is not found.
     """
-    return {name: sources.load(name, data).fingerprint for name in _datasets(trials)}
+    return {name: sources.load(name, data) for name in _dataset_names(trials)}
 
 
-def _datasets(trials: Iterable[Trial]) -> list[str]:
+def check_recipes(trials: Iterable[Trial], datasets: dict[str, Dataset]) -> None:
+    """Prints what the recipe check finds in each recipe, once for all seeds, before any is trained.
+
+    Raises:
+        UserError: a recipe cannot be trained.
+    """
+    refused = []
+    for title, recipe in {trial.title: trial.recipe for trial in trials}.items():
+        findings = check_on(recipe, datasets[recipe.data.dataset])
+        for finding in findings:
+            print(printable(f"{title}: {finding}"))
+        if any(finding.severity == "error" for finding in findings):
+            refused.append(title)
+    if refused:
+        raise UserError(
+            f"no recipe of a sweep may have an error; those found are above. Received: {'; '.join(refused)}.",
+            "recipe-refused",
+        )
+
+
+def _dataset_names(trials: Iterable[Trial]) -> list[str]:
     return list(dict.fromkeys(trial.recipe.data.dataset for trial in trials))
+
+
+def _identity(run: Run) -> tuple | None:
+    """Returns recipe, seed and images of a run, as `Outcome.identity` does; None where no trial can have made it."""
+    try:
+        about, recipe = run.about, run.preset
+    except UserError:  # of another version, with other keys, or being written
+        return None
+    return None if run.pretrained else (recipe.hash, about.get("seed"), (about.get("data") or {}).get("fingerprint"))
 
 
 def run_of(trial: Trial, runs: str | Path, fingerprint: str) -> Run | None:
     """Returns the run with a trial's recipe, seed and images: a scored one, or a diverged, or the newest; or None."""
-    matching = []
-    for run in all_runs(runs, trial.recipe.name):
-        try:
-            about, recipe_hash = run.about, run.preset.hash
-        except UserError:  # of another version, with other keys, or being written
-            continue
-        identity = recipe_hash, about["seed"], about["data"]["fingerprint"]
-        if not run.pretrained and identity == (trial.recipe.hash, trial.seed, fingerprint):
-            matching.append(run)
+    wanted = Outcome(trial, fingerprint).identity
+    matching = [run for run in all_runs(runs, trial.recipe.name) if _identity(run) == wanted]
     done = [run for run in matching if is_done(run, runs)] or matching[-1:]
-    return min(done, key=lambda run: run.about["status"] == "diverged", default=None)
+    return min(done, key=lambda run: run.about.get("status") == "diverged", default=None)
+
+
+class NewRuns:
+    """Notices runs that appear in a folder, and reads each once: a sweep asks every other second."""
+
+    def __init__(self, runs: str | Path):
+        self.runs = runs
+        self.known = {run.folder for run in all_runs(runs)}
+
+    def note(self, outcomes: Iterable[Outcome]) -> None:
+        """Enters the runs that have appeared since the last call into the outcomes whose trials they carry out."""
+        appeared = [run for run in all_runs(self.runs) if run.folder not in self.known]
+        self.known |= {run.folder for run in appeared}
+        named = {identity: run.name for run in appeared if (identity := _identity(run)) is not None}
+        for outcome in outcomes:
+            outcome.run = named.get(outcome.identity, outcome.run)
 
 
 def is_done(run: Run, runs: str | Path) -> bool:
     """Returns whether a run is trained and scored, or has diverged, which it would do again."""
-    status = run.about["status"]
+    status = run.about.get("status")
     return status == "diverged" or (status == "finished" and latest_test_result(run, runs) is not None)
 
 
@@ -184,7 +228,7 @@ def run_trial(trial: Trial, runs: str, fingerprint: str, data: str | None = None
     from resnet_tf.training.train import train
 
     run = run_of(trial, runs, fingerprint)
-    if run is None or run.about["status"] != "finished":
+    if run is None or run.about.get("status") != "finished":
         resume = run.name if run else False
         run = train(trial.recipe, data, runs, trial.seed, resume, trial.preset_file)
     if not is_done(run, runs):
@@ -193,24 +237,44 @@ def run_trial(trial: Trial, runs: str, fingerprint: str, data: str | None = None
     return run
 
 
+class _Mean(NamedTuple):
+    """What the seeds of a mean share.
+
+    Attributes:
+        recipe: preset, settings, and whose weights a training started from: of a preset named there, the best run may
+            have been another one by then.
+    """
+
+    recipe: str
+    images: str
+    backend: str
+    weights: str
+
+    def named(self, others: Iterable["_Mean"]) -> str:
+        """Returns the recipe, with the backend and the weights where others of it differ in them."""
+        alike = [other for other in others if other.recipe == self.recipe]
+        words = [self.backend] if len({other.backend for other in alike}) > 1 else []
+        words += [f"{self.weights} weights"] if len({other.weights for other in alike}) > 1 else []
+        return self.recipe + (f" ({', '.join(words)})" if words else "")
+
+
 def report(outcomes: Sequence[Outcome], runs: str | Path) -> str:
     """Returns a line for each recipe, with mean and deviation over its seeds, and one for each unfinished trial."""
-    groups: dict[tuple[str, str], dict[int, float]] = {}
+    groups: dict[_Mean, dict[int, float]] = {}
     for outcome in outcomes:
         if outcome.status == "finished":
             result = latest_test_result(Run(Path(runs) / outcome.run), runs)
-            # A preset whose weights it starts from may have had another best run by then.
-            start = f" from {result.init}" if result.init else ""
-            group = groups.setdefault((outcome.trial.title + start, result.data["title"]), {})
-            group[outcome.trial.seed] = result.top1
+            recipe = outcome.trial.title + (f" from {result.init}" if result.init else "")
+            shared = _Mean(recipe, result.data["title"], result.computed_by, result.weights)
+            groups.setdefault(shared, {})[outcome.trial.seed] = result.top1
     lines = []
-    for (recipe, images), seeds in groups.items():
+    for shared, seeds in groups.items():
         top1 = list(seeds.values())
         spread = f" +/- {statistics.stdev(top1):.2f}" if len(top1) > 1 else ""
         between = f", from {min(top1):.2f} to {max(top1):.2f} %" if len(top1) > 1 else ""
         lines.append(
-            f"{recipe}: test top-1 {statistics.fmean(top1):.2f}{spread} %, seed{'s' * (len(seeds) > 1)} "
-            f"{', '.join(map(str, sorted(seeds)))}, {images}{between}"
+            f"{shared.named(groups)}: test top-1 {statistics.fmean(top1):.2f}{spread} %, seed{'s' * (len(seeds) > 1)} "
+            f"{', '.join(map(str, sorted(seeds)))}, {shared.images}{between}"
         )
     for outcome in outcomes:
         if outcome.status != "finished":

@@ -10,6 +10,7 @@ from resnet_tf.cli import train as train_command
 from resnet_tf.datasets import sources
 from resnet_tf.lint import check
 from resnet_tf.lint.rules import measured_noise
+from resnet_tf.optim.plateau import PlateauRule
 from resnet_tf.presets import schema
 from resnet_tf.presets.schedule import Plateau
 
@@ -132,6 +133,19 @@ def test_first_possible_fall_is_torchs():
         scheduler.step(1.0)
         epochs += 1
     assert epochs == 99  # of 100 epochs: patience 97 passes, as it may fall before the last; 98 does not
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "patience"),
+    [(1000, 300, 1), (1000, 300, 2), (900, 300, 1), (901, 300, 1), (1000, 1, 997), (1000, 1, 998)],
+)
+def test_a_plateau_is_too_patient_where_its_rule_has_lowered_no_step(steps, every, patience):
+    """By a metric that never improves; a learning rate that falls after the last step is of no use."""
+    schedule = {**PLATEAU, "metric": "training_loss", "every_steps": every, "patience": patience}
+    checked = preset(schedule=schedule, train={"epochs": None, "steps": steps})
+    rule = PlateauRule(checked.schedule, checked.optimizer.learning_rate)
+    lowered = any(rule.add(1.0) for _ in range(steps - 1))
+    assert ("plateau-cannot-fire" in {finding.rule for finding in check.check(checked)}) == (not lowered)
 
 
 def test_replay_is_described_in_a_line():

@@ -93,12 +93,17 @@ CASES = {
             {"data": {"augment": "shorter_side(36, 48) | random_crop(32)"}},
         )
     ],
-    "no-augmentation": [({"data": {"augment": " "}}, {"data": {"augment": "flip_horizontal"}})],
+    "no-augmentation": [
+        ({"data": {"augment": " "}}, {"data": {"augment": "flip_horizontal"}}),
+        ({"data": {"augment": "resize(40) | center_crop(32)"}}, {"data": {"augment": "resize(40) | random_crop(32)"}}),
+        ({"data": {"augment": ""}}, {"data": {"augment": ""}, "train": {"mixup": 0.2}}),
+        ({"data": {"augment": ""}}, {"data": {"augment": ""}, "train": {"cutmix": 1.0}}),
+    ],
     "imagenet-stem": [
         ({"model": {"stem": "7x7-pool"}}, {"model": {"stem": "4x4-valid-pool"}}),
         (
-            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 63, "augment": "resize(63)"}},
-            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 64, "augment": "resize(64)"}},
+            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 63, "augment": "random_resized_crop(63)"}},
+            {"model": {"stem": "7x7-pool"}, "data": {"image_size": 64, "augment": "random_resized_crop(64)"}},
         ),
     ],
     # The paper's ResNet-20, table 6: 0.27M.

@@ -27,6 +27,12 @@ def test_of_a_measurement_made_twice_the_later_is_kept():
     assert [record.top1 for record in collect_trials.collected([second], [first])] == [91.0]
 
 
+def test_only_shipped_presets_on_official_images_are_collected():
+    copy = {"name": "cifar10", "title": "a copy", "fingerprint": "c" * 64, "official": False}
+    own = Evaluation.from_row(row("a preset of one's own"))
+    assert collect_trials.collected([], [trial(data=copy), own, trial(seed=1)]) == [trial(seed=1)]
+
+
 def test_a_trial_stands_beside_the_unchanged_recipe_of_its_length():
     held_out = {"data.validation_size": [5000, 0], "train.epochs": [3, 10]}
     changed = {**held_out, "model.activation": ["relu", "gelu"]}
@@ -64,6 +70,15 @@ def test_precisions_are_compared_seed_by_seed():
     mean, low, high = map(float, difference.replace("(", " ").replace(")", " ").replace("to", " ").split())
     assert mean == pytest.approx(0.1)
     assert (low, high) == pytest.approx((0.1 - 4.3027 * 0.3 / 3**0.5, 0.1 + 4.3027 * 0.3 / 3**0.5), abs=0.006)
+
+
+def test_precisions_of_different_backends_are_no_pair():
+    exact = row(correct=9000, precision="float32")
+    short = row(correct=9011, precision="mixed_bfloat16", backend="jax")
+    assert trial_tables.precision_lines(grouped(exact, short)) == []
+    of_jax = row(correct=9001, precision="float32", backend="jax")
+    ((_, _, on_jax, _, difference, _),) = trial_tables.precision_lines(grouped(exact, short, of_jax))
+    assert (on_jax, difference) == ("90.01 %", "+0.10")
 
 
 def test_one_pair_has_a_difference_without_an_interval():

@@ -11,7 +11,7 @@ LONGEST = 100_000_000  # steps of a phase, each of which has a learning rate in 
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PhaseFacts:
     """One phase of a preset, and what is known of its images and of an earlier run.
 
     Attributes:
@@ -59,7 +59,7 @@ class Rule:
     """A rule, and the reported failure behind it. `impossible`: what it finds cannot be trained at all."""
 
     name: str
-    find: Callable[[Recipe], Iterator[Problem]]
+    find: Callable[[PhaseFacts], Iterator[Problem]]
     case: str
     impossible: bool
 
