@@ -60,7 +60,7 @@ def trained(folder: Path, seed: int, **train) -> float:
     """Trains the recipe; returns its test top-1 in percent."""
     network = vars(resnet_tf.load_preset(INIT).model) | {"logit_scale": 1.0}  # of a fresh head
     preset = resnet_tf.load_preset({**RECIPE, "model": {"num_residual_units": 1}}, model=network, train=train)
-    run = resnet_tf.train(preset, str(folder), folder / "runs", seed)
+    run = resnet_tf.train(preset, str(folder), folder / "runs", seed=seed)
     return resnet_tf.evaluate(run, data=str(folder))["top1"]
 
 

@@ -15,7 +15,7 @@ from resnet_tf.models.diagram import draw_network
 from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.comparison import is_of_another_recipe
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 DESCRIBED = ("preset", "network", "parameters", "mult-adds", "data", "schedule", "reference")
 HEADINGS = (*DESCRIBED, "recorded")
@@ -131,7 +131,7 @@ def recorded(preset: Preset) -> str:
         return (row.get("view"), row.get("weights"), row.get("frame")) == own
 
     def by_own_recipe(row: dict) -> bool:
-        result = Evaluation.from_result(preset.name, row)
+        result = EvaluationRecord.from_result(preset.name, row)
         return not row.get("changed") and (result is None or not is_of_another_recipe(preset, result))
 
     groups: dict[str, dict[int, dict]] = {}  # the latest row of each seed

@@ -3,7 +3,7 @@
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report.measured import Group, Measured, groups
 from resnet_tf.runs import comparison
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 COPY = "cifar10 (folder copy, not the official bytes)"
 
@@ -53,4 +53,4 @@ ROWS = [
 
 def grouped(*rows: dict, preset: Preset | None = None) -> list[Group]:
     """Returns the groups of rows, all measured of one preset."""
-    return groups([Measured(Evaluation.from_row(one), preset, None) for one in rows])
+    return groups([Measured(EvaluationRecord.from_row(one), preset, None) for one in rows])

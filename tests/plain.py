@@ -1,6 +1,6 @@
 """Values that several tests start from."""
 
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 # A minimal preset, with a momentum to change.
 MINE = {
@@ -28,7 +28,7 @@ AIRBENCH_NETWORK = {
 }
 
 # Of one epoch of `MINE`.
-EVALUATION = Evaluation(
+EVALUATION = EvaluationRecord(
     date="2026-01-01T00:00:00Z",
     run="mine/20260101T000000Z-s0",
     preset="mine",

@@ -15,7 +15,7 @@ from resnet_tf import files
 from resnet_tf.cli import command
 from resnet_tf.presets import preset_files
 from resnet_tf.runs import ledger
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 TRIALS = Path(__file__).resolve().parent.parent / "benchmarks" / "trials.json"
 # Figures of single classes and diagnoses would only make the file long; a path is of no use on another machine.
@@ -23,12 +23,12 @@ LEFT_OUT = ("per_class_top1", "diagnosis", "verdict", "protocol", "seconds")
 DATA = ("name", "title", "fingerprint", "official")
 
 
-def read(path: Path = TRIALS) -> list[Evaluation]:
+def read(path: Path = TRIALS) -> list[EvaluationRecord]:
     """Returns the evaluations that were copied."""
-    return list(map(Evaluation.from_row, json.loads(path.read_text())))
+    return list(map(EvaluationRecord.from_row, json.loads(path.read_text())))
 
 
-def collected(known: Iterable[Evaluation], found: Iterable[Evaluation]) -> list[Evaluation]:
+def collected(known: Iterable[EvaluationRecord], found: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:
     """Returns both together by preset, then in the order of the trainings; of a measurement made twice the later.
 
     Of those found, only those of shipped presets on official images are added.
@@ -39,7 +39,7 @@ def collected(known: Iterable[Evaluation], found: Iterable[Evaluation]) -> list[
     return sorted(latest.values(), key=lambda record: (record.preset, record.split, record.run))
 
 
-def to_json(records: Iterable[Evaluation]) -> str:
+def to_json(records: Iterable[EvaluationRecord]) -> str:
     """Returns the file's text, a line a trial."""
     rows = []
     for record in records:

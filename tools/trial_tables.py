@@ -9,7 +9,7 @@ from scipy import stats
 from resnet_tf.format import duration, percent
 from resnet_tf.report.measured import Group
 from resnet_tf.runs.comparison import changes_in_words
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 QUICK_HEADINGS = ("changed", "precision", "epochs", "training", "validation top-1", "difference")
 PRECISION_HEADINGS = ("recipe", "seeds", "float32", "bfloat16", "difference", "training, float32 and bfloat16")
@@ -17,7 +17,7 @@ PRECISION_HEADINGS = ("recipe", "seeds", "float32", "bfloat16", "difference", "t
 _SAME = ("data.validation_size", "train.epochs")
 
 
-def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
+def quick_lines(trials: Iterable[EvaluationRecord]) -> list[list[str]]:
     """Returns the cells of each trial of `quick` that was scored on held-out images, the longest first, the best first.
 
     The difference is that from the unchanged recipe of the same length, precision and seed; "-" where there is none.
@@ -42,12 +42,12 @@ def quick_lines(trials: Iterable[Evaluation]) -> list[list[str]]:
     return lines
 
 
-def _base(trial: Evaluation) -> tuple:
+def _base(trial: EvaluationRecord) -> tuple:
     """Returns what a trial shares with the one that it is measured from: the seed, and so the images held out, too."""
     return trial.epochs, trial.computed_in, trial.seed
 
 
-def _own_changes(trial: Evaluation) -> dict[str, list]:
+def _own_changes(trial: EvaluationRecord) -> dict[str, list]:
     return {key: pair for key, pair in trial.changed.items() if key not in _SAME}
 
 

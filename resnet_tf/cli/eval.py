@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
     if options.record:
         recording.check_request(options.split, preset_file)
     command.start_tensorflow()
-    from resnet_tf.evaluation.evaluate import evaluate, record
+    from resnet_tf.evaluation.evaluate import evaluate, store
     from resnet_tf.evaluation.show import show, show_reproduction
 
     against = None if preset_file is None else preset_files.load_preset(preset_file)
@@ -74,10 +74,10 @@ def main(arguments: list[str]) -> None:
             run,
             options.split,
             options.data,
-            options.weights,
-            view,
-            options.resolution,
-            against,
+            weights=options.weights,
+            view=view,
+            resolution=options.resolution,
+            against=against,
             figures=options.figures,
             recalibrate=options.recalibrate,
             advance=advance,
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> None:
         show_reproduction(result.record, published)
     try_each(
         (
-            lambda: record(run, result, options.runs),
+            lambda: store(run, result, options.runs),
             lambda: print(recording.record_in_preset(run, result.record, preset_file, options.record)),
         )
     )

@@ -26,7 +26,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import comparison, ledger, predictions, pretrained
 from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import RUNS, Run, trained_with
 from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 from resnet_tf.scoring.metrics import Scores
@@ -46,7 +46,9 @@ class Result(dict):
         calibration: see `Diagnosis.calibrated`, of the run's own validation images; None of others.
     """
 
-    def __init__(self, record: Evaluation, predictions: Predictions, plots: dict[str, bytes], calibration: dict | None):
+    def __init__(
+        self, record: EvaluationRecord, predictions: Predictions, plots: dict[str, bytes], calibration: dict | None
+    ):
         super().__init__(record.to_row())
         self.record, self.predictions, self.plots, self.calibration = record, predictions, plots, calibration
 
@@ -55,6 +57,7 @@ def evaluate(
     run: Run | str | PathLike,
     split: str = "test",
     data: str | None = None,
+    *,
     weights: str | None = None,
     view: str | None = None,
     resolution: int | None = None,
@@ -81,7 +84,7 @@ def evaluate(
         runs: the folder in which a named run is looked for.
 
     Returns:
-        The row of the overall log; `runs.records.Evaluation` says what it holds.
+        The row of the overall log; `runs.records.EvaluationRecord` says what it holds.
 
     Raises:
         UserError: no such weights or images.
@@ -104,7 +107,7 @@ def evaluate(
     diagnose = figures and _can_be_diagnosed(scores)
     # A temperature fitted at one size says nothing of another.
     temperature = _temperature(run, which, batches.view) if diagnose and split == "test" and frame is None else None
-    record = Evaluation(
+    record = EvaluationRecord(
         date=iso_time(),
         **_of_training(run, about, loaded if training is None else {**loaded, "validation_top1": None}, split),
         epochs=_epochs(run, dataset, loaded),
@@ -220,7 +223,7 @@ def _recalibration_images(run: Run, dataset: Dataset) -> Iterator[np.ndarray]:
 
 
 def _of_training(run: Run, about: dict, loaded: dict, split: str) -> dict:
-    """Returns the fields of `Evaluation` that the run decides.
+    """Returns the fields of `EvaluationRecord` that the run decides.
 
     Args:
         about: what run.json said when the weights were loaded: the run may have gone on meanwhile.
@@ -257,7 +260,7 @@ def _epochs(run: Run, dataset: Dataset, loaded: dict) -> float | None:
 
 
 def _of_scores(scores: Scores, class_names: tuple[str, ...]) -> dict:
-    """Returns the fields of `Evaluation` that the scores decide."""
+    """Returns the fields of `EvaluationRecord` that the scores decide."""
     return {
         "count": scores.count,
         "correct": scores.correct1,
@@ -270,7 +273,7 @@ def _of_scores(scores: Scores, class_names: tuple[str, ...]) -> dict:
 
 
 def _plots(
-    record: Evaluation, diagnosis: Diagnosis, batches: EvaluationBatches, class_names: tuple[str, ...]
+    record: EvaluationRecord, diagnosis: Diagnosis, batches: EvaluationBatches, class_names: tuple[str, ...]
 ) -> dict[str, bytes]:
     """Returns plots of where the network is wrong, and how confident of it, as PNGs by name."""
     title = f"{record.run}, {record.split} split of {record.data['title']}, {record.how}"
@@ -281,7 +284,7 @@ def _plots(
     return draw(diagnosis, images, class_names, title, record.diagnosis["temperature"])
 
 
-def record(run: Run, result: Result, runs: str | Path) -> None:
+def store(run: Run, result: Result, runs: str | Path) -> None:
     """Stores a result: its row in the overall log, predictions and plots in the run, test figures in its TensorBoard.
 
     Raises:

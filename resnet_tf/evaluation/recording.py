@@ -6,7 +6,7 @@ from resnet_tf import installation
 from resnet_tf.errors import UserError
 from resnet_tf.presets import preset_files
 from resnet_tf.runs import comparison
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import Run
 
 
@@ -29,7 +29,7 @@ def _obstacle(split: str, preset_file: Path | None) -> tuple[str, str] | None:
     return None
 
 
-def record_in_preset(run: Run, result: Evaluation, preset_file: Path | None, always: bool = False) -> str:
+def record_in_preset(run: Run, result: EvaluationRecord, preset_file: Path | None, always: bool = False) -> str:
     """Puts a test result into the preset's file unless it is a trial or recorded already; returns a line that says so.
 
     Args:

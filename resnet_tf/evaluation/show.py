@@ -1,11 +1,11 @@
 """An evaluation as a person reads it: the figures, and how they compare."""
 
 from resnet_tf.format import as_text, percent, plural, table
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.scoring.diagnosis import FEW_IMAGES
 
 
-def show(result: Evaluation) -> None:
+def show(result: EvaluationRecord) -> None:
     """Prints a result: totals, every class, and how it compares with the reference."""
     low, high = result.top1_interval
     epochs = "of unknown length" if result.epochs is None else f"{result.epochs:g} epochs"
@@ -32,7 +32,7 @@ def show(result: Evaluation) -> None:
     print(result.verdict)
 
 
-def show_reproduction(result: Evaluation, published: Evaluation) -> None:
+def show_reproduction(result: EvaluationRecord, published: EvaluationRecord) -> None:
     """Prints whether a result equals the one that a pretrained run was published with, if measured the same way."""
     other = [
         f"{key} {getattr(published, key)}"

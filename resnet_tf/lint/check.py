@@ -12,7 +12,7 @@ from resnet_tf.errors import unknown
 from resnet_tf.format import plural
 from resnet_tf.lint import impossible, rules
 from resnet_tf.lint.rule import PhaseFacts, Rule
-from resnet_tf.optim.plateau import PlateauRule
+from resnet_tf.optim.metric_rules import PlateauRule
 from resnet_tf.presets.catalogue import DATASETS
 from resnet_tf.presets.schedule import Plateau, log_key
 from resnet_tf.presets.schema import Preset

@@ -16,7 +16,7 @@ import numpy as np
 
 from resnet_tf.format import thousands
 from resnet_tf.lint.rule import LONGEST, PhaseFacts, Problem, rule
-from resnet_tf.optim.plateau import PlateauRule
+from resnet_tf.optim.metric_rules import PlateauRule
 from resnet_tf.presets import augmentation
 from resnet_tf.presets.augmentation_steps import RandomResizedCrop, Resample, Resize, ShorterSide
 from resnet_tf.presets.optimizer import AdamSpec, SGDSpec
@@ -241,7 +241,7 @@ def jittered_resized_crop(phase: PhaseFacts) -> Iterator[Problem]:
 @rule("the author of resnet32-cifar10-plateau-200: 100 % in training, 68.6 % in the test")
 def no_augmentation(phase: PhaseFacts) -> Iterator[Problem]:
     train, chain = phase.preset.train, augmentation.parse(phase.preset.data.augment)
-    if not (train.mixup or train.cutmix or any(step.numbers for step in chain)):
+    if not (train.mixup or train.cutmix or any(step.draws_per_image for step in chain)):
         yield (
             "without random augmentation a network memorises its training images.",
             'Crop and flip, as the paper: data.augment="pad_crop(4) | flip_horizontal".',

@@ -44,7 +44,7 @@ class SpecOptimizer(keras.optimizers.Optimizer):
 
     Attributes:
         learning_rate_scale: scalar variable, 1 at first, that multiplies the table's learning rate. A training sets it
-            by the metric rules (`optim.plateau`) between steps. Saved among `variables`.
+            by the metric rules (`optim.metric_rules`) between steps. Saved among `variables`.
     """
 
     spec_type: type[OptimizerSpec]

@@ -73,7 +73,7 @@ def draws(
             numbers.append(_alternating(seed, place, shown))
             continue
         own = tf.random.fold_in(key, tf.constant(place, tf.int64), alg="philox")
-        uniform = tf.random.stateless_uniform([global_batch, augmentation.numbers], own, alg="philox")
+        uniform = tf.random.stateless_uniform([global_batch, augmentation.draws_per_image], own, alg="philox")
         numbers.append(_TRANSFORM_NUMBERS.get(type(augmentation), lambda _, uniform: uniform)(augmentation, uniform))
     return tuple(numbers)
 

@@ -50,7 +50,7 @@ def windows(height: int, width: int, steps: Chain, numbers: Sequence[np.ndarray]
 def without_numbers(chain: Chain) -> tuple[np.ndarray, ...]:
     """Returns the numbers of a chain in which nothing is random; raises ValueError for any other."""
     for step in chain:
-        if step.numbers:
+        if step.draws_per_image:
             raise ValueError(f"'numbers' must be given where a step is random. Received: None with {step}.")
     return tuple(np.zeros(0, np.float32) for _ in chain)
 
@@ -93,7 +93,7 @@ def resample_batch(images: tf.Tensor, steps: Chain, numbers: Sequence[tf.Tensor]
             fields = [np.broadcast_to(field, [count]) for window in stages for field in window]
             return np.stack(fields, axis=1).astype(np.float32).reshape(count, len(stages), 6)
 
-    if any(step.numbers for step in steps):
+    if any(step.draws_per_image for step in steps):
         tables = tf.numpy_function(table, [tf.shape(images)[0], *numbers], tf.float32, stateful=False)
         tables = tf.ensure_shape(tables, [None, 1 + any(isinstance(step, Resample) for step in steps), 6])
     else:

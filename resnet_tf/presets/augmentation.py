@@ -71,7 +71,7 @@ def parse_evaluation(expression: str, view: str, where: str = "evaluation") -> t
         UserError: as `parse`; also a random step, an unknown view, or "10-crop" without the size of its crops.
     """
     chain = parse(expression, where)
-    random = [str(step) for step in chain if step.numbers]
+    random = [str(step) for step in chain if step.draws_per_image]
     if random:
         message = f"{where} must have no random step. Received: {random[0]}. Use resize and center_crop."
         raise UserError(message, "evaluation-random-step")

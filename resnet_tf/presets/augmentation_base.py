@@ -16,12 +16,12 @@ class Augmentation:
     Attributes:
         name: as written in an expression.
         kind: "framing", "geometry" or "colour".
-        numbers: how many uniform random numbers an image needs; 0 where nothing is random.
+        draws_per_image: how many uniform random numbers an image needs; 0 if nothing is random.
     """
 
     name: ClassVar[str]
     kind: ClassVar[Literal["framing", "geometry", "colour"]]
-    numbers: ClassVar[int] = 0
+    draws_per_image: ClassVar[int] = 0
 
     def after(self, shape: Shape) -> Shape:
         """Returns the shape of the image that this step makes of one of `shape`; raises UserError where it cannot."""

@@ -34,7 +34,7 @@ class RandomResizedCrop(Augmentation):
     name = "random_resized_crop"
     kind = "framing"
     tries: ClassVar[int] = 10
-    numbers = 2 * tries + 2
+    draws_per_image = 2 * tries + 2
 
     size: PositiveInt
     area: tuple[float, ...] = (0.08, 1.0)
@@ -68,7 +68,7 @@ class RandomCrop(Crop):
     """A window at a random whole pixel, uniform over the positions within the image."""
 
     name = "random_crop"
-    numbers = 2
+    draws_per_image = 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ShorterSide(Augmentation):
 
     name = "shorter_side"
     kind = "framing"
-    numbers = 1
+    draws_per_image = 1
 
     low: PositiveInt
     high: PositiveInt
@@ -142,7 +142,7 @@ class PadCrop(Augmentation):
 
     name = "pad_crop"
     kind = "geometry"
-    numbers = 2
+    draws_per_image = 2
 
     padding: PositiveInt
     fill: GreyLevel = 0
@@ -165,7 +165,7 @@ class Flip(Augmentation):
     """The image mirrored with `probability`."""
 
     kind = "geometry"
-    numbers = 1
+    draws_per_image = 1
 
     probability: Annotated[float, "[0, 1]"] = 0.5
 
@@ -188,7 +188,7 @@ class AlternateFlip(Augmentation):
 
     name = "alternate_flip"
     kind = "geometry"
-    numbers = 1
+    draws_per_image = 1
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Rotate(Augmentation):
 
     name = "rotate"
     kind = "geometry"
-    numbers = 1
+    draws_per_image = 1
 
     degrees: Annotated[float, "(0, 180]"]
     fill: GreyLevel = 0
@@ -229,7 +229,7 @@ class Cutout(Augmentation):
 
     name = "cutout"
     kind = "geometry"
-    numbers = 2
+    draws_per_image = 2
 
     size: PositiveInt
     fill: GreyLevel = 0
@@ -253,7 +253,7 @@ class RandomErasing(Augmentation):
     name = "random_erasing"
     kind = "geometry"
     tries: ClassVar[int] = 10
-    numbers = 1 + 2 * tries + 2
+    draws_per_image = 1 + 2 * tries + 2
 
     probability: Annotated[float, "[0, 1]"] = 0.5
     area: tuple[float, ...] = (0.02, 0.33)
@@ -277,7 +277,7 @@ class ColorJitter(Augmentation):
 
     name = "color_jitter"
     kind = "colour"
-    numbers = 8  # four amounts, then four keys whose order is the order of the changes
+    draws_per_image = 8  # four amounts, then four keys whose order is the order of the changes
 
     brightness: NonNegativeFloat = 0.0
     contrast: NonNegativeFloat = 0.0
@@ -302,7 +302,7 @@ class PcaLighting(Augmentation):
 
     name = "pca_lighting"
     kind = "colour"
-    numbers = 3
+    draws_per_image = 3
 
     std: PositiveFloat = 0.1
     vectors: Literal["imagenet", "training"] = "imagenet"
@@ -324,7 +324,7 @@ class TrivialAugment(Augmentation):
 
     name = "trivial_augment"
     kind = "colour"
-    numbers = 3  # which operation, which magnitude, and its sign
+    draws_per_image = 3  # which operation, which magnitude, and its sign
 
     fill: GreyLevel = 0
     interpolation: Literal["nearest", "bilinear"] = "nearest"

@@ -205,7 +205,7 @@ def record_result(path: Path, result: dict, again: bool = False) -> dict | None:
     added.
 
     Args:
-        result: a row of plain values, see `runs.records.Evaluation.to_result`.
+        result: a row of plain values, see `runs.records.EvaluationRecord.to_result`.
         again: replace the row of the same measurement instead of leaving it.
 
     Returns:

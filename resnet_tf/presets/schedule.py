@@ -1,7 +1,7 @@
 """Learning-rate schedules: frozen dataclasses that return the learning rate of every step of a phase as a table.
 
 The learning rate of a step is `rates(...)[step]` times a scale. The scale is 1 except for the two rules that need a
-metric, `Plateau` and `warmup_until`: `resnet_tf.optim.plateau` computes theirs.
+metric, `Plateau` and `warmup_until`: `resnet_tf.optim.metric_rules` computes theirs.
 
 Each field is a JSON key: {"name": "multi_step", "factor": 0.1, "boundaries_steps": [32000, 48000]}.
 """
@@ -180,7 +180,7 @@ class MultiStep(Schedule):
 class Plateau(Schedule):
     """The learning rate times `factor` when a metric stops improving, exactly as PyTorch's ReduceLROnPlateau.
 
-    `rates` returns a constant: the factors are the scale of `resnet_tf.optim.plateau`.
+    `rates` returns a constant: the factors are the scale of `resnet_tf.optim.metric_rules`.
 
     Attributes:
         patience: checks without improvement that are allowed; the next one lowers the learning rate.

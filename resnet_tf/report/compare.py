@@ -12,7 +12,7 @@ from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, predictions
 from resnet_tf.runs.choose import is_present
 from resnet_tf.runs.predictions import Predictions
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import Run, runs_option
 
 
@@ -138,7 +138,7 @@ def _figures(run: Run, runs: str | Path) -> dict:
     return figures
 
 
-def _images(run: Run, row: Evaluation) -> str:
+def _images(run: Run, row: EvaluationRecord) -> str:
     """Returns a name of the images that were scored, which different images do not share."""
     copy = "" if row.data["official"] else f" {row.data['fingerprint'][:8]}"
     cut_off = row.split == "validation" and not run.about.get("own_validation")

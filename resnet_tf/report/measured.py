@@ -11,7 +11,7 @@ from resnet_tf.presets.changes import is_length
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import choose, comparison, ledger, pretrained
 from resnet_tf.runs.comparison import Comparison
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import Run
 
 
@@ -26,7 +26,7 @@ class Measured:
         own: whether the user measured it: it is in the overall log, and not what a pretrained run was published with.
     """
 
-    record: Evaluation
+    record: EvaluationRecord
     preset: Preset | None
     run: Run | None
     own: bool = True
@@ -48,7 +48,7 @@ class Group:
     members: tuple[Measured, ...]
 
     @property
-    def record(self) -> Evaluation:
+    def record(self) -> EvaluationRecord:
         """One of the measurements, for what they all share."""
         return self.members[0].record
 
@@ -85,12 +85,14 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
     """
     records = ledger.evaluations(runs, log_torn=True)
     published = {run.name: run for run in choose.all_runs(pretrained.FOLDER)}
-    results = [Evaluation.from_result(name, result) for name, preset in presets.items() for result in preset.results]
+    results = [
+        EvaluationRecord.from_result(name, result) for name, preset in presets.items() for result in preset.results
+    ]
     recorded = list(filter(None, results))
     own = {record.measurement for record in records}
     own -= {record.measurement for record in recorded if record.run in published}
     records += recorded
-    latest: dict[tuple, Evaluation] = {}
+    latest: dict[tuple, EvaluationRecord] = {}
     for record in records:
         if record.measurement not in latest or record.date > latest[record.measurement].date:
             latest[record.measurement] = record

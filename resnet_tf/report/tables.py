@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from resnet_tf.format import duration, markdown_table, percent
 from resnet_tf.report.measured import Group, Measured
 from resnet_tf.runs.comparison import display_name
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "difference", "verdict")
 RESULTS += ("epochs", "seed", "protocol", "images", "trained on")
@@ -53,12 +53,12 @@ def seed_cells(group: Group) -> list[str]:
     ]
 
 
-def trained(record: Evaluation) -> str:
+def trained(record: EvaluationRecord) -> str:
     """Returns what was trained (see `recipe`), and whether in bfloat16."""
     return recipe(record) + ", in bfloat16" * (record.computed_in == "mixed_bfloat16")
 
 
-def recipe(record: Evaluation) -> str:
+def recipe(record: EvaluationRecord) -> str:
     """Returns what was trained: the preset, what was changed in it, and whose weights it started from."""
     changed = {key: pair for key, pair in record.changed.items() if key != "train.init" or not record.init}
     name = display_name(record.preset, changed)
@@ -81,7 +81,7 @@ def _signed(difference: float | None) -> str:
     return "-" if difference is None else f"{difference:+.2f}"
 
 
-def epochs(record: Evaluation) -> str:
+def epochs(record: EvaluationRecord) -> str:
     """Returns how many epochs a network was trained for, "?" where its record does not say."""
     return "?" if record.epochs is None else f"{record.epochs:g}"
 

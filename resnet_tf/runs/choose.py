@@ -16,7 +16,7 @@ from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.comparison import changes_in_words, changes_of_run, wilson_interval
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import RUNS, Run, runs_option
 
 BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows none of its classes
@@ -305,7 +305,7 @@ def recorded_accuracy(run: Run, runs: str | Path, weights: str | None = None) ->
     return ", ".join(known) or "not scored yet"
 
 
-def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -> Evaluation | None:
+def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -> EvaluationRecord | None:
     """Returns a run's latest test result by its preset's own protocol, at its present step; None without one.
 
     Args:
@@ -317,7 +317,7 @@ def latest_test_result(run: Run, runs: str | Path, weights: str | None = None) -
     return next((result for result in results if (result.view, result.weights, result.frame) == protocol), None)
 
 
-def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
+def _test_results(run: Run, runs: str | Path) -> list[EvaluationRecord]:
     """Returns the test results of a run at its present step and length, newest first, by whatever protocol."""
     return [
         result
@@ -326,7 +326,7 @@ def _test_results(run: Run, runs: str | Path) -> list[Evaluation]:
     ]
 
 
-def is_present(run: Run, result: Evaluation) -> bool:
+def is_present(run: Run, result: EvaluationRecord) -> bool:
     """Returns whether a result is of the run as it is now: it has not been made longer or trained further since."""
     planned, step = run.about.get("steps_planned"), run.about.get("step")
     return planned in (None, result.steps_planned) and result.updates in (None, step)

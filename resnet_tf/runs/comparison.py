@@ -11,7 +11,7 @@ from resnet_tf.format import plural
 from resnet_tf.presets import schema
 from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import Run
 
 CHANGES_NAMED = 3
@@ -46,7 +46,7 @@ class Comparison(NamedTuple):
         return self.outcome + (f" ({self.assumed} assumed)" if self.assumed else "")
 
 
-def compare(preset: Preset, result: Evaluation) -> Comparison:
+def compare(preset: Preset, result: EvaluationRecord) -> Comparison:
     """Compares a result with its preset's reference."""
     reference, _ = _reference(preset, result.split)
     if reference is None:
@@ -59,7 +59,7 @@ def compare(preset: Preset, result: Evaluation) -> Comparison:
     return Comparison(outcome, reference, difference, assumed=preset.reference.assumed)
 
 
-def verdict(preset: Preset, result: Evaluation) -> str:
+def verdict(preset: Preset, result: EvaluationRecord) -> str:
     """Returns in a line how a result compares with its preset's reference, or why it cannot be compared."""
     comparison = compare(preset, result)
     note, source = preset.reference.note, preset.reference.source
@@ -74,7 +74,7 @@ def verdict(preset: Preset, result: Evaluation) -> str:
     return f"{known}, difference {comparison.difference:+.2f}; {ending}"
 
 
-def obstacles(preset: Preset, result: Evaluation) -> list[str]:
+def obstacles(preset: Preset, result: EvaluationRecord) -> list[str]:
     """Returns all that keeps a result from being compared with its preset's reference; empty where nothing does."""
     reasons = [] if result.data["official"] else [f"data: {result.data['title']}"]
     if not result.same_data_as_training:
@@ -93,7 +93,7 @@ def obstacles(preset: Preset, result: Evaluation) -> list[str]:
     return reasons
 
 
-def trial_reasons(result: Evaluation) -> list[str]:
+def trial_reasons(result: EvaluationRecord) -> list[str]:
     """Returns all that makes a result a trial, which no preset records by itself; empty where the preset was followed.
 
     A trial has a changed recipe, a training short of its end, test images at another size than the preset's, or images
@@ -110,7 +110,7 @@ def trial_reasons(result: Evaluation) -> list[str]:
     return reasons + _training_differences(result)
 
 
-def is_of_another_recipe(preset: Preset, result: Evaluation) -> bool:
+def is_of_another_recipe(preset: Preset, result: EvaluationRecord) -> bool:
     """Returns whether a result without changes was trained by another recipe than the preset has now, by its hash.
 
     This happens when the preset's file is edited after the result was recorded. Precision, view and weights do not
@@ -127,7 +127,7 @@ def is_of_another_recipe(preset: Preset, result: Evaluation) -> bool:
     return result.preset_hash not in hashes
 
 
-def _training_differences(result: Evaluation) -> list[str]:
+def _training_differences(result: EvaluationRecord) -> list[str]:
     """Returns where a result's training departs from the preset, and how much of it is missing."""
     reasons = [f"{key}: {ours}, the preset's is {theirs}" for key, (ours, theirs) in result.changed.items()]
     # The best weights were saved before the training's end: their step does not say how far it came.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from resnet_tf import __version__, files
 from resnet_tf.format import plural
 from resnet_tf.log import logger
-from resnet_tf.runs.records import Evaluation, Training
+from resnet_tf.runs.records import EvaluationRecord, TrainingRecord
 
 if TYPE_CHECKING:
     from resnet_tf.datasets.splits import Dataset
@@ -24,27 +24,27 @@ def append(runs: str | Path, name: str, row: dict) -> None:
     files.append_row(Path(runs) / name, row)
 
 
-def evaluations(runs: str | Path, log_torn: bool = False) -> list[Evaluation]:
+def evaluations(runs: str | Path, log_torn: bool = False) -> list[EvaluationRecord]:
     """Returns the evaluations in the overall log, oldest first, without rows of a form too old to be compared.
 
     Args:
         log_torn: log how many rows a kill has torn.
     """
     rows = _rows(Path(runs) / EVALUATED, log_torn)
-    return [record for row in rows if (record := Evaluation.from_row(row)) is not None]
+    return [record for row in rows if (record := EvaluationRecord.from_row(row)) is not None]
 
 
-def evaluations_of(run: "Run", runs: str | Path) -> list[Evaluation]:
+def evaluations_of(run: "Run", runs: str | Path) -> list[EvaluationRecord]:
     """Returns a run's evaluations, oldest first, of two overall logs: that of `runs` and that beside the run itself."""
     folders = dict.fromkeys(Path(folder).resolve() for folder in (run.folder.parent.parent, runs))
     rows = [row for folder in folders for row in evaluations(folder) if row.run == run.name]
     return sorted(rows, key=lambda row: row.date)
 
 
-def trainings(runs: str | Path, log_torn: bool = False) -> list[Training]:
+def trainings(runs: str | Path, log_torn: bool = False) -> list[TrainingRecord]:
     """Returns the trainings in the overall log, oldest first; arguments as `evaluations`."""
     rows = _rows(Path(runs) / TRAINED, log_torn)
-    return [record for row in rows if (record := Training.from_row(row)) is not None]
+    return [record for row in rows if (record := TrainingRecord.from_row(row)) is not None]
 
 
 def _rows(path: Path, log_torn: bool) -> list[dict]:

@@ -28,7 +28,7 @@ def _has_types(values: dict) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingRecord:
     """A training that has ended.
 
     Attributes:
@@ -71,7 +71,7 @@ class Training:
         return {key: value for key, value in {**row, **last}.items() if key not in unknown}
 
     @classmethod
-    def from_row(cls, row: dict) -> "Training | None":
+    def from_row(cls, row: dict) -> "TrainingRecord | None":
         """Returns the training that a row stores; None for a row without the keys that every version has written."""
         names = {field.name for field in fields(cls)}
         values = _values(cls, {**row, "last": {key: value for key, value in row.items() if key not in names}})
@@ -87,7 +87,7 @@ _SOMETIMES_IN_RESULT = ("init", "frame", "backend", "trained_version")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class EvaluationRecord:
     """The score of a run's network on a split. Accuracies in percent.
 
     Attributes:
@@ -206,7 +206,7 @@ class Evaluation:
         return {key: value for key, value in row.items() if key not in unknown}
 
     @classmethod
-    def from_row(cls, row: dict) -> "Evaluation | None":
+    def from_row(cls, row: dict) -> "EvaluationRecord | None":
         """Returns the evaluation that a row stores; None for a row without what a comparison needs."""
         values, data = _values(cls, row), row.get("data")
         known = isinstance(data, dict) and {"title", "fingerprint", "official"} <= set(data)
@@ -222,7 +222,7 @@ class Evaluation:
         }
 
     @classmethod
-    def from_result(cls, preset: str, result: dict) -> "Evaluation | None":
+    def from_result(cls, preset: str, result: dict) -> "EvaluationRecord | None":
         """Returns the evaluation that a preset's file keeps; None where keys are missing that a comparison needs.
 
         Args:

@@ -26,7 +26,7 @@ from resnet_tf import files, installation
 from resnet_tf.errors import UserError, shown, unknown
 from resnet_tf.presets import preset_files, schema
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 RUNS = "runs"  # the folder of runs where none is named
 
@@ -100,9 +100,9 @@ class Run:
         return bool(self.about.get("pretrained"))
 
     @property
-    def published(self) -> Evaluation | None:
+    def published(self) -> EvaluationRecord | None:
         """The test result that a pretrained run was published with; None for any other run."""
-        return self._read("result.json", Evaluation.from_row) if self.pretrained else None
+        return self._read("result.json", EvaluationRecord.from_row) if self.pretrained else None
 
     @property
     def rows(self) -> list[dict]:

@@ -224,16 +224,16 @@ def run_trial(trial: Trial, runs: str, fingerprint: str, data: str | None = None
     Raises:
         UserError, Stopped: as `train` and `evaluate` do.
     """
-    from resnet_tf.evaluation.evaluate import evaluate, record
+    from resnet_tf.evaluation.evaluate import evaluate, store
     from resnet_tf.training.train import train
 
     run = run_of(trial, runs, fingerprint)
     if run is None or run.about.get("status") != "finished":
         resume = run.name if run else False
-        run = train(trial.recipe, data, runs, trial.seed, resume, trial.preset_file)
+        run = train(trial.recipe, data, runs, seed=trial.seed, resume=resume, preset_file=trial.preset_file)
     if not is_done(run, runs):
         # Not into the preset file: the user chooses which results go there.
-        record(run, evaluate(run, data=data), runs)
+        store(run, evaluate(run, data=data), runs)
     return run
 
 

@@ -14,8 +14,8 @@ from resnet_tf.lint.check import check_on
 from resnet_tf.models.build import build_network
 from resnet_tf.models.resnet import set_input_statistics, set_whitening
 from resnet_tf.optim.losses import build_loss
+from resnet_tf.optim.metric_rules import MetricRule, metric_rules
 from resnet_tf.optim.optimizers import build_optimizer
-from resnet_tf.optim.plateau import MetricRule, metric_rules
 from resnet_tf.pipeline import statistics
 from resnet_tf.pipeline.batches import EvaluationBatches, TrainingBatches
 from resnet_tf.pipeline.framing import evaluation_batches

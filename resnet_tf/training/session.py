@@ -12,7 +12,7 @@ from resnet_tf.models import weights
 from resnet_tf.models.cost import describe_network, describe_stages, network_size
 from resnet_tf.runs import ledger
 from resnet_tf.runs.curves import curves
-from resnet_tf.runs.records import Training
+from resnet_tf.runs.records import TrainingRecord
 from resnet_tf.runs.run import Run, trained_with
 from resnet_tf.tensorboard import TensorBoardLog
 from resnet_tf.training import checkpoint, resume
@@ -166,7 +166,7 @@ class Session:
             "finished": iso_time(),
         }
         keys = ("preset_hash", "seed", "data", "changed", "steps_planned")
-        training = Training(
+        training = TrainingRecord(
             date=ending["finished"],
             run=self.run.name,
             preset=self.preset.name,

@@ -33,6 +33,7 @@ def train(
     preset: Preset | str | PathLike | dict,
     data: str | None = None,
     runs: str | Path = "runs",
+    *,
     seed: int | None = None,
     resume: bool | str | PathLike | Run = False,
     preset_file: Path | None = None,

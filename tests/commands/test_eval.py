@@ -268,7 +268,7 @@ def test_what_can_be_written_is_written_though_run_json_cannot_be(home, image_tr
 
     monkeypatch.setattr(Run, "add_calibration", fail)
     shutil.rmtree(run.tensorboard)
-    assert user_error(evaluate.record, run, result, tmp_path / "runs").code == "result-not-written"
+    assert user_error(evaluate.store, run, result, tmp_path / "runs").code == "result-not-written"
     assert ledger.evaluations(tmp_path / "runs")[-1].split == "validation"
     assert shown_in_tensorboard(run.tensorboard / "evaluation")
 

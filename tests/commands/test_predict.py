@@ -18,7 +18,7 @@ from running import mistake, run_command
 import resnet_tf
 from resnet_tf.cli import predict as predict_command
 from resnet_tf.datasets import sources
-from resnet_tf.evaluation.evaluate import record
+from resnet_tf.evaluation.evaluate import store
 from resnet_tf.models.build import load_network
 from resnet_tf.pipeline.framing import evaluation_batches, photo_sizes
 from resnet_tf.pipeline.views import views
@@ -174,7 +174,7 @@ def test_validation_images_say_what_is_unsure(home, image_tree, tmp_path, capsys
     run, photos = find_run(str(folder), tmp_path / "runs"), sorted((image_tree / "test" / "cat").iterdir())
     before = resnet_tf.predict(photos, run=run, top=10)
     result = resnet_tf.evaluate(run, "validation", data=str(image_tree))
-    record(run, result, tmp_path / "runs")
+    store(run, result, tmp_path / "runs")
     stored = run.calibration("last", "1-crop")
     assert stored["images"] == 40
     after = resnet_tf.predict(photos, run=run, top=10)

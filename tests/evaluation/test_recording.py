@@ -8,7 +8,7 @@ from plain import MINE
 
 from resnet_tf.evaluation import recording
 from resnet_tf.presets import preset_files, schema
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import create_run
 
 PRESET = schema.from_dict(MINE)
@@ -30,7 +30,7 @@ def run(tmp_path):
     return create_run(PRESET, 0, tmp_path / "runs")
 
 
-def result(of, **values) -> Evaluation:
+def result(of, **values) -> EvaluationRecord:
     row = {
         "preset": "mine",
         **{"run": of.name, "date": "2026-01-01T00:00:00Z", "preset_hash": PRESET.hash, "seed": 0, "changed": {}},
@@ -41,7 +41,7 @@ def result(of, **values) -> Evaluation:
         "versions": {"resnet_tf": "0.3.0", "keras": "3.15.1"},
         **values,
     }
-    return Evaluation(**row)
+    return EvaluationRecord(**row)
 
 
 @pytest.mark.parametrize(

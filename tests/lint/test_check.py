@@ -10,7 +10,7 @@ from resnet_tf.cli import train as train_command
 from resnet_tf.datasets import sources
 from resnet_tf.lint import check
 from resnet_tf.lint.rules import measured_noise
-from resnet_tf.optim.plateau import PlateauRule
+from resnet_tf.optim.metric_rules import PlateauRule
 from resnet_tf.presets import schema
 from resnet_tf.presets.schedule import Plateau
 

@@ -255,7 +255,7 @@ def test_every_entry_of_the_table_states_its_kind_and_its_numbers():
         "alternate_flip": 1,
         "flip_vertical": 1,
     }
-    assert {name: step.numbers for name, step in AUGMENTATIONS.items()} == numbers
+    assert {name: step.draws_per_image for name, step in AUGMENTATIONS.items()} == numbers
     assert {step.kind for step in AUGMENTATIONS.values()} == {"framing", "geometry", "colour"}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from assertions import user_error
 
-from resnet_tf.optim.plateau import metric_rules
+from resnet_tf.optim.metric_rules import metric_rules
 from resnet_tf.presets.parsing import build_named
 from resnet_tf.presets.schedule import (
     SCHEDULES,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resnet_tf.optim.plateau import metric_rules
+from resnet_tf.optim.metric_rules import metric_rules
 from resnet_tf.presets import augmentation, preset_files, schema
 from resnet_tf.presets.augmentation_steps import RandomCrop, RandomResizedCrop, Resample, ShorterSide
 from resnet_tf.presets.catalogue import DATASETS

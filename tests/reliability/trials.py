@@ -153,7 +153,7 @@ def _train(data: Path, runs: Path, resume, act, preset: dict, log: Path, writer)
     moments, on_step = watch_moments(runs / "tiny", act)
     writer.send("imported")
     try:
-        train(load_preset(PRESET, **preset), str(data), runs, SEED, resume, on_step=on_step)
+        train(load_preset(PRESET, **preset), str(data), runs, seed=SEED, resume=resume, on_step=on_step)
         code = 0
     except (UserError, Stopped) as error:
         print(error)

@@ -12,7 +12,7 @@ from ledger_rows import COPY, ROWS, grouped, row
 from resnet_tf.presets import schema
 from resnet_tf.report import measured, tables
 from resnet_tf.runs import ledger
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import create_run
 
 
@@ -62,7 +62,7 @@ def test_trainings_from_other_weights_are_no_seeds_of_each_other():
     _, *others = found = grouped(*rows)
     assert [group.seeds for group in found] == [[0], [1], [2, 3]]
     assert [tables.trained(group.record).rpartition(" ")[2] for group in others] == ["quick/a", "quick/b"]
-    one = Evaluation.from_row(row(init="quick/a", changed={"train.init": ["quick", None]}))
+    one = EvaluationRecord.from_row(row(init="quick/a", changed={"train.init": ["quick", None]}))
     assert tables.trained(one) == tables.trained(others[0].record)
 
 
@@ -139,10 +139,11 @@ def test_of_a_seed_the_latest_result_counts_wherever_it_stands():
 
 def test_a_recorded_result_stands_like_the_row_it_came_from(tmp_path, shipped):
     one = row(validation_top1=90.0, correct=8580, preset="1", preset_hash=shipped["1"].hash)
-    carried = schema.from_dict({**schema.to_dict(shipped["1"]), "results": [Evaluation.from_row(one).to_result()]})
+    result = EvaluationRecord.from_row(one).to_result()
+    carried = schema.from_dict({**schema.to_dict(shipped["1"]), "results": [result]})
     (alone,) = measured.gather(tmp_path, {"1": carried})
     assert (alone.run, alone.own) == (None, False)
-    logged = measured.Measured(Evaluation.from_row(one), shipped["1"], None)
+    logged = measured.Measured(EvaluationRecord.from_row(one), shipped["1"], None)
     assert tables.result_cells(alone) == tables.result_cells(logged)
     ledger.append(tmp_path, ledger.EVALUATED, one)
     (both,) = measured.gather(tmp_path, {"1": carried})  # the same measurement is not told twice
@@ -181,7 +182,7 @@ def test_a_result_measured_otherwise_does_not_speak_for_a_preset(otherwise, ship
 
 def test_the_longest_training_speaks_for_a_preset(found):
     three_epochs = row("1", correct=9900, epochs=3, changed={"train.epochs": [3, 100]})
-    short = measured.Measured(Evaluation.from_row(three_epochs), None, None)
+    short = measured.Measured(EvaluationRecord.from_row(three_epochs), None, None)
     groups = measured.groups([*found, short])
     assert measured.leading(groups, "1").record.top1 == 85.8
     assert measured.leading(groups, "demo") is None

@@ -12,7 +12,7 @@ from resnet_tf.cli import report as report_command
 from resnet_tf.report import measured
 from resnet_tf.runs import comparison, ledger, pretrained
 from resnet_tf.runs.choose import all_runs
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import create_run
 
 VOID = {"meta", "link", "br"}
@@ -146,7 +146,7 @@ def published(monkeypatch, folder, shipped) -> dict:
 
 def test_a_published_run_is_not_ones_own_and_says_what_it_was_trained_on(runs, tmp_path_factory, monkeypatch, shipped):
     theirs = published(monkeypatch, tmp_path_factory.mktemp("pretrained"), shipped)
-    shipped["2"] = replace(shipped["2"], results=(Evaluation.from_row(theirs).to_result(),))
+    shipped["2"] = replace(shipped["2"], results=(EvaluationRecord.from_row(theirs).to_result(),))
     for _ in range(2):  # the second time also scored here
         found = measured.gather(runs, shipped)
         (one,) = [one for one in found if one.record.run == theirs["run"]]

@@ -5,7 +5,7 @@ import re
 from ledger_rows import grouped, row
 
 from resnet_tf.report import measured, studies
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 
 def test_studies_report_what_the_author_did(shipped):
@@ -26,7 +26,7 @@ def solid_lines(svg: str) -> int:
 
 
 def test_points_that_differ_in_more_than_the_study_are_not_joined(found, shipped):
-    second = measured.Measured(Evaluation.from_row(row("2", seed=1)), shipped["2"], None)
+    second = measured.Measured(EvaluationRecord.from_row(row("2", seed=1)), shipped["2"], None)
     groups = measured.groups([*found, second])
     assert studies.differing(studies.DEPTH, groups) == ["images"]
     assert "images" in studies.caution(studies.DEPTH, groups)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from resnet_tf.presets import schema
 from resnet_tf.runs import comparison
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 
 PRESET = {
     "name": "4",
@@ -19,7 +19,7 @@ PRESET = {
     "schedule": {"name": "exponential", "lr_decay": 0.96},
     "reference": {"test_top1": 86.59, "protocol": "1-crop, last epoch", "source": "the author's report"},
 }
-RESULT = Evaluation(
+RESULT = EvaluationRecord(
     date="2026-01-01T00:00:00Z",
     run="4/20260101T000000Z-s0",
     preset="4",

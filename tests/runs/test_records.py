@@ -10,7 +10,7 @@ from resnet_tf import files
 from resnet_tf.presets import preset_files
 from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.choose import all_runs
-from resnet_tf.runs.records import Evaluation, Training
+from resnet_tf.runs.records import EvaluationRecord, TrainingRecord
 
 # As 0.3.0 wrote them.
 TRAINED = {
@@ -64,22 +64,22 @@ EVALUATED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "row"), [(Training, TRAINED), (Evaluation, EVALUATED)])
+@pytest.mark.parametrize(("kind", "row"), [(TrainingRecord, TRAINED), (EvaluationRecord, EVALUATED)])
 def test_a_row_of_0_3_0_is_written_again_as_it_was(kind, row):
     assert kind.from_row(row).to_row() == row
     assert json.loads(json.dumps(kind.from_row(row).to_row())) == row
 
 
 def test_what_did_not_happen_is_not_in_the_row():
-    assert "diverged" not in Training.from_row(TRAINED).to_row()
+    assert "diverged" not in TrainingRecord.from_row(TRAINED).to_row()
     diverged = {**TRAINED, "status": "diverged", "diverged": {"what": "loss", "value": "nan"}}
-    assert Training.from_row(diverged).to_row() == diverged
-    assert "diagnosis" not in replace(Evaluation.from_row(EVALUATED), diagnosis=None).to_row()
+    assert TrainingRecord.from_row(diverged).to_row() == diverged
+    assert "diagnosis" not in replace(EvaluationRecord.from_row(EVALUATED), diagnosis=None).to_row()
 
 
 def test_a_row_of_0_2_and_the_published_one_are_read():
     older = {name: value for name, value in EVALUATED.items() if name not in ("trained", "verdict")}
-    assert older.items() <= Evaluation.from_row(older).to_row().items()
+    assert older.items() <= EvaluationRecord.from_row(older).to_row().items()
     for run in all_runs(pretrained.FOLDER):
         row = json.loads((run.folder / "result.json").read_text())
         assert row.items() <= run.published.to_row().items()
@@ -87,7 +87,7 @@ def test_a_row_of_0_2_and_the_published_one_are_read():
 
 @pytest.mark.parametrize("key", ["data", "top1_interval", "steps_planned", "same_data_as_training"])
 def test_a_row_without_what_a_comparison_needs_is_none(key):
-    assert Evaluation.from_row({name: value for name, value in EVALUATED.items() if name != key}) is None
+    assert EvaluationRecord.from_row({name: value for name, value in EVALUATED.items() if name != key}) is None
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_a_row_without_what_a_comparison_needs_is_none(key):
     [("date", None), ("run", 4), ("changed", None), ("top1", "90"), ("top1_interval", None), ("top1_interval", [1])],
 )
 def test_a_row_of_wrong_types_is_none(key, value):
-    assert Evaluation.from_row({**EVALUATED, key: value}) is None
+    assert EvaluationRecord.from_row({**EVALUATED, key: value}) is None
 
 
 def test_a_preset_keeps_of_a_result_all_that_a_comparison_needs():
-    record = Evaluation.from_row(EVALUATED)
+    record = EvaluationRecord.from_row(EVALUATED)
     result = record.to_result()
     assert (result["test_top1"], result["images"], result["version"]) == (86.59, 10_000, "0.3.0")
-    again = Evaluation.from_result("4", result)
+    again = EvaluationRecord.from_result("4", result)
     for name in ("top1", "top1_interval", "top5", "loss", "count", "protocol", "epochs", "trained", "measurement"):
         assert getattr(again, name) == getattr(record, name)
 
@@ -110,7 +110,7 @@ def test_a_preset_keeps_of_a_result_all_that_a_comparison_needs():
 @pytest.mark.parametrize("name", preset_files.names())
 def test_results_in_the_presets_are_read_and_would_be_written_alike(name):
     for result in preset_files.load_preset(name).results:
-        record = Evaluation.from_result(name, result)
+        record = EvaluationRecord.from_result(name, result)
         again = replace(record, versions={"resnet_tf": result.get("version")}).to_result()
         assert result.items() <= again.items()
 
@@ -123,9 +123,9 @@ def test_rows_are_appended_to_a_folder_that_is_made_and_read_back(tmp_path):
     assert files.read_rows(Path(runs) / "train_overall.jsonl")[0][1]["changed"] == {"sizes": [1, 2]}
     ledger.append(runs, ledger.EVALUATED, {"run": "4/old", "top1": 5.0})
     ledger.append(runs, ledger.EVALUATED, EVALUATED)
-    assert ledger.evaluations(runs) == [Evaluation.from_row(EVALUATED)]
+    assert ledger.evaluations(runs) == [EvaluationRecord.from_row(EVALUATED)]
 
 
 @pytest.mark.parametrize("data", [None, "cifar10", {"title": "cifar10"}])
 def test_a_row_that_does_not_say_its_images_is_none(data):
-    assert Evaluation.from_row({**EVALUATED, "data": data}) is None
+    assert EvaluationRecord.from_row({**EVALUATED, "data": data}) is None

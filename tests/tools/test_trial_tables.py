@@ -3,14 +3,14 @@
 import pytest
 from ledger_rows import grouped, row
 
-from resnet_tf.runs.records import Evaluation
+from resnet_tf.runs.records import EvaluationRecord
 from tools import collect_trials, trial_tables
 
 OURS = "pad_crop(2, padding_mode='reflect') | flip_horizontal"
 
 
-def trial(**values) -> Evaluation:
-    return Evaluation.from_row(row("quick", **{"split": "validation", "epochs": 3.0, **values}))
+def trial(**values) -> EvaluationRecord:
+    return EvaluationRecord.from_row(row("quick", **{"split": "validation", "epochs": 3.0, **values}))
 
 
 def test_a_trial_keeps_its_figures_and_loses_all_paths(tmp_path):
@@ -29,7 +29,7 @@ def test_of_a_measurement_made_twice_the_later_is_kept():
 
 def test_only_shipped_presets_on_official_images_are_collected():
     copy = {"name": "cifar10", "title": "a copy", "fingerprint": "c" * 64, "official": False}
-    own = Evaluation.from_row(row("a preset of one's own"))
+    own = EvaluationRecord.from_row(row("a preset of one's own"))
     assert collect_trials.collected([], [trial(data=copy), own, trial(seed=1)]) == [trial(seed=1)]
 
 

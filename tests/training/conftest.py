@@ -67,7 +67,7 @@ def train(image_tree, tiny_preset, tmp_path, on_step):
 
     def start(resume=False, seed=7, **changes):
         preset = load_preset(tiny_preset, **changes)
-        return train_preset(preset, str(image_tree), tmp_path, seed, resume, on_step=on_step)
+        return train_preset(preset, str(image_tree), tmp_path, seed=seed, resume=resume, on_step=on_step)
 
     return start
 

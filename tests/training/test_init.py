@@ -35,7 +35,7 @@ def fine_tune(trained, image_tree, tiny_preset, tmp_path, on_step):
     def start(images=image_tree, runs=tmp_path, resume=False, seed=7, **changes):
         train = {"epochs": 2, "init": str(trained.folder)}
         preset = load_preset(tiny_preset, **{"train": train, **changes})
-        return train_preset(preset, str(images), runs, seed, resume, on_step=on_step)
+        return train_preset(preset, str(images), runs, seed=seed, resume=resume, on_step=on_step)
 
     return start
 

@@ -8,7 +8,7 @@ from assertions import user_error
 from messages import listen
 
 from resnet_tf.datasets import sources
-from resnet_tf.evaluation.evaluate import evaluate, record
+from resnet_tf.evaluation.evaluate import evaluate, store
 from resnet_tf.presets.preset_files import load_preset
 from resnet_tf.runs.run import Run
 from resnet_tf.sweeping import trials
@@ -98,7 +98,7 @@ def test_a_training_that_ends_with_lagging_statistics_is_recalibrated_and_grows_
     assert run.about["recalibrated"] is True
     scored = evaluate(run, data=str(image_tree))
     assert run.about["recalibrated_top1"] == scored["validation_top1"]  # the figure that goes with the weights
-    record(run, scored, tmp_path)
+    store(run, scored, tmp_path)
     assert trials.latest_test_result(run, tmp_path).weights == "last-recalibrated"  # or a sweep would score it for ever
     longer = load_preset(tiny_preset, train={"epochs": 3})
     run = train(longer, str(image_tree), tmp_path, resume=run.name)

@@ -142,7 +142,7 @@ def test_a_finished_run_grows_into_the_run_it_would_have_been(train, trained, as
 def test_a_plateau_rule_goes_on_where_it_was(train, at_step, tmp_path, assert_same_run, image_tree, tiny_preset):
     """Stopped right after a reduction: what it waits for, and the rate, are part of the checkpoint."""
     plateau = {"name": "plateau", "metric": "validation_loss", "patience": 0, "threshold": 0.99}
-    whole = train_preset(load_preset(tiny_preset, schedule=plateau), str(image_tree), tmp_path / "whole", 7)
+    whole = train_preset(load_preset(tiny_preset, schedule=plateau), str(image_tree), tmp_path / "whole", seed=7)
     assert [row["learning_rate"] for row in whole.rows] == pytest.approx([0.05, 0.05, 0.005])
     at_step(21, lambda phase: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
@@ -188,7 +188,7 @@ def test_a_finished_run_without_its_state_is_not_made_longer(train, image_tree, 
     kept = train(train={"epochs": 1})
     assert len(checkpoint.saved_states(kept.state)) == 1
     preset = load_preset(tiny_preset, train={"epochs": 1})
-    run = train_preset(preset, str(image_tree), tmp_path, 7, keep_state=False)
+    run = train_preset(preset, str(image_tree), tmp_path, seed=7, keep_state=False)
     assert not run.state.exists()
     assert run.last.read_bytes() == kept.last.read_bytes()
     before = run.log.read_text()
