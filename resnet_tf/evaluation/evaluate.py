@@ -73,8 +73,7 @@ def evaluate(
         run: a finished or stopped run, or its name or folder; a preset's name or file stands for its best finished run.
         split: "test", or "validation" (the images held out of this run's training).
         data: where the images are; default: see `datasets.sources.load`.
-        weights: "last" or "best"; default: as `against` says.
-        view: one of `augmentation.VIEWS`; default: as `against` says.
+        weights, view: "last" or "best", and one of `augmentation.VIEWS`; default: as `against` says.
         resolution: height and width in pixels that the network is shown, see `augmentation.frame_at`; default: as the
             run's preset says.
         against: the preset with whose reference the result is compared; default: the run's own.

@@ -69,10 +69,7 @@ def train(
     run = None if resume is False else run_to_resume(preset, runs, resume, seed)
     source = source_of(preset, runs) if run is None else None
     with group.workplace(run, runs) as (run, runs):
-        if run is None:
-            seed = seed or 0
-        else:
-            seed, preset = run.about["seed"], recipe_of(run, preset)
+        seed, preset = (seed or 0, preset) if run is None else (run.about["seed"], recipe_of(run, preset))
         dataset = sources.load(preset.data.dataset, data)
         plans = make_plans(preset, dataset, seed)
         for plan in plans:
