@@ -25,7 +25,7 @@ from tools import collect_trials, speed_table, trial_tables
 RESULT_HEADINGS = ("preset", "test top-1", "seeds", "95 % interval", "reference", "difference", "verdict", "epochs")
 RESULT_HEADINGS += ("training", "precision", "protocol", "images")
 # What a newcomer cares for: the presets of the README's table, and its columns.
-HIGHLIGHTS = ("demo", "quick", "quick-long", "3", "2", "4", "1")
+HIGHLIGHTS = ("demo", "quick", "quick-long", "4", "resnet20-cifar10-paper")
 HIGHLIGHT_HEADINGS = tuple(name for name in RESULT_HEADINGS if name not in ("verdict", "protocol"))
 PAPER = tuple(f"resnet{depth}-cifar10-paper" for depth in (20, 32, 44, 56, 110, 1202))
 PAPER_HEADINGS = ("network", "parameters", "paper's test error", "measured", "seeds", "95 % interval", "precision")
