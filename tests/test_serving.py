@@ -187,10 +187,14 @@ def gradio(monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette.middleware", SimpleNamespace(Middleware=lambda *arguments: None))
 
 
-def test_the_page_is_asked_without_the_proxy(gradio, monkeypatch, tmp_path):
+@pytest.mark.parametrize("names", [("NO_PROXY",), ("no_proxy",), ("NO_PROXY", "no_proxy")])
+def test_the_page_is_asked_without_the_proxy(gradio, monkeypatch, tmp_path, names):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
-    monkeypatch.setenv("NO_PROXY", "intranet.example")
-    monkeypatch.setenv("no_proxy", "intranet.example")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")  # restored after the test
+        monkeypatch.delenv(name)
+    for name in names:
+        monkeypatch.setenv(name, "intranet.example")
 
     def start(**options):
         for host in ("127.0.0.2", "localhost", "intranet.example"):

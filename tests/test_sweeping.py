@@ -232,6 +232,13 @@ def test_a_trial_gets_a_gpu_where_the_cluster_has_one():
         assert on_ray.gpus_of_a_trial(machines) == gpus
 
 
+@pytest.mark.parametrize(
+    ("threads", "gpus", "count"), [(1, 0, 12), (3, 0, 3), (1, 1, 1), (1, 0.5, 2), (1, 0.3, 3), (5, 1, 0), (9, 0, 0)]
+)
+def test_as_many_trials_run_at_a_time_as_the_machines_hold(threads, gpus, count):
+    assert on_ray.trials_at_a_time([{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}], threads, gpus) == count
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("there", "asked", "given"), [(0, None, 0), (2, None, 1), (2, 0, 0), (2, 0.5, 0.5)])
 def test_ray_counts_the_gpus_that_a_trial_gets(tiny, tmp_path, monkeypatch, there, asked, given):

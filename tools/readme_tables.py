@@ -20,6 +20,7 @@ from resnet_tf.presets import preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report import measured, studies
 from resnet_tf.report import tables as report_tables
+from resnet_tf.runs import comparison
 from tools import collect_trials, speed_table, trial_tables
 
 RESULT_HEADINGS = ("preset", "test top-1", "seeds", "95 % interval", "reference", "difference", "verdict", "epochs")
@@ -99,13 +100,20 @@ def result_line(group: measured.Group) -> list[str]:
         "{:.2f} to {:.2f}".format(*record.top1_interval) if group.spread is None else "-",
         percent(reference),
         "-" if reference is None else f"{group.mean - reference:+.2f}",
-        " or ".join(dict.fromkeys(comparison.summary for comparison in comparisons)),
+        verdict(comparisons),
         f"{record.epochs:g}",
         duration(statistics.median(times)) if times else "-",
         record.computed_in,
         record.how,
         record.data["title"],
     ]
+
+
+def verdict(comparisons: Sequence[comparison.Comparison]) -> str:
+    """Returns the outcomes of the seeds, and what their comparison assumes: "above or below (epoch assumed)"."""
+    outcomes = " or ".join(dict.fromkeys(one.outcome for one in comparisons))
+    assumed = next((one.assumed for one in comparisons if one.assumed), "")
+    return outcomes + (f" ({assumed} assumed)" if assumed else "")
 
 
 def fill(text: str) -> str:

@@ -31,7 +31,9 @@ def parser() -> command.Parser:
         "--vary", metavar="KEY=[..]", action="append", default=[], help="values of a key, as JSON (repeatable)"
     )
     how = options.add_argument_group("how (needs the package ray)")
-    how.add_argument("--workers", type=int, metavar="N", help="trials at a time on this machine (default: 1)")
+    how.add_argument(
+        "--workers", type=int, metavar="N", help="trials at a time on this machine, if --gpus lets them (default: 1)"
+    )
     how.add_argument(
         "--threads",
         type=int,
@@ -75,9 +77,7 @@ def main(arguments: list[str]) -> int:
     if options.data:
         trials.check_one_dataset(all_trials)
     on_ray.check_ray()  # before images are read or downloaded
-    datasets = trials.datasets(all_trials, options.data)
-    trials.check_recipes(all_trials, datasets)
-    outcomes = [trials.Outcome(trial, datasets[trial.recipe.data.dataset].fingerprint) for trial in all_trials]
+    outcomes = trials.prepared(all_trials, options.data)
     for outcome in outcomes:
         outcome.update(options.runs)
     done = sum(outcome.status != "waiting" for outcome in outcomes)
@@ -106,7 +106,8 @@ def follow(sweep, address: str | None) -> bool:
 
     console, new_runs = Console(stderr=True), NewRuns(sweep.runs)
     sweep.start(address)
-    print(f"each trial: {plural(sweep.threads, 'processor')}, {f'{sweep.gpus:g} GPU' if sweep.gpus else 'no GPU'}")
+    gpus = f"{sweep.gpus:g} GPU" if sweep.gpus else "no GPU"
+    print(f"each trial: {plural(sweep.threads, 'processor')}, {gpus}; at most {sweep.at_a_time} at a time")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         try:

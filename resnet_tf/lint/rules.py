@@ -46,7 +46,7 @@ def plateau_cannot_fire(phase: PhaseFacts) -> Iterator[Problem]:
     if end is not None and first >= end:
         yield (
             f"the plateau can lower the learning rate after {first:,} {unit} at the earliest, and the run has "
-            f"{end:,.6g}.",
+            f"{round(end, 1):,} {unit}.",
             "Lower schedule.patience or train longer.",
         )
     rate = phase.preset.optimizer.learning_rate

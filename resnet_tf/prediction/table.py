@@ -59,16 +59,19 @@ def score(rows: Sequence[dict]) -> str:
 def doubt(rows: Sequence[dict], folder: str | None) -> str:
     """Returns a caution where scored photos lie below the folder of the training's images; "" if none do.
 
+    Those in its folder `test`, where it has one, were not trained on.
+
     Args:
         folder: that folder, or None where it is not known.
     """
     if folder is None:
         return ""
+    trained = Path(os.path.realpath(folder))
     places = [Path(os.path.realpath(row["file"])) for row in rows if is_right(row) is not None]
-    count = sum(place.is_relative_to(os.path.realpath(folder)) for place in places)
+    count = sum(place.is_relative_to(trained) and not place.is_relative_to(trained / "test") for place in places)
     if not count:
         return ""
-    return f"{count:,} of the scored photos lie in the folder of the run's training; it knows those it was trained on"
+    return f"some of the scored photos may be training images: {count:,} of them come from {printable(folder)}"
 
 
 def as_json(rows: Sequence[dict]) -> str:

@@ -130,8 +130,9 @@ def launch(page, host: str, port: int, uploads: Path) -> str:
 
 def _ask_directly(*hosts: str) -> None:
     """Keeps this process from asking hosts through a proxy of its environment: Gradio asks whether the page is up."""
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), *hosts)))
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")  # where both are set, the former counts
+    if known != "*":  # every host
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (known, *hosts)))
 
 
 @contextlib.contextmanager

@@ -55,11 +55,12 @@ class Sweep:
     gpus: float | None = None
     retries: int = 1
     tasks: dict = field(default_factory=dict, init=False)
+    at_a_time: int = field(default=0, init=False)
 
     def start(self, address: str | None = None) -> None:
         """Starts Ray, or connects to the cluster at an address, and submits all waiting trials.
 
-        Then `threads` and `gpus` are what each trial gets.
+        Then `threads` and `gpus` are what each trial gets, and `at_a_time` is how many trials these let run at once.
 
         Raises:
             UserError: there is no such cluster, or no machine of it is large enough for a trial.
@@ -85,7 +86,8 @@ class Sweep:
         self.threads = self.threads or (int(min(machine["CPU"] for machine in machines)) if address else threads)
         if self.gpus is None:
             self.gpus = gpus_of_a_trial(machines)
-        if not any(machine["CPU"] >= self.threads and machine.get("GPU", 0) >= self.gpus for machine in machines):
+        self.at_a_time = trials_at_a_time(machines, self.threads, self.gpus)
+        if not self.at_a_time:
             largest = [max(machine.get(kind, 0) for machine in machines) for kind in ("CPU", "GPU")]
             raise UserError(
                 f"a trial must fit on a machine. Received: {self.threads} processors and {self.gpus:g} GPUs a trial, "
@@ -153,6 +155,15 @@ def gpus_of_a_trial(machines: Iterable[Mapping[str, float]]) -> int:
         machines: the resources of each, as Ray names them.
     """
     return int(any(machine.get("GPU", 0) >= 1 for machine in machines))
+
+
+def trials_at_a_time(machines: Iterable[Mapping[str, float]], threads: int, gpus: float) -> int:
+    """Returns how many trials of so many processors and GPUs fit on the machines of a cluster at the same time."""
+    count = 0
+    for machine in machines:
+        fitting = [machine["CPU"] / threads] + ([machine.get("GPU", 0) / gpus] if gpus else [])
+        count += int(min(fitting) + 1e-9)  # ten tenths of a GPU are one
+    return count
 
 
 def _absolute(path: str) -> str:

@@ -155,6 +155,17 @@ def datasets(trials: Iterable[Trial], data: str | None) -> dict[str, Dataset]:
     return {name: sources.load(name, data) for name in _dataset_names(trials)}
 
 
+def prepared(trials: Sequence[Trial], data: str | None) -> list[Outcome]:
+    """Returns an outcome for each trial, after a look at its images and a check of its recipe; the images are not kept.
+
+    Raises:
+        UserError: a data set is not found, or a recipe cannot be trained.
+    """
+    loaded = datasets(trials, data)
+    check_recipes(trials, loaded)
+    return [Outcome(trial, loaded[trial.recipe.data.dataset].fingerprint) for trial in trials]
+
+
 def check_recipes(trials: Iterable[Trial], datasets: dict[str, Dataset]) -> None:
     """Prints what the recipe check finds in each recipe, once for all seeds, before any is trained.
 
@@ -170,7 +181,7 @@ def check_recipes(trials: Iterable[Trial], datasets: dict[str, Dataset]) -> None
             refused.append(title)
     if refused:
         raise UserError(
-            f"no recipe of a sweep may have an error; those found are above. Received: {'; '.join(refused)}.",
+            f"every recipe of a sweep must pass the check; its errors are above. Received: {'; '.join(refused)}.",
             "recipe-refused",
         )
 
