@@ -238,6 +238,9 @@ def _of_training(run: Run, about: dict, loaded: dict, split: str) -> dict:
         "precision": about.get("precision"),  # runs of early versions do not say
         "steps": loaded.get("step"),
         "trained": about.get("step"),
+        "training_top1": next(
+            (round(row["top1"], 2) for row in run.rows if row.get("step") == loaded.get("step")), None
+        ),
         "validation_top1": loaded.get("validation_top1"),
         "validation_seen": (run.validation_seen or None) if split == "validation" else None,
         "training_seconds": about.get("seconds"),

@@ -114,7 +114,7 @@ def _csv_line(one: Measured) -> dict:
         "top1": record.top1,
         "top1_low": low,
         "top1_high": high,
-        **{key: getattr(record, key) for key in ("top5", "loss", "count")},
+        **{key: getattr(record, key) for key in ("top5", "loss", "count", "training_top1")},
         "reference": comparison.reference,
         "difference": None if comparison.difference is None else round(comparison.difference, 4),
         "outcome": comparison.outcome,

@@ -83,7 +83,7 @@ _RESULT_KEYS = {key: f"test_{key}" for key in ("top1", "top1_interval", "top5", 
 _IN_RESULT = ("run", "date", "preset_hash", "seed", "epochs", "steps", "trained", "steps_planned", "precision")
 _IN_RESULT += ("changed", "view", "weights", "resolution", "same_data_as_training", "validation_top1", *_RESULT_KEYS)
 _IN_RESULT += ("training_seconds",)
-_SOMETIMES_IN_RESULT = ("init", "frame", "backend", "trained_version")
+_SOMETIMES_IN_RESULT = ("init", "frame", "backend", "trained_version", "training_top1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,8 @@ class EvaluationRecord:
             say.
         trained: how many updates the run had done when it was scored; more than `steps` for the best weights. None in
             rows of early versions, and while the run is trained. See `updates`.
+        training_top1: of the augmented training images, in the epoch that ended with the scored weights and while they
+            were updated, by the run's log; None where it does not say.
         validation_top1: of the scored weights, by the run's log.
         validation_seen: how many of the validation images the run's initial weights were, or may have been, trained on;
             None: of none, or the test split was scored.
@@ -131,6 +133,7 @@ class EvaluationRecord:
     steps: int | None
     trained: int | None = None
     epochs: float | None
+    training_top1: float | None = None
     validation_top1: float | None = None
     validation_seen: int | None = None
     training_seconds: float | None = None
@@ -201,8 +204,8 @@ class EvaluationRecord:
     def to_row(self) -> dict:
         """Returns the row of the overall log, with its protocol and without values that are unknown or do not apply."""
         row = {**asdict(self), "protocol": self.protocol}
-        sometimes = ("init", "backend", "precision", "trained_version", "validation_seen", "diagnosis", "frame")
-        unknown = [key for key in sometimes if row[key] is None]
+        sometimes = ("init", "backend", "precision", "trained_version", "training_top1", "validation_seen")
+        unknown = [key for key in (*sometimes, "diagnosis", "frame") if row[key] is None]
         return {key: value for key, value in row.items() if key not in unknown}
 
     @classmethod

@@ -63,6 +63,7 @@ def test_trained_evaluated_and_predicted(home, image_tree, capsys):
     row = json.loads((runs / "eval_overall.jsonl").read_text().splitlines()[-1])
     assert row["top1"] == pytest.approx(logged["validation_top1"], abs=1e-4)
     assert row["loss"] == pytest.approx(logged["validation_loss"], abs=1e-5)
+    assert row["training_top1"] == result["training_top1"] == pytest.approx(logged["top1"], abs=0.005)
     assert len(json.loads(preset.read_text())["results"]) == 1  # a validation figure is no test result
 
     run_command(
