@@ -162,7 +162,7 @@ def trials_at_a_time(machines: Iterable[Mapping[str, float]], threads: int, gpus
     count = 0
     for machine in machines:
         fitting = [machine["CPU"] / threads] + ([machine.get("GPU", 0) / gpus] if gpus else [])
-        count += int(min(fitting) + 1e-9)  # ten tenths of a GPU are one
+        count += int(min(fitting))
     return count
 
 

@@ -175,6 +175,22 @@ def test_a_run_that_was_killed_when_it_began_to_grow_is_unfinished_and_goes_on(
     assert short.about["grown"] == [{"after_step": 20, "train.epochs": [2, 3]}]
 
 
+def test_a_growth_that_the_disk_refused_is_entered_by_the_same_run_later(tiny_preset, tmp_path, monkeypatch):
+    preset, grown = load_preset(tiny_preset), [{"after_step": 20, "train.epochs": [2, 3]}]
+    run = create_run(preset, 7, tmp_path, growing={"recipe": preset.hash, "grown": grown})
+
+    def refuse(run, **values):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "update", refuse)
+        with pytest.raises(OSError, match="full"):
+            resume._finish_growth(run)
+    resume._finish_growth(run)
+    assert run.about["grown"] == grown
+    assert run.about["growing"] is None
+
+
 def test_predictions_of_an_earlier_epoch_are_not_those_of_the_run(train, at_step):
     def evaluated(phase) -> None:
         phase.session.run.predictions.mkdir()
