@@ -113,7 +113,7 @@ def verdict(comparisons: Sequence[comparison.Comparison]) -> str:
     """Returns the outcomes of the seeds, and what their comparison assumes: "above or below (epoch assumed)"."""
     outcomes = " or ".join(dict.fromkeys(one.outcome for one in comparisons))
     assumed = next((one.assumed for one in comparisons if one.assumed), "")
-    return outcomes + (f" ({assumed} assumed)" if assumed else "")
+    return comparison.Comparison(outcomes, assumed=assumed).summary
 
 
 def fill(text: str) -> str:

@@ -238,13 +238,18 @@ def _of_training(run: Run, about: dict, loaded: dict, split: str) -> dict:
         "precision": about.get("precision"),  # runs of early versions do not say
         "steps": loaded.get("step"),
         "trained": about.get("step"),
-        "training_top1": next(
-            (round(row["top1"], 2) for row in run.rows if row.get("step") == loaded.get("step")), None
-        ),
+        "training_top1": _training_top1(run, loaded),
         "validation_top1": loaded.get("validation_top1"),
         "validation_seen": (run.validation_seen or None) if split == "validation" else None,
         "training_seconds": about.get("seconds"),
     }
+
+
+def _training_top1(run: Run, loaded: dict) -> float | None:
+    """Returns the training's own top-1 in the epoch that ended with the weights, in percent, as far as the log says."""
+    of_weights = (row.get("top1") for row in run.rows if row.get("step") == loaded.get("step"))
+    top1 = next(of_weights, None)
+    return None if top1 is None else round(top1, 2)
 
 
 def _epochs(run: Run, dataset: Dataset, loaded: dict) -> float | None:
