@@ -2,15 +2,15 @@
 
 from resnet_tf.presets.schema import Preset
 from resnet_tf.report.measured import Group, Measured, groups
-from resnet_tf.runs import comparison
 from resnet_tf.runs.records import EvaluationRecord
+from resnet_tf.runs.significance import wilson_interval
 
 COPY = "cifar10 (folder copy, not the official bytes)"
 
 
 def row(preset="3", seed=0, correct=9039, **values) -> dict:
     """Returns the row of an evaluation of 10,000 images by a run of a preset's own recipe, but for some values."""
-    low, high = comparison.wilson_interval(correct, 10_000)
+    low, high = wilson_interval(correct, 10_000)
     return {
         "date": "2026-01-01T00:00:00Z",
         "run": f"{preset}/20260101T000000Z-s{seed}",

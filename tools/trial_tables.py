@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from scipy import stats
 
 from resnet_tf.format import duration, percent
+from resnet_tf.presets.changes import in_words
 from resnet_tf.report.measured import Group
-from resnet_tf.runs.comparison import changes_in_words
 from resnet_tf.runs.records import EvaluationRecord
 
 QUICK_HEADINGS = ("changed", "precision", "epochs", "training", "validation top-1", "difference")
@@ -31,7 +31,7 @@ def quick_lines(trials: Iterable[EvaluationRecord]) -> list[list[str]]:
         base = plain.get(_base(trial))
         lines.append(
             [
-                ", ".join(changes_in_words(changes, longest=100)) or "nothing",
+                ", ".join(in_words(changes, longest=100)) or "nothing",
                 trial.computed_in,
                 f"{trial.epochs:g}",
                 duration(trial.training_seconds),
@@ -74,7 +74,7 @@ def _pair(exact: Group, short: Group) -> list[str]:
     changes = {key: pair for key, pair in record.changed.items() if key != "train.epochs"}
     backend = [] if record.computed_by == "tensorflow" else [record.computed_by]
     return [
-        ", ".join([f"{record.preset}, {record.epochs:g} epochs", *backend, *changes_in_words(changes)]),
+        ", ".join([f"{record.preset}, {record.epochs:g} epochs", *backend, *in_words(changes)]),
         " and ".join(", ".join(map(str, seeds)) for seeds in dict.fromkeys((tuple(exact.seeds), tuple(short.seeds)))),
         mean_and_spread(exact),
         mean_and_spread(short),

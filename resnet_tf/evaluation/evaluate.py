@@ -28,6 +28,7 @@ from resnet_tf.runs.choose import named_run
 from resnet_tf.runs.predictions import Predictions, fingerprint_of_order
 from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import RUNS, Run, trained_with
+from resnet_tf.runs.significance import wilson_interval
 from resnet_tf.scoring.diagnosis import FEW_IMAGES, Diagnosis
 from resnet_tf.scoring.metrics import Scores
 from resnet_tf.scoring.score import score
@@ -110,7 +111,7 @@ def evaluate(
         date=iso_time(),
         **_of_training(run, about, loaded if training is None else {**loaded, "validation_top1": None}, split),
         epochs=_epochs(run, dataset, loaded),
-        changed=comparison.changes_of_run(run, against),
+        changed=run.changes(against),
         split=split,
         view=batches.view,
         resolution=batches.size,
@@ -272,7 +273,7 @@ def _of_scores(scores: Scores, class_names: tuple[str, ...]) -> dict:
         "count": scores.count,
         "correct": scores.correct1,
         "top1": round(scores.top1, 4),
-        "top1_interval": [round(end, 2) for end in comparison.wilson_interval(scores.correct1, scores.count)],
+        "top1_interval": [round(end, 2) for end in wilson_interval(scores.correct1, scores.count)],
         "top5": round(scores.top5, 4),
         "loss": round(scores.loss, 6) if math.isfinite(scores.loss) else None,
         "per_class_top1": dict(zip(class_names, scores.per_class_top1, strict=True)),

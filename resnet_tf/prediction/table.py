@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_tf.format import printable
-from resnet_tf.runs.comparison import wilson_interval
+from resnet_tf.runs.significance import wilson_interval
 
 
 def common_folder(rows: Sequence[dict]) -> Path | None:

@@ -4,56 +4,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from resnet_tf import format, installation
 from resnet_tf.presets import changes, schema
 from resnet_tf.presets.schema import Preset
-from resnet_tf.runs import ledger, predictions
+from resnet_tf.runs import ledger, predictions, significance
 from resnet_tf.runs.choose import is_present
-from resnet_tf.runs.predictions import Predictions
 from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import Run, runs_option
-
-
-@dataclass(frozen=True)
-class Paired:
-    """McNemar's test: of the images that just one of two networks gets right, does either get more than by chance?
-
-    Attributes:
-        count: images.
-        ours, theirs: images that only the first, only the second network gets right.
-    """
-
-    count: int
-    ours: int
-    theirs: int
-
-    @property
-    def difference(self) -> float:
-        """Top-1 of the first less that of the second, in points."""
-        return 100 * (self.ours - self.theirs) / self.count
-
-    @property
-    def p(self) -> float:
-        """Probability of a difference at least as large where both networks are equally good."""
-        return mcnemar(self.ours, self.theirs)
-
-
-def mcnemar(ours: int, theirs: int) -> float:
-    """Returns the two-sided p-value of McNemar's exact test: the binomial test of `ours` of `ours + theirs` at 1/2.
-
-    Source: McNemar 1947 (Psychometrika 12).
-    """
-    from scipy.stats import binomtest
-
-    return float(binomtest(ours, ours + theirs).pvalue) if ours + theirs else 1.0
-
-
-def paired(ours: Predictions, theirs: Predictions) -> Paired:
-    """Counts on which images two networks differ; the images must be the same, in the same order."""
-    mine, others = ours.correct, theirs.correct
-    return Paired(len(mine), int(np.sum(mine & ~others)), int(np.sum(others & ~mine)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +153,7 @@ def _paired_rows(ours: Run, theirs: Run) -> list[list[str]]:
         if reason := next(filter(reasons.get, reasons), None):
             rows.append([path.stem, "-", "-", reason])
             continue
-        test = paired(mine, others)
+        test = significance.paired(mine, others)
         what = f"{path.stem}, {test.count:,} images: right in one alone"
         rows.append([what, f"{test.ours:,}", f"{test.theirs:,}", f"{test.difference:+.2f} points, p = {test.p:.3g}"])
     return rows

@@ -104,7 +104,7 @@ def gather(runs: str | Path, presets: dict[str, Preset]) -> list[Measured]:
         preset, recipe = presets.get(record.preset), recipes.get(record.run)
         # A recipe of the user's own may have the preset's name; a run may have grown since it was evaluated.
         if preset is not None and recipe is not None and record.preset_hash in (None, recipe.hash):
-            record = replace(record, changed=comparison.changes_of_run(known[record.run], preset))
+            record = replace(record, changed=known[record.run].changes(preset))
         elif preset is not None and comparison.is_of_another_recipe(preset, record):
             record = replace(record, changed={"recipe": [record.preset_hash, preset.hash]})
         if record.device is None and record.run in published:  # a preset's file does not say it

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 
 from resnet_tf.format import duration, markdown_table, percent
+from resnet_tf.presets import changes
 from resnet_tf.report.measured import Group, Measured
-from resnet_tf.runs.comparison import display_name
 from resnet_tf.runs.records import EvaluationRecord
 
 RESULTS = ("preset", "top-1", "95 % interval", "reference", "difference", "verdict")
@@ -61,7 +61,7 @@ def trained(record: EvaluationRecord) -> str:
 def recipe(record: EvaluationRecord) -> str:
     """Returns what was trained: the preset, what was changed in it, and whose weights it started from."""
     changed = {key: pair for key, pair in record.changed.items() if key != "train.init" or not record.init}
-    name = display_name(record.preset, changed)
+    name = changes.display_name(record.preset, changed)
     if record.init:
         name += f", fine-tuned from {record.init}"
     if record.validation_seen:

@@ -12,12 +12,12 @@ from resnet_tf import installation
 from resnet_tf.errors import UserError, shown
 from resnet_tf.format import printable
 from resnet_tf.log import logger
-from resnet_tf.presets import preset_files
+from resnet_tf.presets import changes, preset_files
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs import ledger, pretrained
-from resnet_tf.runs.comparison import changes_in_words, changes_of_run, wilson_interval
 from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import RUNS, Run, runs_option
+from resnet_tf.runs.significance import wilson_interval
 
 BUILT_IN = "shapes10"  # the data set that the package draws; a photo shows none of its classes
 
@@ -210,11 +210,11 @@ def _candidates(runs: str | Path, written: Preset | None) -> _Candidates:
     name = written and written.name
     readable = readable_runs(all_runs(runs, name), lambda run: (run.about, run.preset))
     own = [run for run in readable if run.about.get("status") == "finished" and not run.pretrained]
-    published = [run for run in all_runs(pretrained.FOLDER, name) if not changes_of_run(run, written)]
+    published = [run for run in all_runs(pretrained.FOLDER, name) if not run.changes(written)]
     if written is None:
         on_real_images = [run for run in own if run.preset.data.dataset != BUILT_IN]
         own = on_real_images or ([] if published else own)
-    whole = [run for run in own if not changes_of_run(run, written)]
+    whole = [run for run in own if not run.changes(written)]
     compete = [run for run in own if _task(run) == _task((whole or own)[-1])]
     leading = compete if written is None and compete else published
     return _Candidates(
@@ -285,7 +285,7 @@ def _validation_top1(run: Run, weights: str | None) -> float | None:
 
 def _log_choice(run: Run, reason: str, runs: str | Path, weights: str | None = None) -> Run:
     """Logs which run is used, why, and how accurate it is; returns it."""
-    changed = ", ".join(changes_in_words(changes_of_run(run)))
+    changed = ", ".join(changes.in_words(run.changes()))
     accuracy = recorded_accuracy(run, runs, weights)
     logger.info(printable(f"run {run.name}, {reason}{f' ({changed})' if changed else ''}: {accuracy}"))
     return run

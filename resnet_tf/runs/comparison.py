@@ -2,21 +2,14 @@
 
 import contextlib
 import itertools
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
 from resnet_tf.errors import UserError
-from resnet_tf.format import plural
-from resnet_tf.presets import schema
 from resnet_tf.presets.augmentation import VIEWS
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import EvaluationRecord
-from resnet_tf.runs.run import Run
 
-CHANGES_NAMED = 3
-LONGEST_VALUE = 30  # characters
-SAID_BY_RESULT = ("evaluation.view", "evaluation.weights", "train.precision")
 OTHER_DATA = "data: not those that the run was trained on"
 OTHER_SIZE = "resolution: {result.resolution} px by {result.frame}, not as the preset says"
 
@@ -144,60 +137,3 @@ def _reference(preset: Preset, split: str) -> tuple[float | None, str]:
     known = {"test": preset.reference.test_top1, "validation": preset.reference.validation_top1}
     splits = [name for name in (split, *known) if known[name] is not None]
     return (known[splits[0]], splits[0]) if splits else (None, "test")
-
-
-def changes_of_run(run: Run, against: Preset | None = None) -> dict[str, list]:
-    """Returns where a run's recipe departs from a preset; default: its own preset, as that was when it began.
-
-    `train.init` is shown as the name of the run that gave the initial weights, not as the path or preset in the recipe.
-    """
-    changed = _of_training(run.about.get("changed") or {}) if against is None else training_changes(run.preset, against)
-    if "train.init" in changed and "init" in run.about:
-        changed["train.init"] = [run.about["init"]["run"], changed["train.init"][1]]
-    return changed
-
-
-def training_changes(ours: Preset, theirs: Preset) -> dict[str, list]:
-    """Returns `schema.changes` without what every result says by itself: view, weights and precision.
-
-    bfloat16 does the same training in other arithmetic, as another processor or backend does. docs/speed.md has what
-    that costs in accuracy; every row says its precision.
-    """
-    return _of_training(schema.changes(ours, theirs))
-
-
-def _of_training(changed: dict[str, list]) -> dict[str, list]:
-    """Returns changes without those of view, weights and precision."""
-    return {key: pair for key, pair in changed.items() if not key.endswith(SAID_BY_RESULT)}
-
-
-def display_name(preset: str, changed: dict) -> str:
-    """Returns how a table names what was trained: "4, train.epochs 100 -> 3"."""
-    return ", ".join([preset, *changes_in_words(changed)])
-
-
-def changes_in_words(changed: dict[str, list], longest: int = LONGEST_VALUE) -> list[str]:
-    """Returns what was changed, each key with the preset's value and ours; of many changes the first ones alone.
-
-    Args:
-        longest: characters of a value that is shown; a key with a longer one is only named.
-    """
-    words = []
-    for key, (ours, theirs) in list(changed.items())[:CHANGES_NAMED]:
-        values = ["none" if value is None else str(value) for value in (theirs, ours)]
-        readable = max(map(len, values)) <= longest
-        words.append(f"{key} {' -> '.join(values)}" if readable else f"other {key}")
-    more = len(changed) - len(words)
-    return [*words, *([plural(more, "more change")] if more else [])]
-
-
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """Returns the 95 % interval, in percent, of `correct` of `count` images, by Wilson's score (1927)."""
-    if count == 0:
-        return 0.0, 100.0
-    z = 1.959964  # the normal distribution's quantile for 95 %, in both directions
-    share = correct / count
-    centre = share + z * z / (2 * count)
-    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 100 / (1 + z * z / count)
-    return max(0.0, (centre - spread) * scale), min(100.0, (centre + spread) * scale)

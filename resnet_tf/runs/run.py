@@ -24,7 +24,7 @@ from typing import Any
 
 from resnet_tf import files, installation
 from resnet_tf.errors import UserError, shown, unknown
-from resnet_tf.presets import preset_files, schema
+from resnet_tf.presets import changes, preset_files, schema
 from resnet_tf.presets.schema import Preset
 from resnet_tf.runs.records import EvaluationRecord
 
@@ -136,6 +136,18 @@ class Run:
     def validation_seen(self) -> int:
         """How many of its validation images the weights that it started from were, or may have been, trained on."""
         return (self.about.get("init") or {}).get("validation_seen", 0)
+
+    def changes(self, against: Preset | None = None) -> dict[str, list]:
+        """Returns where its training departs from a preset; default: its own preset, as that was when it began.
+
+        `train.init` is shown as the name of the run that gave the initial weights, not as the path or preset in the
+        recipe.
+        """
+        own = self.about.get("changed") or {}
+        changed = changes.of_training(own if against is None else schema.changes(self.preset, against))
+        if "train.init" in changed and "init" in self.about:
+            changed["train.init"] = [self.about["init"]["run"], changed["train.init"][1]]
+        return changed
 
     def weights(self, which: str) -> Path:
         """Returns the file of its "last" or its "best" weights.

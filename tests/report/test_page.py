@@ -9,8 +9,9 @@ from ledger_rows import COPY, ROWS, row
 
 from resnet_tf.cli import command
 from resnet_tf.cli import report as report_command
+from resnet_tf.presets import changes
 from resnet_tf.report import measured
-from resnet_tf.runs import comparison, ledger, pretrained
+from resnet_tf.runs import ledger, pretrained
 from resnet_tf.runs.choose import all_runs
 from resnet_tf.runs.records import EvaluationRecord
 from resnet_tf.runs.run import create_run
@@ -64,7 +65,7 @@ def test_page_holds_the_rows_of_the_ledger(runs):
     shown = [dict(zip(results[0], cells, strict=True)) for cells in results[1:]]
     assert len(shown) == len(ROWS)
     for one in ROWS:
-        name = comparison.display_name(one["preset"], one["changed"]).replace("->", "\N{RIGHTWARDS ARROW}")
+        name = changes.display_name(one["preset"], one["changed"]).replace("->", "\N{RIGHTWARDS ARROW}")
         same = [cells for cells in shown if (cells["preset"], cells["seed"]) == (name, str(one["seed"]))]
         (cells,) = same
         assert cells["top-1"] == f"{one['top1']:.2f} %"
