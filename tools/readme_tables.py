@@ -53,6 +53,7 @@ def tables() -> dict[str, str]:
         "speed": markdown_table(speed_table.SPEED_HEADINGS, speed_table.speed_lines(json.loads(SPEED.read_text()))),
         "quick": markdown_table(trial_tables.QUICK_HEADINGS, trial_tables.quick_lines(trials)),
         "precision": markdown_table(trial_tables.PRECISION_HEADINGS, trial_tables.precision_lines(of_both)),
+        "resolutions": markdown_table(trial_tables.RESOLUTION_HEADINGS, trial_tables.resolution_lines(trials, "stl10")),
     }
 
 
@@ -97,7 +98,7 @@ def result_line(group: measured.Group) -> list[str]:
         report_tables.recipe(record),
         trial_tables.mean_and_spread(group),
         ", ".join(map(str, group.seeds)),
-        "{:.2f} to {:.2f}".format(*record.top1_interval) if group.spread is None else "-",
+        trial_tables.interval(record) if group.spread is None else "-",
         percent(reference),
         "-" if reference is None else f"{group.mean - reference:+.2f}",
         verdict(comparisons),

@@ -1,4 +1,4 @@
-"""Tables of trials: what was tried for `quick`, and float32 beside bfloat16."""
+"""Tables of trials: what was tried for `quick`, float32 beside bfloat16, and `stl10` at several resolutions."""
 
 import json
 import statistics
@@ -13,6 +13,8 @@ from resnet_tf.runs.records import EvaluationRecord
 
 QUICK_HEADINGS = ("changed", "precision", "epochs", "training", "validation top-1", "difference")
 PRECISION_HEADINGS = ("recipe", "seeds", "float32", "bfloat16", "difference", "training, float32 and bfloat16")
+RESOLUTION_HEADINGS = ("scored at", "seed", "after the first phase", "95 % interval")
+RESOLUTION_HEADINGS += ("after the second phase", "95 % interval", "difference")
 # The same in every trial of `quick`: the images held out, and the length, which has a column of its own.
 _SAME = ("data.validation_size", "train.epochs")
 
@@ -81,6 +83,27 @@ def _pair(exact: Group, short: Group) -> list[str]:
         _with_interval(differences),
         " and ".join(duration(statistics.median(_seconds(group))) for group in (exact, short)),
     ]
+
+
+def resolution_lines(trials: Iterable[EvaluationRecord], preset: str) -> list[list[str]]:
+    """Returns the test accuracy of a preset in two phases at each resolution, as either phase left the network.
+
+    A training in progress was scored at the end of its first phase, so its rows have fewer steps than planned.
+    """
+    found = [trial for trial in trials if (trial.preset, trial.split) == (preset, "test")]
+    scored = {(trial.resolution, trial.seed, trial.trained < trial.steps_planned): trial for trial in found}
+    both = sorted({key[:2] for key in scored if {(*key[:2], True), (*key[:2], False)} <= set(scored)})
+    lines = []
+    for resolution, seed in both:
+        before, after = scored[resolution, seed, True], scored[resolution, seed, False]
+        cells = [cell for trial in (before, after) for cell in (percent(trial.top1), interval(trial))]
+        lines.append([f"{resolution} px", str(seed), *cells, f"{after.top1 - before.top1:+.2f}"])
+    return lines
+
+
+def interval(record: EvaluationRecord) -> str:
+    """Returns "90.30 to 91.43", the 95 % interval of a record's accuracy in percent."""
+    return "{:.2f} to {:.2f}".format(*record.top1_interval)
 
 
 def mean_and_spread(group: Group) -> str:

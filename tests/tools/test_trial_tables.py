@@ -86,5 +86,21 @@ def test_one_pair_has_a_difference_without_an_interval():
     assert trial_tables.precision_lines(grouped(*rows))[0][4] == "+0.11"
 
 
+def test_a_network_is_scored_at_each_resolution_after_both_phases():
+    def scored(resolution: int, correct: int, trained: int, **values) -> EvaluationRecord:
+        at = {"resolution": resolution, "correct": correct, "trained": trained, "steps_planned": 150}
+        return EvaluationRecord.from_row(row("stl10", **at, **values))
+
+    trials = [scored(96, 6500, 100), scored(96, 6400, 150), scored(70, 6000, 100), scored(70, 5500, 150)]
+    # One without its counterpart, one of another split, and one of another seed.
+    trials += [scored(120, 6800, 150), scored(70, 1000, 150, split="validation"), scored(70, 2000, 150, seed=1)]
+    lines = trial_tables.resolution_lines(trials, "stl10")
+    assert [[line[0], line[1], line[2], line[4], line[6]] for line in lines] == [
+        ["70 px", "0", "60.00 %", "55.00 %", "-5.00"],
+        ["96 px", "0", "65.00 %", "64.00 %", "-1.00"],
+    ]
+    assert lines[0][3] == "59.04 to 60.96"  # Wilson's interval of 6,000 of 10,000
+
+
 def test_the_file_of_trials_holds_official_images_alone():
     assert all(record.data["official"] for record in collect_trials.read())
