@@ -91,7 +91,7 @@ def resolution_lines(trials: Iterable[EvaluationRecord], preset: str) -> list[li
     A training in progress was scored at the end of its first phase, so its rows have fewer steps than planned.
     """
     found = [trial for trial in trials if (trial.preset, trial.split) == (preset, "test")]
-    scored = {(trial.resolution, trial.seed, trial.trained < trial.steps_planned): trial for trial in found}
+    scored = {(trial.resolution, trial.seed, trial.steps < trial.steps_planned): trial for trial in found}
     both = sorted({key[:2] for key in scored if {(*key[:2], True), (*key[:2], False)} <= set(scored)})
     lines = []
     for resolution, seed in both:

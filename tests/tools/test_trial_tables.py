@@ -87,8 +87,8 @@ def test_one_pair_has_a_difference_without_an_interval():
 
 
 def test_a_network_is_scored_at_each_resolution_after_both_phases():
-    def scored(resolution: int, correct: int, trained: int, **values) -> EvaluationRecord:
-        at = {"resolution": resolution, "correct": correct, "trained": trained, "steps_planned": 150}
+    def scored(resolution: int, correct: int, steps: int, **values) -> EvaluationRecord:
+        at = {"resolution": resolution, "correct": correct, "steps": steps, "steps_planned": 150}
         return EvaluationRecord.from_row(row("stl10", **at, **values))
 
     trials = [scored(96, 6500, 100), scored(96, 6400, 150), scored(70, 6000, 100), scored(70, 5500, 150)]
